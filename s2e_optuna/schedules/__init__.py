@@ -1,0 +1,34 @@
+"""Schedules R(t): basis functions, search spaces, `Schedule`. NumPy only."""
+
+from s2e_optuna.schedules.basis import BASIS_NAMES, basis_function
+from s2e_optuna.schedules.schedule import Schedule
+from s2e_optuna.schedules.simplex import (
+    simplex_from_uniform,
+    simplex_groups,
+    simplex_parameter_names,
+    suggest_simplex,
+    uniform_from_simplex,
+)
+from s2e_optuna.schedules.spaces import (
+    SPACES,
+    Space,
+    get_space,
+    suggest_schedule,
+    trial_schedule,
+)
+
+__all__ = [
+    "BASIS_NAMES",
+    "SPACES",
+    "Schedule",
+    "Space",
+    "basis_function",
+    "get_space",
+    "simplex_from_uniform",
+    "simplex_groups",
+    "simplex_parameter_names",
+    "suggest_schedule",
+    "suggest_simplex",
+    "trial_schedule",
+    "uniform_from_simplex",
+]
