@@ -108,8 +108,7 @@ def _s2e_curves(x: Array, epochs: int) -> Array:
 def _coteaching_curves(x: Array, epochs: int) -> Array:
     tau, t_k, c = x[:, :1], x[:, 1:2], x[:, 2:]
     t = np.arange(epochs) / epochs
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ramp = np.where(t_k > 0, t / t_k, np.inf)  # t_k = 0: all of the drop at once
+    ramp = t / np.maximum(t_k, 1e-9)  # t_k = 0: all of the drop at once
     return 1.0 - tau * np.minimum(ramp**c, 1.0)  # eq. (1)
 
 

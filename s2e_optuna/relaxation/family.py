@@ -1,0 +1,185 @@
+"""The distribution p_theta over search spaces: a product of Dirichlets and categoricals.
+
+=========  ==============================================================  =======
+symbol     meaning                                                         shape
+=========  ==============================================================  =======
+x          a point: the components of every block side by side            [n, D]
+theta      natural parameters of every block side by side                 [d]
+T(x)       sufficient statistics                                           [n, d]
+A(theta)   log-partition function                                          scalar
+mu(theta)  E[T(x)], the gradient of A                                      [d]
+s(x)       score, the gradient of log p_theta(x): T(x) - mu(theta)         [n, d]
+F(theta)   Fisher matrix, Cov[T(x)]: the Hessian of A                      [d, d]
+=========  ==============================================================  =======
+
+p_theta(x) = h(x) exp(theta' T(x) - A(theta)), so the Hessian of log p_theta is -F(theta),
+whatever x is.
+
+* A Dirichlet block of size k holds k components on the simplex and k parameters > 0;
+  T = log x, h = prod 1/x. A Beta is the block of size 2 with components (a, 1 - a).
+* A categorical block of size k holds a one-hot vector and k - 1 logits, the last choice's being
+  0: with all k the Fisher matrix would be singular.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import digamma, gammaln, logsumexp, polygamma, softmax
+
+Array = NDArray[np.float64]
+
+TINY = 1e-12
+"""Dirichlet components are kept this far from 0, so that log x is finite."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One independent factor of the product: a Dirichlet or a categorical of ``size`` parts."""
+
+    kind: Literal["dirichlet", "categorical"]
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.size < 2:
+            raise ValueError(f"a block needs at least 2 parts, but size={self.size}.")
+
+    @property
+    def dimension(self) -> int:
+        """Number of natural parameters."""
+        return self.size if self.kind == "dirichlet" else self.size - 1
+
+
+@dataclass(frozen=True)
+class Family:
+    """A product of independent blocks; see the module's table for shapes.
+
+    Parameters
+    ----------
+    blocks
+        The factors, in the order of their components in x and of their parameters in theta.
+    """
+
+    blocks: tuple[Block, ...]
+
+    @cached_property
+    def dimension(self) -> int:
+        """Length d of theta."""
+        return sum(block.dimension for block in self.blocks)
+
+    @cached_property
+    def point_slices(self) -> tuple[slice, ...]:
+        """Where each block's components lie in x."""
+        return _slices([block.size for block in self.blocks])
+
+    @cached_property
+    def theta_slices(self) -> tuple[slice, ...]:
+        """Where each block's parameters lie in theta."""
+        return _slices([block.dimension for block in self.blocks])
+
+    @cached_property
+    def positive(self) -> NDArray[np.bool_]:
+        """Which parameters must be positive (those of Dirichlets), shape [d]."""
+        of_parameter = [
+            block.kind == "dirichlet" for block in self.blocks for _ in range(block.dimension)
+        ]
+        return np.array(of_parameter, dtype=np.bool_)
+
+    @cached_property
+    def _same_block(self) -> Array:
+        owner = np.repeat(np.arange(len(self.blocks)), [b.dimension for b in self.blocks])
+        return (owner[:, None] == owner[None, :]).astype(np.float64)
+
+    @cached_property
+    def _in_theta(self) -> NDArray[np.bool_]:
+        # The components of x that have a parameter: all but the last of each categorical.
+        mask = np.ones(sum(block.size for block in self.blocks), dtype=bool)
+        for block, where in zip(self.blocks, self.point_slices, strict=True):
+            mask[where.stop - 1] = block.kind == "dirichlet"
+        return mask
+
+    def uniform(self) -> Array:
+        """Parameters of the uniform distribution: Dirichlet 1, logits 0 (Algorithm 2, step 1)."""
+        return self.positive.astype(np.float64)
+
+    def _totals(self, theta: Array) -> Array:
+        return np.asarray(self._same_block @ np.where(self.positive, theta, 0.0))
+
+    def _probabilities(self, theta: Array) -> Array:
+        """Probabilities of the choices that have a logit; 0 at Dirichlet parameters."""
+        exp = np.where(self.positive, 0.0, np.exp(np.minimum(theta, 700.0)))
+        return np.asarray(exp / (1.0 + self._same_block @ exp))
+
+    def sample(self, theta: Array, n: int, rng: np.random.Generator) -> Array:
+        """Draw n points, shape [n, D]."""
+        parts = []
+        for block, where in zip(self.blocks, self.theta_slices, strict=True):
+            if block.kind == "dirichlet":
+                # Gamma(a) = Gamma(a + 1) U^(1/a), in logarithms: small a do not underflow.
+                shape = theta[where]
+                log_gamma = np.log(rng.standard_gamma(shape + 1.0, size=(n, block.size)))
+                log_gamma += np.log1p(-rng.random((n, block.size))) / shape
+                parts.append(np.maximum(softmax(log_gamma, axis=1), TINY))
+            else:
+                logits = np.append(theta[where], 0.0)
+                choice = rng.choice(block.size, size=n, p=softmax(logits))
+                parts.append(np.eye(block.size)[choice])
+        return np.concatenate(parts, axis=1)
+
+    def statistics(self, x: ArrayLike) -> Array:
+        """Sufficient statistics T(x) of points [n, D]: shape [n, d]."""
+        t = np.asarray(x, dtype=np.float64)[:, self._in_theta]
+        return np.where(self.positive, np.log(np.maximum(t, TINY)), t)
+
+    def log_partition(self, theta: Array) -> float:
+        """A(theta) = sum log Gamma(theta_i) - log Gamma(sum theta_i), or log sum exp."""
+        total = 0.0
+        for block, where in zip(self.blocks, self.theta_slices, strict=True):
+            if block.kind == "dirichlet":
+                total += float(np.sum(gammaln(theta[where])) - gammaln(np.sum(theta[where])))
+            else:
+                total += float(logsumexp(np.append(theta[where], 0.0)))
+        return total
+
+    def mean(self, theta: Array) -> Array:
+        """mu(theta) = E[T(x)]: digamma(theta_i) - digamma(sum theta_i), or probabilities."""
+        safe = np.where(self.positive, theta, 1.0)
+        totals = np.where(self.positive, self._totals(theta), 1.0)
+        return np.where(self.positive, digamma(safe) - digamma(totals), self._probabilities(theta))
+
+    def fisher(self, theta: Array) -> Array:
+        """F(theta) = Cov[T(x)], block diagonal, shape [d, d]."""
+        safe = np.where(self.positive, theta, 1.0)
+        totals = np.where(self.positive, self._totals(theta), 1.0)
+        p = self._probabilities(theta)
+        diagonal = np.where(self.positive, polygamma(1, safe), p)
+        shared = np.where(self.positive[:, None], polygamma(1, totals)[:, None], np.outer(p, p))
+        return np.asarray(np.diag(diagonal) - self._same_block * shared)
+
+    def log_density(self, x: ArrayLike, theta: Array) -> Array:
+        """Log p_theta(x), shape [n]: density on the simplices, probability of choices."""
+        t = self.statistics(x)
+        natural = theta - self.positive  # the base measure of a Dirichlet is prod 1/x
+        return np.asarray(t @ natural - self.log_partition(theta))
+
+    def score(self, x: ArrayLike, theta: Array) -> Array:
+        """Gradient of log p_theta(x) in theta: T(x) - mu(theta), shape [n, d]."""
+        return self.statistics(x) - self.mean(theta)
+
+    def kl(self, new: Array, old: Array) -> float:
+        """KL(p_new || p_old) = (new - old)' mu(new) - A(new) + A(old), in nats."""
+        linear = float((new - old) @ self.mean(new))
+        return max(linear - self.log_partition(new) + self.log_partition(old), 0.0)
+
+    def entropy(self, theta: Array) -> float:
+        """Differential entropy of the Dirichlets plus entropy of the categoricals, in nats."""
+        return self.log_partition(theta) - float((theta - self.positive) @ self.mean(theta))
+
+
+def _slices(sizes: list[int]) -> tuple[slice, ...]:
+    ends = np.cumsum(sizes)
+    return tuple(slice(int(end) - size, int(end)) for size, end in zip(sizes, ends, strict=True))

@@ -1,0 +1,120 @@
+"""From estimated derivatives to the next theta.
+
+eq. (9) with the sign of a minimisation: theta <- theta - rho H^-1 g, where H is the Hessian
+(Newton), the Fisher matrix (natural gradient) or the identity (gradient). Equation (8) of the
+paper is printed with a plus.
+
+Two safeguards make it usable with few samples. Assumption 3 asks for eigenvalues in [eta, L]
+with eta > 0, which an estimated Hessian does not have: directions take the eigenvalues' absolute
+values plus a floor. And one step may not leave the region in which the samples say anything: it
+is shortened until KL(new || old) is within a limit, and every Dirichlet parameter stays above a
+minimum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_solve, cholesky, eigh, solve_triangular
+
+from s2e_optuna.relaxation.estimates import Estimate
+from s2e_optuna.relaxation.family import Family
+
+Array = NDArray[np.float64]
+Update = Literal["newton", "natural", "gradient"]
+
+MAX_LOGIT = 6.0
+"""A choice whose probability reaches 0 never comes back, and leaves the Fisher matrix singular."""
+
+
+def newton_direction(estimate: Estimate, fisher: Array, floor: float) -> Array:
+    """Newton direction with absolute eigenvalues, in the metric of the Fisher matrix.
+
+    With F = L L', the whitened Hessian L^-1 H L^-T = V diag(lambda) V' is what the Hessian would
+    be if theta were measured in standard deviations of its score, so that one floor fits all
+    directions; the result is -L^-T V diag(1 / (|lambda| + floor)) V' L^-1 g.
+
+    Parameters
+    ----------
+    estimate
+        Gradient [d] and Hessian [d, d].
+    fisher
+        Fisher matrix, shape [d, d].
+    floor
+        Added to the absolute eigenvalues; in units of f.
+    """
+    lower = cholesky(fisher, lower=True)
+    half = solve_triangular(lower, estimate.hessian, lower=True)
+    whitened = solve_triangular(lower, half.T, lower=True)
+    eigenvalues, vectors = eigh(0.5 * (whitened + whitened.T))
+    gradient = vectors.T @ solve_triangular(lower, estimate.gradient, lower=True)
+    step = vectors @ (gradient / (np.abs(eigenvalues) + floor))
+    return -np.asarray(solve_triangular(lower, step, lower=True, trans="T"))
+
+
+def natural_direction(estimate: Estimate, fisher: Array, floor: float) -> Array:
+    """Natural gradient direction -F^-1 g; ``floor`` is not used."""
+    return -np.asarray(cho_solve((cholesky(fisher, lower=True), True), estimate.gradient))
+
+
+def gradient_direction(estimate: Estimate, fisher: Array, floor: float) -> Array:
+    """Steepest descent in theta itself: -g; ``fisher`` and ``floor`` are not used."""
+    return -estimate.gradient
+
+
+DIRECTIONS: dict[Update, Callable[[Estimate, Array, float], Array]] = {
+    "newton": newton_direction,
+    "natural": natural_direction,
+    "gradient": gradient_direction,
+}
+
+
+def limited_step(
+    family: Family,
+    theta: Array,
+    direction: Array,
+    *,
+    step_size: float,
+    max_kl: float,
+    min_theta: float,
+) -> Array:
+    """Go along a direction as far as the limits allow.
+
+    Parameters
+    ----------
+    family, theta, direction
+        Where to start and where to go, shapes [d].
+    step_size
+        rho: the length of the full step.
+    max_kl
+        The largest KL(new || old), in nats; ``inf`` for none.
+    min_theta
+        The smallest value of a Dirichlet parameter, > 0; those that would fall below stay there.
+        Logits stay within ±`MAX_LOGIT` likewise.
+
+    Returns
+    -------
+    numpy.ndarray
+        The new theta, shape [d]; the old one if even the smallest step breaks the limit.
+    """
+
+    def at(length: float) -> Array:
+        new = theta + length * direction
+        return np.where(
+            family.positive, np.maximum(new, min_theta), np.clip(new, -MAX_LOGIT, MAX_LOGIT)
+        )
+
+    def within(new: Array) -> bool:
+        return bool(np.all(np.isfinite(new))) and family.kl(new, theta) <= max_kl
+
+    full = at(step_size)
+    if within(full):
+        return full
+    low, high = 0.0, step_size
+    for _ in range(50):  # bisection on the length, to double precision
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if within(at(middle)) else (low, middle)
+    return at(low) if low > 0.0 else theta.copy()

@@ -1,0 +1,145 @@
+"""Between Optuna's parameters and the points of a `Family`.
+
+Floats (linear, log, stepped) and ints map to [0, 1] and get a Beta each; stepped ones and ints
+are the midpoints of their cells, as in Optuna's own samplers. Categoricals get a categorical
+block. The stick-breaking parameters of a simplex group (`suggest_simplex`) are read back as the
+weights they stand for and get one Dirichlet. The Jacobian of that map does not depend on theta,
+so the score is that of the weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from s2e_optuna.relaxation import Block, Family
+from s2e_optuna.schedules import simplex_from_uniform, simplex_groups, uniform_from_simplex
+
+Array = NDArray[np.float64]
+
+_EDGE = 1e-9  # unit values are kept this far from 0 and 1, where log x is infinite
+
+
+def to_unit(distribution: FloatDistribution | IntDistribution, value: float) -> float:
+    """Map a value to [0, 1]; stepped values to the middle of their cell."""
+    low, high = _cell_range(distribution)
+    if distribution.log:
+        return (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
+    return (value - low) / (high - low)
+
+
+def from_unit(distribution: FloatDistribution | IntDistribution, unit: float) -> float | int:
+    """Map a number in [0, 1] to a value, a Python float or int."""
+    low, high = _cell_range(distribution)
+    if distribution.log:
+        value = math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
+    else:
+        value = low + unit * (high - low)
+    if distribution.step is not None:
+        cell = round((value - distribution.low) / distribution.step)
+        value = distribution.low + cell * distribution.step
+    value = min(max(value, distribution.low), distribution.high)
+    return int(value) if isinstance(distribution, IntDistribution) else float(value)
+
+
+def _cell_range(distribution: FloatDistribution | IntDistribution) -> tuple[float, float]:
+    half = 0.5 * distribution.step if distribution.step is not None else 0.0
+    return distribution.low - half, distribution.high + half
+
+
+def draw_uniformly(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
+    """Draw one value from theta^1, the uniform distribution."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[int(rng.integers(len(distribution.choices)))]
+    if not isinstance(distribution, FloatDistribution | IntDistribution):
+        raise ValueError(f"S2ESampler does not know the distribution {distribution}.")
+    return from_unit(distribution, float(rng.random()))
+
+
+@dataclass(frozen=True)
+class Codec:
+    """Encodes the parameters of one search space as points x and back.
+
+    Parameters
+    ----------
+    space
+        Parameter names and distributions; none of them with a single value only.
+    """
+
+    space: Mapping[str, BaseDistribution]
+
+    @cached_property
+    def groups(self) -> dict[str, list[str]]:
+        """Simplex groups and their parameters."""
+        unit = [
+            name
+            for name, distribution in self.space.items()
+            if distribution == FloatDistribution(0.0, 1.0)
+        ]
+        return simplex_groups(unit)
+
+    @cached_property
+    def singles(self) -> list[str]:
+        """Parameters outside the simplex groups, sorted."""
+        grouped = {name for names in self.groups.values() for name in names}
+        return sorted(set(self.space) - grouped)
+
+    @cached_property
+    def family(self) -> Family:
+        """The family of distributions: the groups' Dirichlets, then one block a parameter."""
+        blocks = [Block("dirichlet", len(names) + 1) for names in self.groups.values()]
+        for name in self.singles:
+            distribution = self.space[name]
+            if isinstance(distribution, CategoricalDistribution):
+                blocks.append(Block("categorical", len(distribution.choices)))
+            else:
+                blocks.append(Block("dirichlet", 2))
+        return Family(tuple(blocks))
+
+    def encode(self, params: Iterable[Mapping[str, Any]]) -> Array:
+        """Encode parameter values as points, shape [n, D]."""
+        rows = list(params)
+        parts: list[Array] = []
+        for names in self.groups.values():
+            u = np.array([[row[name] for name in names] for row in rows]).reshape(-1, len(names))
+            alpha = np.maximum(simplex_from_uniform(u), _EDGE)
+            parts.append(alpha / alpha.sum(axis=1, keepdims=True))
+        for name in self.singles:
+            distribution = self.space[name]
+            if isinstance(distribution, CategoricalDistribution):
+                index = [int(distribution.to_internal_repr(row[name])) for row in rows]
+                parts.append(np.eye(len(distribution.choices))[index])
+            else:
+                assert isinstance(distribution, FloatDistribution | IntDistribution)
+                unit = np.array([to_unit(distribution, float(row[name])) for row in rows])
+                unit = np.clip(unit, _EDGE, 1.0 - _EDGE)
+                parts.append(np.stack([unit, 1.0 - unit], axis=1))
+        return np.concatenate(parts, axis=1)
+
+    def decode(self, x: Array) -> dict[str, Any]:
+        """Decode one point, shape [D], to parameter values."""
+        parts = [x[where] for where in self.family.point_slices]
+        params: dict[str, Any] = {}
+        for names, alpha in zip(self.groups.values(), parts, strict=False):
+            u = np.clip(uniform_from_simplex(alpha), _EDGE, 1.0 - _EDGE)
+            params.update(zip(names, map(float, u), strict=True))
+        for name, part in zip(self.singles, parts[len(self.groups) :], strict=True):
+            distribution = self.space[name]
+            if isinstance(distribution, CategoricalDistribution):
+                params[name] = distribution.choices[int(np.argmax(part))]
+            else:
+                assert isinstance(distribution, FloatDistribution | IntDistribution)
+                params[name] = from_unit(distribution, float(part[0]))
+        return params

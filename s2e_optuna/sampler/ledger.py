@@ -1,0 +1,283 @@
+"""Which theta is the newest? One answer for all workers, from the stored trials alone.
+
+Every trial carries one system attribute, its *tag*, written when it starts and never changed::
+
+    s2e:tag = {"n": 17,            its own number; a clone of it, in a retried trial, has another
+               "sig": "3f…-91…",   the search space and the sampler's options, hashed
+               "m": 3,             the generation it draws from
+               "src": 14,          the trial whose commit opened that generation
+               "commit": {"parent": 9, "batch": [8, 10, …], "theta": [1.02, …]}}
+
+``sig`` is missing while no trial has finished, because the search space is not known: such a
+trial draws from theta^1, the uniform distribution. ``src`` is missing for theta^1.
+
+A trial that finds at least K finished trials that no commit has used may carry a ``commit``: it
+computes theta^(m+1) from them and opens generation m+1. It may do so only if every lower-numbered
+trial is finished or tagged. Numbers are given out in an order that everybody sees, and everybody
+reads after having been given a number; so of two trials that start at once the later one sees
+the earlier one untagged and steps back, and no generation is opened twice. Nobody waits: a trial
+that steps back draws from the newest theta there is.
+
+A worker that dies between getting its number and writing its tag would stop all commits. After
+`UNTAGGED_PATIENCE` seconds such a trial is passed over. Should it then wake and open a generation
+a second time, the commit in the lowest-numbered trial counts, for everybody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.trial import FrozenTrial, TrialState
+
+from s2e_optuna.sampler.codec import Codec
+
+Array = NDArray[np.float64]
+
+TAG_KEY = "s2e:tag"
+UNTAGGED_PATIENCE = 60.0
+
+_USABLE = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The update that opened a generation."""
+
+    number: int
+    """The trial that carries it."""
+    m: int
+    """The generation it opens, from 2 on."""
+    parent: int | None
+    """The trial whose commit opened generation m-1; None for theta^1."""
+    batch: tuple[int, ...]
+    """The trials it was computed from."""
+    theta: Array
+    """Natural parameters, shape [d]."""
+
+
+@dataclass(frozen=True)
+class Tag:
+    """What a trial says about itself; see the module's description."""
+
+    number: int
+    sig: str | None
+    m: int
+    source: int | None
+    commit: Commit | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the value of the system attribute."""
+        content: dict[str, Any] = {"n": self.number, "m": self.m}
+        if self.sig is not None:
+            content["sig"] = self.sig
+        if self.source is not None:
+            content["src"] = self.source
+        if self.commit is not None:
+            content["commit"] = {
+                "parent": self.commit.parent,
+                "batch": list(self.commit.batch),
+                "theta": rounded(self.commit.theta),
+            }
+        return content
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Tag:
+        """Read the value of the system attribute."""
+        commit = None
+        if (stored := content.get("commit")) is not None:
+            commit = Commit(
+                content["n"],
+                content["m"],
+                stored["parent"],
+                tuple(stored["batch"]),
+                np.array(stored["theta"], dtype=np.float64),
+            )
+        return cls(content["n"], content.get("sig"), content["m"], content.get("src"), commit)
+
+
+def rounded(theta: Array) -> list[float]:
+    """Theta with 9 significant digits: as it is stored, and as everybody uses it."""
+    return [float(f"{value:.9g}") for value in theta]
+
+
+def space_signature(space: Mapping[str, BaseDistribution]) -> str:
+    """Hash a search space; the same in every process."""
+    text = json.dumps([[name, distribution_to_json(space[name])] for name in sorted(space)])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def was_born_waiting(trial: FrozenTrial) -> bool:
+    """Whether a trial was enqueued or is a retry, so that its parameters were given to it."""
+    attrs = trial.system_attrs
+    if "fixed_params" in attrs or "retry_history" in attrs:
+        return True
+    tag = attrs.get(TAG_KEY)
+    return tag is not None and tag["n"] != trial.number
+
+
+@dataclass
+class Chain:
+    """The generations of one ``sig``."""
+
+    sig: str
+    codec: Codec
+    commits: dict[int, Commit] = field(default_factory=dict)
+    """By the number of the trial that carries it."""
+    opened: dict[int, Commit] = field(default_factory=dict)
+    """By generation: of several, the one in the lowest-numbered trial."""
+    candidates: dict[int, FrozenTrial] = field(default_factory=dict)
+    """Finished trials that the estimate can use and that are in no commit's batch."""
+    used: set[int] = field(default_factory=set)
+    """Trials in some commit's batch."""
+
+    @property
+    def newest(self) -> Commit | None:
+        """The commit that opened the newest generation; None while it is the first."""
+        return self.opened[max(self.opened)] if self.opened else None
+
+    def add_commit(self, commit: Commit) -> None:
+        """Take in a commit; doing so twice changes nothing."""
+        self.commits[commit.number] = commit
+        rival = self.opened.get(commit.m)
+        if rival is None or commit.number < rival.number:
+            self.opened[commit.m] = commit
+        self.used.update(commit.batch)
+        for number in commit.batch:
+            self.candidates.pop(number, None)
+
+    def add_finished(self, trial: FrozenTrial) -> None:
+        """Take in a finished trial."""
+        if trial.number not in self.used and self.fits(trial) and self.was_drawn(trial):
+            self.candidates[trial.number] = trial
+
+    def fits(self, trial: FrozenTrial) -> bool:
+        """Whether the trial's parameters lie in this chain's space."""
+        distributions = trial.distributions
+        return all(distributions.get(name) == d for name, d in self.codec.space.items())
+
+    def was_drawn(self, trial: FrozenTrial) -> bool:
+        """Whether the trial's parameters were drawn from a theta of this chain.
+
+        Those of enqueued, added and foreign trials were not: a score estimate is about p_theta
+        and must leave them out.
+        """
+        tag = trial.system_attrs.get(TAG_KEY)
+        if tag is None or "fixed_params" in trial.system_attrs:
+            return False
+        return tag.get("sig") in (None, self.sig) and self.theta_of(tag.get("src")) is not None
+
+    def theta_of(self, source: int | None) -> Array | None:
+        """Theta of the generation that trial ``source`` opened; theta^1 for None."""
+        if source is None:
+            return self.codec.family.uniform()
+        commit = self.commits.get(source)
+        return None if commit is None else commit.theta
+
+
+class Ledger:
+    """What one process has read of a study so far; work grows with new trials only.
+
+    Parameters
+    ----------
+    clock
+        Seconds since some moment; replaced in tests.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.n_seen = 0
+        """Number of trials read so far."""
+        self._open: set[int] = set()
+        self._untagged_since: dict[int, float] = {}
+        self._untagged: set[int] = set()
+        self._chains: dict[str, Chain] = {}
+        self._orphans: dict[str, dict[int, Commit]] = {}
+        self.finished: dict[int, FrozenTrial] = {}
+        self.any_tag = False
+        """Whether an S2ESampler has touched the study."""
+        self.space: dict[str, BaseDistribution] | None = None
+        """The parameters common to all finished trials; None while there is none."""
+
+    def update(self, trials: Sequence[FrozenTrial]) -> None:
+        """Take in a fresh, complete, ordered list of the study's trials."""
+        for number in sorted(self._open | set(range(self.n_seen, len(trials)))):
+            self._take_in(trials[number])
+        self.n_seen = len(trials)
+
+    def _take_in(self, trial: FrozenTrial) -> None:
+        number = trial.number
+        stored = trial.system_attrs.get(TAG_KEY)
+        self.any_tag |= stored is not None
+        if stored is not None and stored["n"] == number and "commit" in stored:
+            self._record_commit(Tag.from_json(stored))
+        if trial.state.is_finished():
+            self._open.discard(number)
+            self._forget_untagged(number)
+            if trial.state in _USABLE:
+                self._record_finished(trial)
+            return
+        self._open.add(number)
+        if trial.state == TrialState.RUNNING and stored is None and not was_born_waiting(trial):
+            self._untagged.add(number)
+            self._untagged_since.setdefault(number, self._clock())
+        else:
+            self._forget_untagged(number)
+
+    def _forget_untagged(self, number: int) -> None:
+        self._untagged.discard(number)
+        self._untagged_since.pop(number, None)
+
+    def _record_commit(self, tag: Tag) -> None:
+        assert tag.commit is not None and tag.sig is not None
+        if tag.sig in self._chains:
+            self._chains[tag.sig].add_commit(tag.commit)
+        else:
+            self._orphans.setdefault(tag.sig, {})[tag.number] = tag.commit
+
+    def _record_finished(self, trial: FrozenTrial) -> None:
+        self.finished[trial.number] = trial
+        if self.space is None:
+            self.space = {n: d for n, d in trial.distributions.items() if not d.single()}
+        else:
+            own = trial.distributions
+            self.space = {n: d for n, d in self.space.items() if own.get(n) == d}
+        for chain in self._chains.values():
+            chain.add_finished(trial)
+
+    def chain(self, sig: str, space: Mapping[str, BaseDistribution]) -> Chain:
+        """Return the generations of one ``sig``, which must belong to ``space``."""
+        if sig not in self._chains:
+            chain = Chain(sig, Codec(dict(space)))
+            for commit in self._orphans.pop(sig, {}).values():
+                chain.add_commit(commit)
+            for trial in self.finished.values():
+                chain.add_finished(trial)
+            self._chains[sig] = chain
+        return self._chains[sig]
+
+    def known_chain(self, sig: str | None) -> Chain | None:
+        """Return the chain of a ``sig`` whose space this process has met; else None."""
+        return None if sig is None else self._chains.get(sig)
+
+    def newest_signature(self, space: Mapping[str, BaseDistribution]) -> str | None:
+        """Return the ``sig`` of the latest commit in a space, whatever the sampler's options."""
+        commits = {sig: max(chain.commits) for sig, chain in self._chains.items() if chain.commits}
+        commits |= {sig: max(orphans) for sig, orphans in self._orphans.items()}
+        matching = [sig for sig in commits if sig.startswith(f"{space_signature(space)}-")]
+        return max(matching, key=lambda sig: commits[sig], default=None)
+
+    def may_commit(self, number: int) -> bool:
+        """Whether every trial before ``number`` is finished, tagged, or given up."""
+        now = self._clock()
+        return not any(
+            other < number and now - self._untagged_since[other] < UNTAGGED_PATIENCE
+            for other in self._untagged
+        )

@@ -1,0 +1,298 @@
+"""The S2E algorithm (Algorithm 2) as an Optuna sampler."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import threading
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial
+
+from s2e_optuna.relaxation import Update
+from s2e_optuna.sampler.codec import draw_uniformly
+from s2e_optuna.sampler.ledger import (
+    TAG_KEY,
+    Chain,
+    Commit,
+    Ledger,
+    Tag,
+    space_signature,
+    was_born_waiting,
+)
+from s2e_optuna.sampler.update import Options, audit_chain, next_theta
+
+Array = NDArray[np.float64]
+
+_logger = logging.getLogger(__name__)
+
+
+class S2ESampler(BaseSampler):
+    """Sampler that moves a distribution over the search space by Newton steps.
+
+    S2E (ICML 2020) minimises J(theta) = E_{p_theta}[f(x)], eq. (6). p_theta is a product of
+    Dirichlet distributions (for weights made by `suggest_simplex`), Betas (floats and ints) and
+    categoricals. Theta starts at the uniform distribution; after every ``batch_size`` finished
+    trials it takes a step computed from them. Workers that share nothing but the study's storage
+    agree on theta (`s2e_optuna.sampler.ledger` says how), any number of them, with the same seed
+    or without one.
+
+    It works on any single-objective search space and in both directions. Parameters outside the
+    intersection of all finished trials' spaces are drawn uniformly.
+
+    Parameters
+    ----------
+    batch_size
+        K: finished trials for one update of theta.
+    step_size
+        rho: length of a step, eq. (9).
+    update
+        ``"newton"``, ``"natural"`` (natural gradient) or ``"gradient"``.
+    estimator
+        ``"score"``: derivatives by the score function, eq. (7) and Proposition 1.
+    baseline
+        Whether each trial's value is compared with the mean of the others in its batch, which
+        takes most of the variance out of the estimates. The paper does not.
+    eigenvalue_floor
+        Added to the absolute eigenvalues of the Hessian, in standard deviations of a batch's
+        values (Assumption 3).
+    max_kl
+        Upper limit of KL(new || old) of one update, in nats.
+    min_theta
+        Lower limit of the Dirichlet parameters.
+    seed
+        Seed of all random numbers; with the trial's number it decides what is drawn, whichever
+        worker draws it.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range; or, when sampling, if the study has several objectives.
+
+    Examples
+    --------
+    >>> import optuna
+    >>> from s2e_optuna import S2ESampler
+    >>> study = optuna.create_study(sampler=S2ESampler(seed=0))
+    >>> study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, n_trials=30)
+    >>> study.best_value < 0.05
+    True
+
+    See Also
+    --------
+    S2ESampler.paper : the algorithm as printed.
+    """
+
+    def __init__(
+        self,
+        *,
+        batch_size: int = 6,
+        step_size: float = 1.0,
+        update: Update = "newton",
+        estimator: Literal["score"] = "score",
+        baseline: bool = True,
+        eigenvalue_floor: float = 0.1,
+        max_kl: float = 1.0,
+        min_theta: float = 0.3,
+        seed: int | None = None,
+    ) -> None:
+        self._options = Options(
+            batch_size=batch_size,
+            step_size=step_size,
+            update=update,
+            estimator=estimator,
+            baseline=baseline,
+            eigenvalue_floor=eigenvalue_floor,
+            max_kl=max_kl,
+            min_theta=min_theta,
+        )
+        if seed is not None and seed < 0:
+            raise ValueError(f"seed must not be negative, but is {seed}.")
+        self._seed = secrets.randbits(63) if seed is None else int(seed)
+        self._forget()
+
+    @classmethod
+    def paper(cls, *, batch_size: int = 6, seed: int | None = None) -> S2ESampler:
+        """Algorithm 2 as it is printed: score estimates without a baseline, Newton, rho = 1.
+
+        What the paper needs but does not say is as in the default: absolute eigenvalues with a
+        small floor (its Assumption 3), theta kept positive, and a limit (here a loose one) on
+        the length of a step, without which six trials send theta anywhere.
+        """
+        return cls(
+            batch_size=batch_size,
+            baseline=False,
+            eigenvalue_floor=0.01,
+            max_kl=10.0,
+            min_theta=0.05,
+            seed=seed,
+        )
+
+    def _forget(self) -> None:
+        self._lock = threading.RLock()  # n_jobs > 1: one sampler, many threads
+        self._ledgers: dict[tuple[int, int], tuple[BaseStorage, Ledger]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_options": self._options, "_seed": self._seed}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def reseed_rng(self) -> None:
+        """Do nothing: random numbers come from the seed and the trial's number."""
+
+    # Optuna's hooks, in the order in which a trial meets them.
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Read the study, decide what the trial draws from, and write that as its tag."""
+        if len(study.directions) > 1:
+            return  # sampling raises; an exception here would leave the trial running for ever
+        try:
+            with self._lock:
+                tag = self._decide(study, trial)
+                if tag is not None:
+                    study._storage.set_trial_system_attr(trial._trial_id, TAG_KEY, tag.to_json())
+                    trial.system_attrs[TAG_KEY] = tag.to_json()
+        except Exception:
+            # Optuna has created the trial but not yet handed it to its caller: an exception from
+            # here would leave it running for ever. Without a tag it draws from the newest theta.
+            _logger.exception("Trial %d could not be tagged; the search goes on.", trial.number)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return the parameters that all finished trials have in common."""
+        if len(study.directions) > 1:
+            return {}
+        with self._lock:
+            ledger = (
+                self._read(study) if TAG_KEY not in trial.system_attrs else self._ledger(study)
+            )
+            chain = self._chain_of(trial, ledger)
+            return {} if chain is None else dict(chain.codec.space)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Draw all parameters of the search space from p_theta."""
+        self._raise_error_if_multi_objective(study)
+        space = {name: d for name, d in search_space.items() if not d.single()}
+        if not space:
+            return {}
+        with self._lock:
+            ledger = self._ledger(study)
+            chain = self._chain_of(trial, ledger)
+            if chain is None or not space.items() <= chain.codec.space.items():
+                chain = ledger.chain(self._signature(space), space)
+            theta = self._theta_for(trial, chain)
+        rng = np.random.default_rng([self._seed, trial.number])
+        params = chain.codec.decode(chain.codec.family.sample(theta, 1, rng)[0])
+        return {name: params[name] for name in space}
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Draw one parameter uniformly, which is its law under theta^1."""
+        self._raise_error_if_multi_objective(study)
+        name = int.from_bytes(hashlib.sha256(param_name.encode()).digest()[:8], "big")
+        rng = np.random.default_rng([self._seed, trial.number, name])
+        return draw_uniformly(param_distribution, rng)
+
+    # Reading and deciding.
+
+    def _ledger(self, study: Study) -> Ledger:
+        key = (id(study._storage), study._study_id)
+        if key not in self._ledgers:
+            # The storage is kept with the ledger, so that its id is not given to another one.
+            self._ledgers[key] = (study._storage, Ledger())
+        return self._ledgers[key][1]
+
+    def _read(self, study: Study) -> Ledger:
+        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        if len(trials) < self._ledger(study).n_seen:  # deleted, and another one has its id
+            del self._ledgers[id(study._storage), study._study_id]
+        ledger = self._ledger(study)
+        ledger.update(trials)
+        return ledger
+
+    def _signature(self, space: dict[str, BaseDistribution]) -> str:
+        return f"{space_signature(space)}-{self._options.signature()}"
+
+    def _chain_of(self, trial: FrozenTrial, ledger: Ledger) -> Chain | None:
+        """Return the chain that the trial draws from; None while the space is not known."""
+        if (tag := trial.system_attrs.get(TAG_KEY)) is not None:
+            # What the tag says holds, also if the space has changed since it was written.
+            return ledger.known_chain(tag.get("sig"))
+        if not ledger.space:
+            return None
+        return ledger.chain(self._signature(ledger.space), ledger.space)
+
+    def _theta_for(self, trial: FrozenTrial, chain: Chain) -> Array:
+        stored = trial.system_attrs.get(TAG_KEY)
+        if stored is None or stored.get("sig") != chain.sig:
+            return chain.codec.family.uniform() if chain.newest is None else chain.newest.theta
+        tag = Tag.from_json(stored)
+        if tag.commit is not None:
+            return tag.commit.theta
+        theta = chain.theta_of(tag.source)
+        return chain.codec.family.uniform() if theta is None else theta
+
+    def _decide(self, study: Study, trial: FrozenTrial) -> Tag | None:
+        ledger = self._read(study)
+        born_waiting = was_born_waiting(trial) or bool(trial.params)
+        if born_waiting and TAG_KEY in trial.system_attrs:
+            return None  # a retry keeps the tag that says what it was drawn from
+        if not ledger.space:
+            return Tag(trial.number, None, 1, None)
+        chain = ledger.chain(self._signature(ledger.space), ledger.space)
+        newest = chain.newest
+        m, source = (1, None) if newest is None else (newest.m, newest.number)
+        if (
+            born_waiting
+            or len(chain.candidates) < self._options.batch_size
+            or not ledger.may_commit(trial.number)
+        ):
+            return Tag(trial.number, chain.sig, m, source)
+        batch = sorted(chain.candidates)
+        theta = next_theta(
+            self._options, chain, source, [chain.candidates[n] for n in batch], _sign(study)
+        )
+        commit = Commit(trial.number, m + 1, source, tuple(batch), theta)
+        return Tag(trial.number, chain.sig, m + 1, trial.number, commit)
+
+    def audit(self, study: Study) -> list[str]:
+        """Recompute every committed theta of the study's current chain from the stored trials.
+
+        Parameters
+        ----------
+        study
+            A study that was run with a sampler of the same options.
+
+        Returns
+        -------
+        list of str
+            What does not agree, a sentence each; empty if all is well.
+        """
+        with self._lock:
+            ledger = Ledger()
+            ledger.update(study._storage.get_all_trials(study._study_id, deepcopy=False))
+            if not ledger.space:
+                return []
+            chain = ledger.chain(self._signature(ledger.space), ledger.space)
+        return audit_chain(self._options, chain, ledger.finished, _sign(study))
+
+
+def _sign(study: Study) -> int:
+    return -1 if study.direction == StudyDirection.MAXIMIZE else 1
