@@ -1,0 +1,363 @@
+"""S2ESampler in studies: what it draws, what it learns from, what it refuses."""
+
+import logging
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
+from scipy import stats
+
+from s2e_optuna import S2ESampler, best_schedule, suggest_schedule, suggest_simplex
+from s2e_optuna.relaxation import Block, Family
+from s2e_optuna.sampler import generations
+from s2e_optuna.sampler.ledger import TAG_KEY
+from s2e_optuna.sampler.update import batch_values, importance_weights
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def sphere(trial: optuna.Trial) -> float:
+    x = trial.suggest_float("x", -1.0, 1.0)
+    y = trial.suggest_float("y", 1e-3, 10.0, log=True)
+    weights = suggest_simplex(trial, "w", 3)
+    bonus = {"a": 0.0, "b": 1.0, "c": 2.0}[trial.suggest_categorical("c", ["a", "b", "c"])]
+    return (x - 0.5) ** 2 + np.log10(y) ** 2 + (1 - weights[0]) + bonus
+
+
+def run(objective: Callable[[optuna.Trial], float], n: int, **options: object) -> optuna.Study:
+    direction = str(options.pop("direction", "minimize"))
+    study = optuna.create_study(sampler=S2ESampler(**options), direction=direction)  # type: ignore[arg-type]
+    study.optimize(objective, n_trials=n)
+    return study
+
+
+def mean_of_last(study: optuna.Study, n: int) -> float:
+    return float(np.mean([trial.value for trial in study.trials[-n:]]))
+
+
+@pytest.mark.parametrize("update", ["newton", "natural", "gradient"])
+def test_it_learns_a_mixed_space(update: str) -> None:
+    study = run(sphere, 400, update=update, batch_size=20, seed=1)
+    assert mean_of_last(study, 50) < 0.6 * float(np.mean([t.value for t in study.trials[:50]]))
+
+
+def test_the_algorithm_as_printed_runs() -> None:
+    study = optuna.create_study(sampler=S2ESampler.paper(batch_size=10, seed=0))
+    study.optimize(sphere, n_trials=60)
+    assert len(generations(study)) == 6
+    assert S2ESampler.paper(batch_size=10).audit(study) == []
+
+
+def test_maximising_mirrors_minimising() -> None:
+    low = run(sphere, 60, seed=3)
+    high = run(lambda trial: -sphere(trial), 60, seed=3, direction="maximize")
+    assert [t.params for t in low.trials] == [t.params for t in high.trials]
+
+
+def test_first_trials_are_uniform() -> None:
+    study = run(sphere, 300, batch_size=1000, seed=0)
+    first = [trial.user_attrs["w"][0] for trial in study.trials]
+    assert stats.kstest(first, stats.beta(1, 2).cdf).pvalue > 1e-3
+    x = [(trial.params["x"] + 1) / 2 for trial in study.trials]
+    assert stats.kstest(x, "uniform").pvalue > 1e-3
+    counts = np.unique([t.params["c"] for t in study.trials], return_counts=True)[1]
+    assert stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_later_trials_follow_the_committed_theta() -> None:
+    """300 trials that wait on one generation are a sample of its p_theta."""
+    study = run(lambda trial: trial.suggest_float("x", 0.0, 1.0), 7, seed=0, batch_size=6)
+    theta = generations(study)[-1].theta
+    assert len(generations(study)) == 2 and theta[0] < theta[1]  # towards small x
+    drawn = [study.ask({"x": FloatDistribution(0.0, 1.0)}).params["x"] for _ in range(300)]
+    assert stats.kstest(drawn, stats.beta(*theta).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 0},
+        {"batch_size": 1},  # with a baseline
+        {"update": "sgd"},
+        {"estimator": "oracle"},
+        {"step_size": 0.0},
+        {"step_size": float("nan")},
+        {"max_kl": 0.0},
+        {"max_kl": float("nan")},
+        {"min_theta": -1.0},
+        {"eigenvalue_floor": 0.0},
+        {"seed": -1},
+    ],
+    ids=str,
+)
+def test_options_out_of_range(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        S2ESampler(**options)  # type: ignore[arg-type]
+
+
+def test_several_objectives_are_refused() -> None:
+    study = optuna.create_study(directions=["minimize", "minimize"], sampler=S2ESampler())
+    trial = study.ask()
+    with pytest.raises(ValueError, match="multi-objective"):
+        trial.suggest_float("x", 0, 1)
+    frozen = study.trials[0]
+    with pytest.raises(ValueError, match="multi-objective"):
+        study.sampler.sample_relative(study, frozen, {"x": FloatDistribution(0, 1)})
+
+
+SCRIPT = """
+import optuna, sys
+from s2e_optuna import S2ESampler
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+def objective(trial):
+    c = trial.suggest_categorical("c", ["a", "b"])
+    return trial.suggest_float("x", 0, 1) + trial.suggest_int("n", 1, 9) + (c == "a")
+study = optuna.create_study(sampler=S2ESampler(seed=7))
+study.optimize(objective, n_trials=40)
+print([t.params for t in study.trials])
+"""
+
+
+def test_same_seed_same_study_in_another_process() -> None:
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT],
+            env={"PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("1", "2")
+    }
+    assert len(outputs) == 1
+
+
+def test_same_seed_on_two_workers_gives_no_duplicates() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    name = optuna.create_study(storage=storage, sampler=S2ESampler(seed=5)).study_name
+    workers = [
+        optuna.load_study(study_name=name, storage=storage, sampler=S2ESampler(seed=5))
+        for _ in range(2)
+    ]
+    for _ in range(30):
+        trials = [(worker, worker.ask()) for worker in workers]
+        for worker, trial in trials:
+            worker.tell(trial, trial.suggest_float("x", 0.0, 1.0))
+    x = [trial.params["x"] for trial in workers[0].trials]
+    assert len(set(x)) == 60
+    assert S2ESampler(seed=5).audit(workers[0]) == []
+
+
+def test_without_a_seed_studies_differ() -> None:
+    assert run(sphere, 1).trials[0].params != run(sphere, 1).trials[0].params
+
+
+def test_threads_share_one_sampler() -> None:
+    study = optuna.create_study(sampler=S2ESampler(seed=0))
+    study.optimize(sphere, n_trials=120, n_jobs=4)
+    assert len({trial.params["x"] for trial in study.trials}) == 120
+    assert S2ESampler().audit(study) == []
+    assert len(generations(study)) > 10
+
+
+def test_a_pickled_sampler_goes_on() -> None:
+    sampler = pickle.loads(pickle.dumps(S2ESampler(seed=1)))
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(sphere, n_trials=20)
+    assert [t.params for t in study.trials] == [t.params for t in run(sphere, 20, seed=1).trials]
+
+
+def test_resuming_goes_on_from_the_same_theta() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    study = optuna.create_study(storage=storage, sampler=S2ESampler(seed=2))
+    study.optimize(sphere, n_trials=25)
+    resumed = optuna.load_study(
+        study_name=study.study_name, storage=storage, sampler=S2ESampler(seed=2)
+    )
+    resumed.optimize(sphere, n_trials=25)
+    whole = run(sphere, 50, seed=2)
+    assert [t.params for t in resumed.trials] == [t.params for t in whole.trials]
+
+
+def in_batches(study: optuna.Study) -> set[int]:
+    return {number for generation in generations(study) for number in generation.batch}
+
+
+def test_enqueued_and_added_trials_stay_out_of_score_estimates() -> None:
+    study = optuna.create_study(sampler=S2ESampler(seed=0))
+    study.enqueue_trial({"x": 0.25})
+    done = optuna.create_trial(
+        params={"x": 0.5}, distributions={"x": FloatDistribution(0.0, 1.0)}, value=0.5
+    )
+    study.add_trial(done)
+    study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=20)
+    assert study.trials[0].params["x"] == 0.25
+    assert in_batches(study) and not in_batches(study) & {0, 1}
+
+
+def test_failed_trials_are_ignored() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0.0, 1.0)
+        return float("nan") if trial.number % 3 == 0 else x
+
+    study = run(objective, 40, seed=0)
+    assert all(study.trials[number].state == TrialState.COMPLETE for number in in_batches(study))
+    assert len(generations(study)) > 3
+
+
+def test_a_retried_trial_keeps_the_tag_it_was_drawn_with() -> None:
+    study = optuna.create_study(sampler=S2ESampler(seed=0, batch_size=2))
+    study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=6)
+    failed = study.ask({"x": FloatDistribution(0.0, 1.0)})
+    study.tell(failed, state=TrialState.FAIL)
+    optuna.storages.RetryHeartbeatStaleTrialCallback()(study, study.trials[failed.number])
+    study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=4)
+    retried = study.trials[failed.number + 1]
+    original = study.trials[failed.number]
+    assert retried.params == original.params
+    assert retried.system_attrs[TAG_KEY] == original.system_attrs[TAG_KEY]
+    assert retried.number in in_batches(study)
+    assert S2ESampler(batch_size=2).audit(study) == []
+
+
+@pytest.mark.parametrize(
+    "pruner",
+    [
+        optuna.pruners.MedianPruner(n_startup_trials=2),
+        optuna.pruners.SuccessiveHalvingPruner(),
+        optuna.pruners.HyperbandPruner(min_resource=1, max_resource=9),
+    ],
+    ids=lambda p: type(p).__name__,
+)
+def test_pruners(pruner: optuna.pruners.BasePruner) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0.0, 1.0)
+        for step in range(9):
+            trial.report(x + 1.0 / (step + 1), step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return x
+
+    study = optuna.create_study(sampler=S2ESampler(seed=0), pruner=pruner)
+    study.optimize(objective, n_trials=60)
+    assert any(t.state == TrialState.PRUNED for t in study.trials)
+    assert len(generations(study)) == 10  # pruned trials count
+    assert S2ESampler().audit(study) == []
+
+
+def frozen(
+    state: TrialState, value: float | None = None, **reported: float
+) -> optuna.trial.FrozenTrial:
+    steps = {int(step[1:]): value for step, value in reported.items()}
+    return optuna.create_trial(state=state, value=value, intermediate_values=steps)
+
+
+def test_values_of_a_batch() -> None:
+    batch = [
+        frozen(TrialState.COMPLETE, 1.0),
+        frozen(TrialState.COMPLETE, 3.0),
+        frozen(TrialState.COMPLETE, float("inf")),
+        frozen(TrialState.COMPLETE, float("-inf")),
+        frozen(TrialState.PRUNED, None, s1=9.0, s2=4.0),  # its last report
+        frozen(TrialState.PRUNED, None, s1=0.5),  # better than the worst: not believed
+        frozen(TrialState.PRUNED),  # never reported
+    ]
+    np.testing.assert_array_equal(batch_values(batch, 1), [1.0, 3.0, 4.0, 0.5, 4.0, 4.0, 4.0])
+    np.testing.assert_array_equal(batch_values(batch[:2], -1), [-1.0, -3.0])
+    assert not batch_values([frozen(TrialState.PRUNED)], 1).any()
+
+
+def test_importance_weights_are_clipped() -> None:
+    family = Family((Block("dirichlet", 2),))
+    x = np.array([[0.5, 0.5], [0.999, 0.001]])
+    new, old = np.array([50.0, 1.0]), np.array([1.0, 50.0])
+    weights = importance_weights(family, x, new, [new, old])
+    np.testing.assert_allclose(weights, [1.0, 5.0])
+
+
+def test_conditional_parameters_are_drawn_uniformly() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0.0, 1.0)
+        return x + (
+            trial.suggest_float("y", 0.0, 1.0) if x < 0.5 else trial.suggest_int("z", 1, 3)
+        )
+
+    study = run(objective, 80, seed=0)
+    assert set(generations(study)[-1].codec.space) == {"x"}
+    assert mean_of_last(study, 20) < float(np.mean([t.value for t in study.trials[:20]]))
+
+
+def test_a_changed_space_starts_a_new_chain_with_the_old_trials() -> None:
+    study = optuna.create_study(sampler=S2ESampler(seed=0, batch_size=4))
+    study.optimize(lambda t: t.suggest_float("x", 0, 1) + t.suggest_float("y", 0, 1), n_trials=12)
+    study.optimize(lambda t: t.suggest_float("x", 0, 1) + t.suggest_float("y", 0, 2), n_trials=12)
+    current = generations(study)
+    assert set(current[0].codec.space) == {"x"}
+    assert min(in_batches(study)) < 4  # trials drawn from the uniform law fit the smaller space
+    assert S2ESampler(batch_size=4).audit(study) == []
+
+
+def test_constant_values_move_nothing() -> None:
+    study = run(lambda trial: 0.0 * trial.suggest_float("x", 0.0, 1.0), 20, seed=0)
+    np.testing.assert_array_equal(generations(study)[-1].theta, [1.0, 1.0])
+
+
+def test_a_storage_that_cannot_be_written_costs_a_tag_not_a_trial(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = run(sphere, 10, seed=0)
+
+    def refuse(*args: object) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
+        patch.setattr(study._storage, "set_trial_system_attr", refuse)
+        trial = study.ask()
+    assert "could not be tagged" in caplog.text
+    study.tell(trial, sphere(trial))
+    study.optimize(sphere, n_trials=10)
+    assert S2ESampler().audit(study) == []
+
+
+def test_tags_are_small_and_readable() -> None:
+    study = optuna.create_study(sampler=S2ESampler(seed=0))
+    study.optimize(lambda t: float(suggest_schedule(t, 50).rates.mean()), n_trials=30)
+    attrs = [trial.system_attrs for trial in study.trials]
+    assert all(list(attr) == [TAG_KEY] for attr in attrs)
+    assert max(len(str(attr)) for attr in attrs) < 2000
+    assert [generation.m for generation in generations(study)] == [1, 2, 3, 4, 5]
+    assert generations(study)[1].batch == (0, 1, 2, 3, 4, 5)
+    assert generations(study)[-1].sample_params(3)[0].keys() == study.trials[0].params.keys()
+
+
+def test_audit_notices_a_forged_theta() -> None:
+    study = run(sphere, 15, seed=0)
+    number = generations(study)[1].trial_number
+    assert number is not None
+    stored = study.get_trials(deepcopy=False)[number]  # the in-memory storage's own object
+    stored.system_attrs[TAG_KEY]["commit"]["theta"][0] += 0.5
+    assert any(f"trial {number}" in problem for problem in S2ESampler().audit(study))
+
+
+def test_generations_of_a_study_without_s2e() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    assert generations(study) == []
+    study.optimize(sphere, n_trials=3)
+    assert generations(study) == []
+
+
+def test_best_schedule() -> None:
+    study = optuna.create_study(sampler=S2ESampler(seed=0))
+    with pytest.raises(ValueError, match=r"[Nn]o trials are completed"):
+        best_schedule(study)
+    study.optimize(lambda t: float(suggest_schedule(t, 20).rates.mean()), n_trials=10)
+    assert best_schedule(study).rates.mean() == pytest.approx(study.best_value)
+    other = run(lambda trial: trial.suggest_float("x", 0, 1), 1)
+    with pytest.raises(ValueError, match="suggest_schedule"):
+        best_schedule(other)
