@@ -1,0 +1,41 @@
+# make search   the main job: find a schedule for digits with half of the labels wrong
+# make test     style, types and tests
+# Each does all of its own set-up in .venv, or in another folder: make test VENV=/path
+
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+WORKERS ?= 2
+
+.PHONY: help search test lint clean
+
+help:
+	@sed -n 's/^# \(make\)/\1/p' Makefile
+
+# torch and torchvision have to come from one call, or they may not fit together.
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@echo "Installing torch and the other dependencies: a few minutes, about 5 GB."
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+search: $(VENV)/.installed
+	$(BIN)/s2e search digits --noise symmetric --noise-rate 0.5 --workers $(WORKERS) \
+		--storage sqlite:///storage/s2e.db --study digits-symmetric-50 \
+		--out runs/digits-symmetric-50
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(TESTS)
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

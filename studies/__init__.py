@@ -1,0 +1,1 @@
+"""Studies: one file a table or figure of the paper, one file a benchmark."""
