@@ -55,11 +55,11 @@ class Task:
     network: str = "mlp"
     train_size: int | None = None
     epochs: int = 60
-    batch_size: int = 32
+    batch_size: int = 16
 
 
 def _mnist(noise: str, rate: float, network: str = "mlp") -> Task:
-    return Task("judge", "mnist", noise, rate, network, train_size=2500, epochs=40, batch_size=64)
+    return Task("judge", "mnist", noise, rate, network, train_size=2500, epochs=40, batch_size=32)
 
 
 TASKS = {

@@ -92,7 +92,7 @@ class Family:
     @cached_property
     def _same_block(self) -> Array:
         owner = np.repeat(np.arange(len(self.blocks)), [b.dimension for b in self.blocks])
-        return (owner[:, None] == owner[None, :]).astype(np.float64)
+        return np.equal.outer(owner, owner).astype(np.float64, copy=False)
 
     @cached_property
     def _in_theta(self) -> NDArray[np.bool_]:

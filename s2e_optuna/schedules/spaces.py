@@ -102,7 +102,7 @@ def _s2e_curves(x: Array, epochs: int) -> Array:
     basis = np.stack(
         [basis_function(name, shapes[:, i], epochs) for i, name in enumerate(BASIS_NAMES)], axis=1
     )
-    return np.einsum("ni,nit->nt", alpha, basis)  # eq. (4)
+    return np.asarray(np.einsum("ni,nit->nt", alpha, basis))  # eq. (4)
 
 
 def _coteaching_curves(x: Array, epochs: int) -> Array:
@@ -114,7 +114,7 @@ def _coteaching_curves(x: Array, epochs: int) -> Array:
 
 def _single_curves(x: Array, epochs: int) -> Array:
     curves = np.stack([basis_function(name, x[:, 1:], epochs) for name in BASIS_NAMES])
-    return curves[x[:, 0].astype(int), np.arange(len(x))]
+    return np.asarray(curves[x[:, 0].astype(int), np.arange(len(x))])
 
 
 def _sigmoid(z: Array) -> Array:
