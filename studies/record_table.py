@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -100,7 +101,7 @@ def train_stack(name: str, source: str, x: np.ndarray, seed: int, path: Path) ->
     )
     schedules = [Schedule.clipped(rates) for rates in get_space("s2e").rates(x, task.epochs)]
     results = train("coteaching", schedules, data, config)
-    partial = path.with_suffix(".part.npz")
+    partial = path.with_suffix(f".{os.getpid()}.npz")
     np.savez(
         partial,
         validation=np.array([r.validation_accuracy for r in results], dtype=np.float32),

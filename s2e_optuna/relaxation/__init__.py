@@ -1,7 +1,8 @@
 """Stochastic relaxation (Section 3.4): p_theta, estimates of derivatives, steps. No Optuna."""
 
-from s2e_optuna.relaxation.estimates import Estimate, score_estimate
+from s2e_optuna.relaxation.estimates import Estimate, score_estimate, surrogate_estimate
 from s2e_optuna.relaxation.family import Block, Family
+from s2e_optuna.relaxation.gaussian_process import GaussianProcess, Prior
 from s2e_optuna.relaxation.steps import (
     DIRECTIONS,
     Update,
@@ -16,10 +17,13 @@ __all__ = [
     "Block",
     "Estimate",
     "Family",
+    "GaussianProcess",
+    "Prior",
     "Update",
     "gradient_direction",
     "limited_step",
     "natural_direction",
     "newton_direction",
     "score_estimate",
+    "surrogate_estimate",
 ]

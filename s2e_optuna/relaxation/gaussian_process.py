@@ -50,17 +50,20 @@ class Prior:
         return mean, spread
 
 
-def _kernel(h: Array, squares: Array) -> tuple[Array, Array, Array]:
-    """Kernel matrix, and a and exp(-a), from squared differences [..., q]."""
-    a = np.sqrt(5.0 * np.maximum(squares @ np.exp(-2.0 * h[:-2]), 1e-18))
+def _kernel(h: Array, z: Array, other: Array) -> tuple[Array, Array, Array]:
+    """Kernel matrix [n, m] between features [n, q] and [m, q], and a and exp(-a)."""
+    u, v = z * np.exp(-h[:-2]), other * np.exp(-h[:-2])
+    # |u - v|^2 by one matrix product; rounding may leave it below 0.
+    squares = np.sum(u * u, axis=1)[:, None] + np.sum(v * v, axis=1) - 2.0 * (u @ v.T)
+    a = np.sqrt(5.0 * np.maximum(squares, 1e-18))
     decay = np.exp(-a)
     return np.exp(2.0 * h[-2]) * (1.0 + a + a * a / 3.0) * decay, a, decay
 
 
-def _loss(h: Array, squares: Array, y: Array, mean: Array, spread: Array) -> tuple[float, Array]:
+def _loss(h: Array, z: Array, y: Array, mean: Array, spread: Array) -> tuple[float, Array]:
     """Negative log posterior of h up to a constant, and its gradient."""
     n, q = len(y), len(h) - 2
-    kernel, a, decay = _kernel(h, squares)
+    kernel, a, decay = _kernel(h, z, z)
     noise = np.exp(2.0 * h[-1])
     factor = cho_factor(kernel + (noise + _JITTER) * np.eye(n), lower=True)
     weights = cho_solve(factor, y)
@@ -68,7 +71,9 @@ def _loss(h: Array, squares: Array, y: Array, mean: Array, spread: Array) -> tup
     m = np.outer(weights, weights) - cho_solve(factor, np.eye(n))
     # dk/d(log l_j) = s^2 (5/3) (1 + a) exp(-a) (z_j - z'_j)^2 / l_j^2
     common = m * np.exp(2.0 * h[-2]) * (5.0 / 3.0) * (1.0 + a) * decay
-    by_length = np.tensordot(common, squares, axes=([0, 1], [0, 1])) * np.exp(-2.0 * h[:q])
+    # sum_ab common_ab (z_aj - z_bj)^2, by matrix products as common is symmetric
+    squares = 2.0 * (np.sum(common, axis=1) @ (z * z) - np.sum(z * (common @ z), axis=0))
+    by_length = squares * np.exp(-2.0 * h[:q])
     gradient = -0.5 * np.array([*by_length, 2.0 * np.sum(m * kernel), 2.0 * noise * np.trace(m)])
     loss = 0.5 * float(y @ weights) + float(np.sum(np.log(np.diag(factor[0]))))
     deviation = (h - mean) / spread
@@ -93,10 +98,9 @@ class GaussianProcess:
         mean, scale = float(np.mean(y)), float(np.std(y))
         scale = scale if scale > 0.0 else 1.0
         standardised = (y - mean) / scale
-        squares = (z[:, None] - z[None]) ** 2
         centre, spread = (prior or Prior()).of(z.shape[1])
         found = minimize(
-            lambda h: _loss(h, squares, standardised, centre, spread),
+            lambda h: _loss(h, z, standardised, centre, spread),
             centre,
             jac=True,
             method="L-BFGS-B",
@@ -105,10 +109,10 @@ class GaussianProcess:
                 (float(c - 4.0 * s), float(c + 4.0 * s))
                 for c, s in zip(centre, spread, strict=True)
             ],
-            options={"maxiter": 60},
+            options={"maxiter": 40},
         )
         h = np.asarray(found.x, dtype=np.float64)
-        kernel = _kernel(h, squares)[0]
+        kernel = _kernel(h, z, z)[0]
         diagonal = np.exp(2.0 * h[-1]) + _JITTER
         lower, _ = cho_factor(kernel + diagonal * np.eye(len(y)), lower=True)
         weights = cho_solve((lower, True), standardised)
@@ -121,7 +125,7 @@ class GaussianProcess:
 
     def predict(self, z: Array) -> tuple[Array, Array]:
         """Posterior mean and standard deviation of the noise-free function at [n, q]."""
-        kernel = _kernel(self.h, (z[:, None] - self.z[None]) ** 2)[0]
+        kernel = _kernel(self.h, z, self.z)[0]
         half = solve_triangular(self._lower, kernel.T, lower=True)
         variance = np.exp(2.0 * self.h[-2]) - np.sum(half * half, axis=0)
         deviation = np.sqrt(np.maximum(variance, 0.0))

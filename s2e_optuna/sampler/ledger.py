@@ -129,6 +129,8 @@ class Chain:
 
     sig: str
     codec: Codec
+    accepts: Callable[[Chain, FrozenTrial], bool]
+    """Which finished trials that fit the space an estimate can use."""
     commits: dict[int, Commit] = field(default_factory=dict)
     """By the number of the trial that carries it."""
     opened: dict[int, Commit] = field(default_factory=dict)
@@ -155,7 +157,7 @@ class Chain:
 
     def add_finished(self, trial: FrozenTrial) -> None:
         """Take in a finished trial."""
-        if trial.number not in self.used and self.fits(trial) and self.was_drawn(trial):
+        if trial.number not in self.used and self.fits(trial) and self.accepts(self, trial):
             self.candidates[trial.number] = trial
 
     def fits(self, trial: FrozenTrial) -> bool:
@@ -166,13 +168,21 @@ class Chain:
     def was_drawn(self, trial: FrozenTrial) -> bool:
         """Whether the trial's parameters were drawn from a theta of this chain.
 
-        Those of enqueued, added and foreign trials were not: a score estimate is about p_theta
-        and must leave them out.
+        Those of enqueued, added and foreign trials were not.
         """
         tag = trial.system_attrs.get(TAG_KEY)
         if tag is None or "fixed_params" in trial.system_attrs:
             return False
         return tag.get("sig") in (None, self.sig) and self.theta_of(tag.get("src")) is not None
+
+    def batches_before(self, source: int | None) -> list[tuple[int, ...]]:
+        """Batches of trial ``source``'s commit and of all it builds on, oldest first."""
+        batches = []
+        while source is not None:
+            commit = self.commits[source]
+            batches.append(commit.batch)
+            source = commit.parent
+        return batches[::-1]
 
     def theta_of(self, source: int | None) -> Array | None:
         """Theta of the generation that trial ``source`` opened; theta^1 for None."""
@@ -252,10 +262,15 @@ class Ledger:
         for chain in self._chains.values():
             chain.add_finished(trial)
 
-    def chain(self, sig: str, space: Mapping[str, BaseDistribution]) -> Chain:
+    def chain(
+        self,
+        sig: str,
+        space: Mapping[str, BaseDistribution],
+        accepts: Callable[[Chain, FrozenTrial], bool] = Chain.was_drawn,
+    ) -> Chain:
         """Return the generations of one ``sig``, which must belong to ``space``."""
         if sig not in self._chains:
-            chain = Chain(sig, Codec(dict(space)))
+            chain = Chain(sig, Codec(dict(space)), accepts)
             for commit in self._orphans.pop(sig, {}).values():
                 chain.add_commit(commit)
             for trial in self.finished.values():

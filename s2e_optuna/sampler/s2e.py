@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
@@ -33,6 +33,8 @@ Array = NDArray[np.float64]
 
 _logger = logging.getLogger(__name__)
 
+_MAX_BATCH = 500  # trial numbers in one commit: some databases limit a value to 64 KB
+
 
 class S2ESampler(BaseSampler):
     """Sampler that moves a distribution over the search space by Newton steps.
@@ -50,21 +52,26 @@ class S2ESampler(BaseSampler):
     Parameters
     ----------
     batch_size
-        K: finished trials for one update of theta.
+        K: finished trials for one update of theta. By default 3, and 6 for score estimates.
     step_size
         rho: length of a step, eq. (9).
     update
         ``"newton"``, ``"natural"`` (natural gradient) or ``"gradient"``.
     estimator
-        ``"score"``: derivatives by the score function, eq. (7) and Proposition 1.
+        ``"surrogate"``: derivatives of J for a Gaussian process fitted to all trials so far, on
+        the curve R(t) where trials suggested schedules and on the parameters elsewhere.
+        ``"score"``: by the score function from the batch alone, eq. (7) and Proposition 1.
+    warm_start
+        Whether the first six trials of a study of schedules (`suggest_schedule`) are close to
+        Co-teaching's for noise rates from 0.1 to 0.6. Other studies start from theta^1.
     baseline
-        Whether each trial's value is compared with the mean of the others in its batch, which
-        takes most of the variance out of the estimates. The paper does not.
+        For score estimates: whether each trial's value is compared with the mean of the others
+        in its batch, which takes most of the variance out. The paper does not.
     eigenvalue_floor
-        Added to the absolute eigenvalues of the Hessian, in standard deviations of a batch's
-        values (Assumption 3).
+        Added to the absolute eigenvalues of the Hessian, in standard deviations of f
+        (Assumption 3).
     max_kl
-        Upper limit of KL(new || old) of one update, in nats.
+        Upper limit of KL(new || old) of one step, in nats. A surrogate takes three an update.
     min_theta
         Lower limit of the Dirichlet parameters.
     seed
@@ -93,16 +100,19 @@ class S2ESampler(BaseSampler):
     def __init__(
         self,
         *,
-        batch_size: int = 6,
+        batch_size: int | None = None,
         step_size: float = 1.0,
         update: Update = "newton",
-        estimator: Literal["score"] = "score",
+        estimator: Literal["surrogate", "score"] = "surrogate",
+        warm_start: bool = True,
         baseline: bool = True,
         eigenvalue_floor: float = 0.1,
         max_kl: float = 1.0,
         min_theta: float = 0.3,
         seed: int | None = None,
     ) -> None:
+        if batch_size is None:
+            batch_size = 6 if estimator == "score" else 3
         self._options = Options(
             batch_size=batch_size,
             step_size=step_size,
@@ -112,6 +122,7 @@ class S2ESampler(BaseSampler):
             eigenvalue_floor=eigenvalue_floor,
             max_kl=max_kl,
             min_theta=min_theta,
+            warm_start=warm_start,
         )
         if seed is not None and seed < 0:
             raise ValueError(f"seed must not be negative, but is {seed}.")
@@ -128,6 +139,8 @@ class S2ESampler(BaseSampler):
         """
         return cls(
             batch_size=batch_size,
+            estimator="score",
+            warm_start=False,
             baseline=False,
             eigenvalue_floor=0.01,
             max_kl=10.0,
@@ -191,7 +204,7 @@ class S2ESampler(BaseSampler):
             ledger = self._ledger(study)
             chain = self._chain_of(trial, ledger)
             if chain is None or not space.items() <= chain.codec.space.items():
-                chain = ledger.chain(self._signature(space), space)
+                chain = self._chain(ledger, space)
             theta = self._theta_for(trial, chain)
         rng = np.random.default_rng([self._seed, trial.number])
         params = chain.codec.decode(chain.codec.family.sample(theta, 1, rng)[0])
@@ -204,8 +217,11 @@ class S2ESampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Draw one parameter uniformly, which is its law under theta^1."""
+        """Draw one parameter uniformly, which is its law under theta^1, or start warm."""
         self._raise_error_if_multi_objective(study)
+        warm = self._options.warm_params(trial.number)
+        if param_name in warm and param_distribution == FloatDistribution(0.0, 1.0):
+            return warm[param_name]
         name = int.from_bytes(hashlib.sha256(param_name.encode()).digest()[:8], "big")
         rng = np.random.default_rng([self._seed, trial.number, name])
         return draw_uniformly(param_distribution, rng)
@@ -227,8 +243,9 @@ class S2ESampler(BaseSampler):
         ledger.update(trials)
         return ledger
 
-    def _signature(self, space: dict[str, BaseDistribution]) -> str:
-        return f"{space_signature(space)}-{self._options.signature()}"
+    def _chain(self, ledger: Ledger, space: dict[str, BaseDistribution]) -> Chain:
+        sig = f"{space_signature(space)}-{self._options.signature()}"
+        return ledger.chain(sig, space, self._options.accepts)
 
     def _chain_of(self, trial: FrozenTrial, ledger: Ledger) -> Chain | None:
         """Return the chain that the trial draws from; None while the space is not known."""
@@ -237,7 +254,7 @@ class S2ESampler(BaseSampler):
             return ledger.known_chain(tag.get("sig"))
         if not ledger.space:
             return None
-        return ledger.chain(self._signature(ledger.space), ledger.space)
+        return self._chain(ledger, ledger.space)
 
     def _theta_for(self, trial: FrozenTrial, chain: Chain) -> Array:
         stored = trial.system_attrs.get(TAG_KEY)
@@ -256,7 +273,9 @@ class S2ESampler(BaseSampler):
             return None  # a retry keeps the tag that says what it was drawn from
         if not ledger.space:
             return Tag(trial.number, None, 1, None)
-        chain = ledger.chain(self._signature(ledger.space), ledger.space)
+        if self._options.starts_warm(trial.number, ledger.space) and not born_waiting:
+            return Tag(trial.number, None, 1, None)
+        chain = self._chain(ledger, ledger.space)
         newest = chain.newest
         m, source = (1, None) if newest is None else (newest.m, newest.number)
         if (
@@ -265,11 +284,11 @@ class S2ESampler(BaseSampler):
             or not ledger.may_commit(trial.number)
         ):
             return Tag(trial.number, chain.sig, m, source)
-        batch = sorted(chain.candidates)
+        batch = tuple(sorted(chain.candidates)[:_MAX_BATCH])
         theta = next_theta(
-            self._options, chain, source, [chain.candidates[n] for n in batch], _sign(study)
+            self._options, chain, trial.number, source, batch, ledger.finished, _sign(study)
         )
-        commit = Commit(trial.number, m + 1, source, tuple(batch), theta)
+        commit = Commit(trial.number, m + 1, source, batch, theta)
         return Tag(trial.number, chain.sig, m + 1, trial.number, commit)
 
     def audit(self, study: Study) -> list[str]:
@@ -290,7 +309,7 @@ class S2ESampler(BaseSampler):
             ledger.update(study._storage.get_all_trials(study._study_id, deepcopy=False))
             if not ledger.space:
                 return []
-            chain = ledger.chain(self._signature(ledger.space), ledger.space)
+            chain = self._chain(ledger, ledger.space)
         return audit_chain(self._options, chain, ledger.finished, _sign(study))
 
 

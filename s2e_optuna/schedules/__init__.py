@@ -10,19 +10,24 @@ from s2e_optuna.schedules.simplex import (
     uniform_from_simplex,
 )
 from s2e_optuna.schedules.spaces import (
+    SCHEDULE_ATTR,
     SPACES,
     Space,
     get_space,
     suggest_schedule,
     trial_schedule,
 )
+from s2e_optuna.schedules.warm_start import WARM_TAUS, coteaching_params
 
 __all__ = [
     "BASIS_NAMES",
+    "SCHEDULE_ATTR",
     "SPACES",
+    "WARM_TAUS",
     "Schedule",
     "Space",
     "basis_function",
+    "coteaching_params",
     "get_space",
     "simplex_from_uniform",
     "simplex_groups",

@@ -1,1 +1,9 @@
+"""Storages, local worker processes, budgets.
 
+Only `open_storage` and its helpers are imported here: they need no torch. The rest lies in
+submodules: `search`, `worker`, `config`.
+"""
+
+from s2e_optuna.workers.storage import StorageError, mask_password, open_storage
+
+__all__ = ["StorageError", "mask_password", "open_storage"]

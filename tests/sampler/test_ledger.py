@@ -22,7 +22,8 @@ SPACE = {"x": optuna.distributions.FloatDistribution(0.0, 1.0)}
 
 
 def new_study(batch_size: int = 2) -> optuna.Study:
-    return optuna.create_study(sampler=S2ESampler(seed=0, batch_size=batch_size))
+    sampler = S2ESampler(seed=0, batch_size=batch_size, estimator="score")
+    return optuna.create_study(sampler=sampler)
 
 
 def finish_some(study: optuna.Study, n: int) -> None:
@@ -79,7 +80,7 @@ def test_of_two_commits_the_one_in_the_earlier_trial_counts() -> None:
         content = {"n": number, "sig": tag["sig"], "m": 3, "src": number, "commit": commit}
         study._storage.set_trial_system_attr(trial_id, TAG_KEY, content)
     assert generations(study)[-1].theta[0] == 7.0
-    problems = S2ESampler(batch_size=2).audit(study)
+    problems = S2ESampler(batch_size=2, estimator="score").audit(study)
     assert any("Trials 3 and 4 both open generation 3" in problem for problem in problems)
     assert any("Trial 2 is in the batches of trials 3 and 4" in problem for problem in problems)
 
@@ -122,9 +123,9 @@ def test_only_new_and_open_trials_are_read_again() -> None:
     assert taken == [50, 51]
 
 
-def check(study: optuna.Study, batch_size: int) -> None:
+def check(study: optuna.Study, sampler: S2ESampler) -> None:
     """No generation opened twice, no trial in two batches, none lost, every theta right."""
-    assert S2ESampler(batch_size=batch_size).audit(study) == []
+    assert sampler.audit(study) == []
     in_batches = {n for generation in generations(study) for n in generation.batch}
     drawn = {
         trial.number
@@ -140,7 +141,7 @@ class Worker:
     """One worker's steps, each of which may be its last; the others run in between."""
 
     def __init__(self, study: optuna.Study, rng: random.Random) -> None:
-        sampler = S2ESampler(seed=rng.randrange(2), batch_size=3)
+        sampler = S2ESampler(seed=rng.randrange(2), batch_size=3, estimator="score")
         self.study = optuna.load_study(
             study_name=study.study_name, storage=study._storage, sampler=sampler
         )
@@ -198,7 +199,7 @@ def test_any_interleaving_of_ask_tag_commit_finish_fail_kill_retry_enqueue(seed:
             if killed and open_trials:
                 oldest = open_trials[0]
                 study._storage.set_trial_state_values(oldest._trial_id, TrialState.FAIL)
-    check(study, batch_size=3)
+    check(study, S2ESampler(batch_size=3, estimator="score"))
 
 
 WORKER = """
@@ -209,7 +210,7 @@ study = optuna.load_study(
     study_name="s", storage=open_storage(sys.argv[1]), sampler=S2ESampler(seed=0)
 )
 study.optimize(
-    lambda t: t.suggest_float("x", 0, 1) + t.suggest_int("n", 1, 5), n_trials=int(sys.argv[2])
+    lambda t: (t.suggest_float("x", 0, 1) - 0.4) ** 2 + t.suggest_int("n", 1, 5), n_trials=int(sys.argv[2])
 )
 """
 
@@ -225,5 +226,5 @@ def test_two_processes_share_one_sqlite_study(tmp_path: Path) -> None:
     assert len(study.trials) == 200
     assert all(trial.state == TrialState.COMPLETE for trial in study.trials)
     assert len({trial.params["x"] for trial in study.trials}) == 200
-    assert len(generations(study)) > 200 // 6 // 2
-    check(study, batch_size=6)
+    assert len(generations(study)) > 10
+    check(study, S2ESampler())

@@ -13,11 +13,12 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from scipy import stats
 
-from s2e_optuna import S2ESampler, best_schedule, suggest_schedule, suggest_simplex
+from s2e_optuna import S2ESampler, Schedule, best_schedule, suggest_schedule, suggest_simplex
 from s2e_optuna.relaxation import Block, Family
 from s2e_optuna.sampler import generations
 from s2e_optuna.sampler.ledger import TAG_KEY
 from s2e_optuna.sampler.update import batch_values, importance_weights
+from s2e_optuna.schedules import WARM_TAUS, trial_schedule
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -42,9 +43,69 @@ def mean_of_last(study: optuna.Study, n: int) -> float:
 
 
 @pytest.mark.parametrize("update", ["newton", "natural", "gradient"])
-def test_it_learns_a_mixed_space(update: str) -> None:
-    study = run(sphere, 400, update=update, batch_size=20, seed=1)
+def test_score_estimates_learn_a_mixed_space(update: str) -> None:
+    study = run(sphere, 400, estimator="score", update=update, batch_size=20, seed=1)
     assert mean_of_last(study, 50) < 0.6 * float(np.mean([t.value for t in study.trials[:50]]))
+
+
+@pytest.mark.parametrize("update", ["newton", "natural"])
+def test_the_surrogate_learns_a_mixed_space_from_few_trials(update: str) -> None:
+    study = run(sphere, 60, update=update, seed=1)
+    assert mean_of_last(study, 20) < 0.5 * float(np.mean([t.value for t in study.trials[:6]]))
+
+
+def curve_error(trial: optuna.Trial) -> float:
+    """A made-up training: the best schedule keeps 40% from epoch 10 on."""
+    rates = suggest_schedule(trial, 50).rates
+    return float(np.mean((rates - Schedule.coteaching(50, 0.6).rates) ** 2))
+
+
+def test_the_surrogate_learns_schedules_through_their_curves() -> None:
+    found = [run(curve_error, 24, seed=seed, warm_start=False).best_value for seed in range(3)]
+    random = []
+    for seed in range(3):
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+        study.optimize(curve_error, n_trials=24)
+        random.append(study.best_value)
+    assert np.mean(found) < 0.5 * np.mean(random)
+
+
+def test_the_first_trials_of_a_schedule_study_start_warm() -> None:
+    study = run(curve_error, 8, seed=0)
+    final_rates = [trial_schedule(trial).rates[-1] for trial in study.trials[:6]]  # type: ignore[union-attr]
+    np.testing.assert_allclose(final_rates, [1 - tau for tau in WARM_TAUS], atol=1e-4)
+    assert all(generation.trial_number not in range(6) for generation in generations(study))
+
+
+def test_score_estimates_leave_warm_starts_out() -> None:
+    study = run(curve_error, 20, seed=0, estimator="score")
+    assert in_batches(study) and not in_batches(study) & set(range(6))
+
+
+def test_recommending_by_the_model_beats_the_luckiest_trial() -> None:
+    rng = np.random.default_rng(0)
+    truth = {"model": [], "observed": []}
+    for seed in range(10):
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+        study.optimize(lambda t: curve_error(t) + 0.1 * rng.normal(), n_trials=40)
+        for by, values in truth.items():
+            rates = best_schedule(study, by=by).rates  # type: ignore[arg-type]
+            values.append(np.mean((rates - Schedule.coteaching(50, 0.6).rates) ** 2))
+    assert np.mean(truth["model"]) < 0.8 * np.mean(truth["observed"])
+
+
+def test_many_added_trials_are_taken_in_by_a_few_commits() -> None:
+    """Added trials of an earlier study: 1,000 of them in two commits, the process on some."""
+    study = optuna.create_study(sampler=S2ESampler(seed=0))
+    rng = np.random.default_rng(0)
+    distribution = {"x": FloatDistribution(0.0, 1.0)}
+    for x in rng.random(1000):
+        study.add_trial(
+            optuna.create_trial(params={"x": x}, distributions=distribution, value=(x - 0.3) ** 2)
+        )
+    study.optimize(lambda trial: (trial.suggest_float("x", 0.0, 1.0) - 0.3) ** 2, n_trials=4)
+    assert [len(generation.batch) for generation in generations(study)[1:]] == [500, 500, 3]
+    assert S2ESampler(seed=0).audit(study) == []
 
 
 def test_the_algorithm_as_printed_runs() -> None:
@@ -83,7 +144,7 @@ def test_later_trials_follow_the_committed_theta() -> None:
     "options",
     [
         {"batch_size": 0},
-        {"batch_size": 1},  # with a baseline
+        {"batch_size": 1, "estimator": "score"},  # with a baseline
         {"update": "sgd"},
         {"estimator": "oracle"},
         {"step_size": 0.0},
@@ -189,8 +250,9 @@ def in_batches(study: optuna.Study) -> set[int]:
     return {number for generation in generations(study) for number in generation.batch}
 
 
-def test_enqueued_and_added_trials_stay_out_of_score_estimates() -> None:
-    study = optuna.create_study(sampler=S2ESampler(seed=0))
+@pytest.mark.parametrize("estimator", ["score", "surrogate"])
+def test_enqueued_and_added_trials_are_for_the_surrogate_only(estimator: str) -> None:
+    study = optuna.create_study(sampler=S2ESampler(seed=0, estimator=estimator))  # type: ignore[arg-type]
     study.enqueue_trial({"x": 0.25})
     done = optuna.create_trial(
         params={"x": 0.5}, distributions={"x": FloatDistribution(0.0, 1.0)}, value=0.5
@@ -198,7 +260,7 @@ def test_enqueued_and_added_trials_stay_out_of_score_estimates() -> None:
     study.add_trial(done)
     study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=20)
     assert study.trials[0].params["x"] == 0.25
-    assert in_batches(study) and not in_batches(study) & {0, 1}
+    assert in_batches(study) & {0, 1} == ({0, 1} if estimator == "surrogate" else set())
 
 
 def test_failed_trials_are_ignored() -> None:
@@ -247,7 +309,7 @@ def test_pruners(pruner: optuna.pruners.BasePruner) -> None:
     study = optuna.create_study(sampler=S2ESampler(seed=0), pruner=pruner)
     study.optimize(objective, n_trials=60)
     assert any(t.state == TrialState.PRUNED for t in study.trials)
-    assert len(generations(study)) == 10  # pruned trials count
+    assert len(generations(study)) == 20  # pruned trials count
     assert S2ESampler().audit(study) == []
 
 
@@ -331,8 +393,8 @@ def test_tags_are_small_and_readable() -> None:
     attrs = [trial.system_attrs for trial in study.trials]
     assert all(list(attr) == [TAG_KEY] for attr in attrs)
     assert max(len(str(attr)) for attr in attrs) < 2000
-    assert [generation.m for generation in generations(study)] == [1, 2, 3, 4, 5]
-    assert generations(study)[1].batch == (0, 1, 2, 3, 4, 5)
+    assert [generation.m for generation in generations(study)] == list(range(1, 10))
+    assert generations(study)[1].batch == (0, 1, 2, 3, 4, 5)  # the warm start
     assert generations(study)[-1].sample_params(3)[0].keys() == study.trials[0].params.keys()
 
 
@@ -354,10 +416,13 @@ def test_generations_of_a_study_without_s2e() -> None:
 
 def test_best_schedule() -> None:
     study = optuna.create_study(sampler=S2ESampler(seed=0))
-    with pytest.raises(ValueError, match=r"[Nn]o trials are completed"):
+    with pytest.raises(ValueError, match="no trial has finished"):
         best_schedule(study)
     study.optimize(lambda t: float(suggest_schedule(t, 20).rates.mean()), n_trials=10)
-    assert best_schedule(study).rates.mean() == pytest.approx(study.best_value)
+    assert best_schedule(study, "observed").rates.mean() == pytest.approx(study.best_value)
+    assert best_schedule(study).rates.mean() == pytest.approx(study.best_value, abs=0.05)
+    with pytest.raises(ValueError, match="by='luck'"):
+        best_schedule(study, "luck")  # type: ignore[arg-type]
     other = run(lambda trial: trial.suggest_float("x", 0, 1), 1)
     with pytest.raises(ValueError, match="suggest_schedule"):
         best_schedule(other)

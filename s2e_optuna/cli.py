@@ -1,0 +1,395 @@
+"""The command line: ``s2e search | worker | show | train | bench | dashboard | doctor``.
+
+Commands import what they need when they run, so that ``s2e --help`` is quick. Results go to
+standard output, progress and errors to standard error. Exit codes: 0; 1 if something is broken
+or a training failed; 2 for input that cannot be used, with one sentence that says why; 130 after
+Ctrl-C. Errors that nobody expected keep their traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from s2e_optuna import __version__
+from s2e_optuna.reporting import options as opt
+from s2e_optuna.reporting.locations import (
+    artifact_folder,
+    default_storage,
+    require_existing,
+    studies_folder,
+    study_scripts,
+)
+
+app = typer.Typer(
+    name="s2e",
+    no_args_is_help=True,
+    # Rich tracebacks show local variables, and those hold storage passwords.
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Search how much of a noisily labelled data set to trust.\n\n"
+    "In every mini-batch a network keeps only the R(t) share of samples with the\n"
+    "smallest loss. s2e search finds the R(t) that suits your data, and trains a\n"
+    "model with it.",
+    epilog="Example: s2e search digits --noise pair --noise-rate 0.45",
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"s2e {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version."
+        ),
+    ] = False,
+) -> None:
+    from s2e_optuna.reporting.terminal import tolerate_narrow_encodings
+
+    tolerate_narrow_encodings()
+
+
+@app.command(epilog="Example: s2e search mnist --noise pair --noise-rate 0.45 --workers 2")
+def search(
+    data: opt.Data = "digits",
+    noise: opt.Noise = None,
+    noise_rate: opt.NoiseRate = None,
+    train_size: opt.TrainSize = None,
+    validation: opt.Validation = "auto",
+    data_root: opt.DataRoot = None,
+    method: opt.SearchedMethod = "coteaching",
+    network: opt.Network = "auto",
+    epochs: opt.SearchEpochs = 50,
+    batch_size: opt.BatchSize = 128,
+    device: opt.Devices = "auto",
+    trials: opt.Trials = 30,
+    sampler: opt.Sampler = "s2e",
+    space: opt.Space = "s2e",
+    seed: opt.Seed = 0,
+    seeds: opt.FinalSeeds = 5,
+    workers: opt.Workers = 1,
+    stack: opt.Stack = 1,
+    storage: opt.Storage = None,
+    study: opt.NewStudy = None,
+    out: opt.SearchOut = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Search R(t) for a data set and train a model with it.
+
+    Ends with a comparison of the schedule it found with plain training and with
+    Co-teaching. The same command goes on where an interrupted search stopped.
+    """
+    with _sentences("Interrupted. The same command goes on where this one stopped."):
+        from s2e_optuna.reporting.progress import ProgressDisplay
+        from s2e_optuna.reporting.search_run import print_search, run_search
+        from s2e_optuna.reporting.terminal import console
+        from s2e_optuna.workers.config import SearchConfig
+
+        _silence_optuna()
+        config = SearchConfig(
+            data=data,
+            noise=noise,
+            noise_rate=noise_rate,
+            validation=validation,
+            train_size=train_size,
+            method=method,
+            network=network,
+            space=space,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            trials=trials,
+            workers=workers,
+            stack=stack,
+            storage=storage or default_storage(),
+            study=study,
+            sampler=sampler,
+            device=device,
+            final_seeds=seeds,
+            out=out,
+            data_root=data_root,
+        )
+        result, files = run_search(config, ProgressDisplay(quiet=quiet))
+        if as_json:
+            names = {name: str(path) for name, path in files.items()}
+            _print_json({**result.to_dict(), "files": names})
+        else:
+            print_search(console(), result, files)
+
+
+@app.command(epilog="Example: s2e worker --storage grpc://head:13000 --study digits --stack 4")
+def worker(
+    study: opt.JoinedStudy,
+    storage: opt.Storage = None,
+    stack: opt.Stack = 1,
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Join a search from this or another machine.
+
+    Trains trials until the study has as many as the search asked for. Ctrl-C
+    hands running trials back.
+    """
+    with _sentences("Interrupted. Running trials have been handed back."):
+        from s2e_optuna.reporting.progress import ProgressDisplay
+        from s2e_optuna.workers.worker import run_worker
+
+        _silence_optuna()
+        url = require_existing(storage or default_storage())
+        with ProgressDisplay(quiet=quiet) as display:
+            done = run_worker(
+                url, study, stack=stack, device=device, threads=threads, notify=display.worker
+            )
+        if not quiet:
+            typer.echo(f"This worker completed {done} trials.", err=True)
+
+
+@app.command(epilog="Example: s2e show --storage sqlite:///s2e.db --study digits --png r.png")
+def show(
+    storage: opt.Storage = None,
+    study: opt.ShownStudy = None,
+    trial: opt.ShownTrial = None,
+    top: opt.Top = 10,
+    png: opt.Picture = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Show a study: its best trials, the best R(t), theta by generation.
+
+    Without --study, lists the studies of a storage that holds several.
+    """
+    with _sentences():
+        from s2e_optuna.reporting import show as view
+        from s2e_optuna.reporting.plots import check_picture_path
+        from s2e_optuna.reporting.terminal import console
+        from s2e_optuna.workers import mask_password
+
+        url = storage or default_storage()
+        masked = mask_password(url)
+        if png is not None:
+            check_picture_path(png)
+        opened = _open_existing(url)
+        if study is None:
+            names = view.study_names(opened)
+            if len(names) != 1:
+                if as_json:
+                    _print_json({"storage": masked, "studies": names})
+                elif names:
+                    view.print_studies(console(), opened)
+                else:
+                    _fail(f"the storage {masked} holds no study yet.")
+                return
+            study = names[0]
+        found = view.read_study(opened, study)
+        written = [] if png is None else view.save_study_pictures(found, png, trial_number=trial)
+        if as_json:
+            content = view.study_dict(found, storage=masked, trial_number=trial, top=top)
+            _print_json({**content, "files": [str(path) for path in written]})
+            return
+        target = console()
+        view.print_study(target, found, trial_number=trial, top=top)
+        for path in written:
+            target.print(f"Wrote {path}", markup=False, soft_wrap=True)
+
+
+@app.command(epilog="Example: s2e train mnist --schedule schedule.json --out model")
+def train(
+    data: opt.Data = "digits",
+    schedule: opt.ScheduleFile = None,
+    method: opt.TrainedMethod = None,
+    noise: opt.Noise = None,
+    noise_rate: opt.NoiseRate = None,
+    train_size: opt.TrainSize = None,
+    validation: opt.Validation = "auto",
+    data_root: opt.DataRoot = None,
+    network: opt.Network = "auto",
+    epochs: opt.TrainEpochs = None,
+    batch_size: opt.BatchSize = 128,
+    device: opt.Device = "auto",
+    seed: opt.Seed = 0,
+    seeds: opt.Seeds = 3,
+    out: opt.TrainOut = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Train with a given schedule, or with another method, over several seeds.
+
+    Prints mean and standard deviation of validation and test accuracy. The method
+    coteaching without a schedule takes its own, which needs --noise-rate.
+    """
+    with _sentences():
+        from s2e_optuna.reporting import training_run
+        from s2e_optuna.reporting.progress import ProgressDisplay
+        from s2e_optuna.reporting.terminal import console
+
+        training_run.check_output_folder(out)
+        request = training_run.TrainRequest(
+            data=data,
+            noise=noise,
+            noise_rate=noise_rate,
+            train_size=train_size,
+            validation=validation,
+            method=method,
+            schedule=schedule,
+            network=network,
+            epochs=epochs,
+            batch_size=batch_size,
+            device=device,
+            data_root=data_root,
+            seed=seed,
+            seeds=seeds,
+        )
+        with ProgressDisplay(quiet=quiet) as display:
+            outcome = training_run.run_training(request, display)
+        written = [] if out is None else training_run.save_outcome(outcome, out)
+        if as_json:
+            _print_json(training_run.outcome_dict(outcome, written))
+        else:
+            training_run.print_outcome(console(), outcome, written)
+    if not outcome.complete:
+        raise typer.Exit(1)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    epilog="Example: s2e bench samplers --repeats 5",
+)
+def bench(
+    context: typer.Context,
+    name: opt.Benchmark = None,
+) -> None:
+    """Run a table, a figure or a benchmark of the folder studies.
+
+    Further options are handed to it.
+    """
+    with _sentences():
+        folder = studies_folder()
+        if folder is None:
+            _fail("there is no folder studies here: run this where you cloned s2e_optuna.")
+        scripts = study_scripts(folder)
+        if name is None:
+            typer.echo("\n".join(scripts))
+            return
+        if name not in scripts:
+            _fail(f"there is no study {name!r} in {folder}: choose one of {', '.join(scripts)}.")
+        command = [sys.executable, "-m", f"{folder.name}.{name}", *context.args]
+        code = subprocess.run(command, cwd=folder.parent, check=False).returncode
+    # A process that a signal ended has a negative code; the shell's convention is 128 + signal.
+    raise typer.Exit(code if code >= 0 else 128 - code)
+
+
+@app.command(epilog="Example: s2e dashboard --storage sqlite:///s2e.db --port 8080")
+def dashboard(
+    storage: opt.Storage = None,
+    host: opt.Host = "127.0.0.1",
+    port: opt.Port = 8080,
+) -> None:
+    """Look at studies in the browser, with optuna-dashboard.
+
+    Listens on this machine only, unless --host says otherwise. There is no login:
+    whoever can reach it can change and delete your studies.
+    """
+    with _sentences():
+        from s2e_optuna.reporting.serve import is_loopback, serve
+        from s2e_optuna.workers import mask_password
+
+        url = storage or default_storage()
+        opened = _open_existing(url)
+
+        def announce(address: str) -> None:
+            typer.echo(f"Dashboard of {mask_password(url)}: {address} (Ctrl-C stops it)", err=True)
+            if not is_loopback(host):
+                typer.echo(
+                    f"Warning: {host} is not this machine alone. Whoever can reach it can "
+                    "change and delete your studies.",
+                    err=True,
+                )
+
+        folder = artifact_folder(url)
+        serve(opened, host=host, port=port, artifacts=folder, on_ready=announce)
+
+
+@app.command(epilog="Example: s2e doctor --storage sqlite:///s2e.db")
+def doctor(storage: opt.Storage = None, as_json: opt.Json = False) -> None:
+    """Check the installation, the devices and, with --storage, a storage.
+
+    Exit code 1 if something that is needed is broken; it says what to do.
+    """
+    with _sentences():
+        from s2e_optuna.reporting import doctor as checks
+        from s2e_optuna.reporting.terminal import console
+
+        found = checks.examine(storage)
+        if as_json:
+            _print_json(checks.to_dict(found))
+        else:
+            checks.print_checks(console(), found)
+    if not checks.is_healthy(found):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _sentences(interrupted: str = "Interrupted.") -> Iterator[None]:
+    """Say in one sentence what is wrong with the user's input; other errors pass."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        typer.echo(interrupted, err=True)
+        raise typer.Exit(130) from error
+    except (ValueError, RuntimeError) as error:
+        # The package's own kinds of these errors are made to be read by people: ValueErrors are
+        # about what the user gave, RuntimeErrors about what went wrong on the way. Plain ones,
+        # from wherever they come, are faults of the program and need their traceback.
+        if not type(error).__module__.startswith("s2e_optuna."):
+            raise
+        _fail(str(error), code=2 if isinstance(error, ValueError) else 1)
+
+
+def _fail(message: str, code: int = 2) -> NoReturn:
+    from s2e_optuna.reporting.errors import one_line
+
+    typer.echo(f"s2e: {one_line(message)}", err=True)
+    raise typer.Exit(code)
+
+
+def _silence_optuna() -> None:
+    import optuna
+
+    # A line a trial would tear up the display; warnings are still shown.
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def _open_existing(url: str) -> Any:
+    """Open a storage to read from; nothing is made if it does not exist."""
+    from s2e_optuna.workers import open_storage
+
+    _silence_optuna()
+    return open_storage(require_existing(url))
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    # NaN is no JSON: other programs could not read it.
+    typer.echo(json.dumps(content, allow_nan=False))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,494 @@
+"""Joins training and Optuna: an objective for schedules, and the comparison after a search."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
+from optuna.pruners import NopPruner
+from optuna.storages import BaseStorage
+from optuna.trial import BaseTrial, Trial, TrialState
+
+from s2e_optuna.schedules import Schedule, get_space, suggest_schedule
+from s2e_optuna.training import (
+    METHODS,
+    ComparisonProgress,
+    DataError,
+    EpochReport,
+    NoisyData,
+    TrainConfig,
+    TrainResult,
+    evaluate_schedules,
+    get_method,
+    load_data,
+    train,
+)
+
+_logger = logging.getLogger(__name__)
+
+LONGEST_CURVE = 20
+"""Reports of a trial, about, if ``report_every`` is not given."""
+
+_FINAL = 1  # spawn key of the seeds of final comparisons: they never meet a trial's seed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one trial ended.
+
+    Attributes
+    ----------
+    state
+        ``COMPLETE``, ``PRUNED`` or ``FAIL``.
+    value
+        Validation error rate; None unless the state is ``COMPLETE``.
+    attrs
+        User attributes to store with the trial: numbers, and ``error`` where it failed.
+    error
+        One sentence, if it failed.
+    """
+
+    state: TrialState
+    value: float | None = None
+    attrs: dict[str, float | int | str] = field(default_factory=dict)
+    error: str | None = None
+
+
+class CoTeachingObjective:
+    """Objective for Optuna: train with a suggested schedule, return the validation error rate.
+
+    The value is 1 - validation accuracy, averaged over the last tenth of the epochs (at least
+    5, and all if there are fewer): this is less noisy than one epoch, and a network that begins
+    to memorise wrong labels at the end pays for it. Minimise it.
+
+    Each trial trains with its own seed, derived from ``seed`` and the trial's number; it is
+    stored as the user attribute ``training_seed``. Other user attributes: ``label_precision``
+    (where the truth is known), ``kept_share``, ``test_accuracy`` (stored, never used to choose
+    anything) and ``seconds``. A training that diverges ends as a failed trial with its reason in
+    ``error``; the study goes on.
+
+    Data are loaded when the first trial starts, once in each process.
+
+    Parameters
+    ----------
+    data
+        A name or path for `s2e_optuna.training.load_data`, or the data themselves.
+    noise, noise_rate
+        Label noise to put on the training labels: ``"symmetric"`` or ``"pair"``, and its rate.
+    method
+        Name in `s2e_optuna.training.METHODS`; it must use a schedule.
+    network, batch_size, learning_rate, device
+        See `s2e_optuna.training.TrainConfig`.
+    space
+        Search space of the schedule, see `suggest_schedule`.
+    epochs
+        Number of epochs T.
+    seed
+        Seed of the label noise and of all trainings.
+    validation, train_size, data_root
+        See `s2e_optuna.training.load_data`.
+    report_every
+        Epochs between two calls of ``trial.report`` (a statement on the storage each) and of
+        ``trial.should_prune``; by default such that a trial makes about 20. Note that a study
+        without a pruner has Optuna's `optuna.pruners.MedianPruner`, and that early errors say
+        little here, because memorisation comes late: consider `optuna.pruners.NopPruner`.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or a number out of range.
+
+    Examples
+    --------
+    >>> import optuna
+    >>> from s2e_optuna import CoTeachingObjective, S2ESampler
+    >>> objective = CoTeachingObjective("digits", noise="symmetric", noise_rate=0.5, epochs=5)
+    >>> study = optuna.create_study(sampler=S2ESampler(seed=0))
+    >>> study.optimize(objective, n_trials=2)
+    """
+
+    def __init__(
+        self,
+        data: str | Path | NoisyData = "digits",
+        *,
+        noise: str | None = None,
+        noise_rate: float | None = None,
+        method: str = "coteaching",
+        network: str = "auto",
+        space: str = "s2e",
+        epochs: int = 50,
+        batch_size: int = 128,
+        learning_rate: float = 1e-3,
+        seed: int = 0,
+        device: str = "auto",
+        validation: str = "auto",
+        train_size: int | None = None,
+        data_root: str | Path | None = None,
+        report_every: int | None = None,
+    ) -> None:
+        get_space(space)
+        check_searchable(method)
+        if report_every is not None and report_every < 1:
+            raise ValueError(f"report_every must be at least 1, but is {report_every}.")
+        if isinstance(data, NoisyData) and noise is not None:
+            raise ValueError(
+                "noise is put on data that are loaded here: give either noise or a NoisyData."
+            )
+        self.method = method
+        self.space = space
+        self.config = TrainConfig(
+            epochs=epochs,
+            network=network,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            seed=seed,
+            device=device,
+        )
+        self.report_every = report_every or max(1, -(-epochs // LONGEST_CURVE))
+        self._source: str | Path | NoisyData = data
+        self._load_options: dict[str, Any] = {
+            "noise": noise,
+            "noise_rate": noise_rate,
+            "seed": seed,
+            "validation": validation,
+            "train_size": train_size,
+            "root": data_root,
+        }
+        self._loaded: NoisyData | None = data if isinstance(data, NoisyData) else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        if not isinstance(self._source, NoisyData):
+            state["_loaded"] = None  # every process loads its own: smaller than a copy in a pipe
+        return state
+
+    @property
+    def data(self) -> NoisyData:
+        """The data, loaded at the first use; raises `s2e_optuna.training.DataError`."""
+        if self._loaded is None:
+            assert not isinstance(self._source, NoisyData)
+            self._loaded = load_data(self._source, **self._load_options)
+        return self._loaded
+
+    @property
+    def last_epochs(self) -> int:
+        """Number of epochs at the end over which the validation error is averaged."""
+        return last_epochs(self.config.epochs)
+
+    def __call__(self, trial: Trial) -> float:
+        """Train one trial.
+
+        Returns
+        -------
+        float
+            Mean validation error rate of the last epochs; NaN, which Optuna turns into a failed
+            trial, if the training diverged.
+
+        Raises
+        ------
+        optuna.TrialPruned
+            If the study's pruner says so.
+        s2e_optuna.training.DataError
+            If the data cannot be used.
+        """
+        (outcome,) = self.evaluate([trial])
+        with one_transaction(trial):
+            for key, value in outcome.attrs.items():
+                trial.set_user_attr(key, value)
+        if outcome.state == TrialState.PRUNED:
+            raise TrialPruned("The pruner stopped the training.")
+        if outcome.value is None:
+            _logger.warning("Trial %d failed: %s", trial.number, outcome.error)
+            return math.nan
+        return outcome.value
+
+    def training_seed(self, number: int) -> int:
+        """Seed of the training of a stack whose first trial has this number."""
+        state = np.random.SeedSequence([self.config.seed, number]).generate_state(1)
+        return int(state[0])
+
+    def evaluate(
+        self, trials: Sequence[Trial], on_epoch: Callable[[int], None] | None = None
+    ) -> list[Outcome]:
+        """Train several trials at once, as one stack.
+
+        They share mini-batches and initial weights, drawn afresh for every stack, so that their
+        schedules are compared under the same luck. Reports go to the trials; user attributes are
+        only returned, so that the caller may write them together with the result.
+
+        Parameters
+        ----------
+        trials
+            Running trials, P >= 1 of them.
+        on_epoch
+            Called after each epoch with the number of finished epochs. What it raises ends the
+            training.
+
+        Returns
+        -------
+        list of Outcome
+            In the order of ``trials``.
+
+        Raises
+        ------
+        s2e_optuna.training.DataError
+            If the data cannot be used.
+        """
+        data = self.data  # before anything is suggested: what fails here fails for every trial
+        schedules = [_suggest(trial, self.config.epochs, self.space) for trial in trials]
+        config = replace(self.config, seed=self.training_seed(trials[0].number))
+        lost: dict[int, str] = {}
+
+        def relay(epoch: int, reports: list[EpochReport]) -> set[int]:
+            stop = self._report(epoch, reports, trials, lost)
+            if on_epoch is not None:
+                on_epoch(epoch + 1)
+            return stop
+
+        results = train(self.method, schedules, data, config, relay)
+        return [
+            Outcome(TrialState.FAIL, attrs={"error": lost[i]}, error=lost[i])
+            if i in lost
+            else self._outcome(result)
+            for i, result in enumerate(results)
+        ]
+
+    def _report(
+        self,
+        epoch: int,
+        reports: list[EpochReport],
+        trials: Sequence[Trial],
+        lost: dict[int, str],
+    ) -> set[int]:
+        """Report this epoch, if it is one to report; return the positions to stop."""
+        if (epoch + 1) % self.report_every and epoch + 1 != self.config.epochs:
+            return set()
+        with one_transaction(trials[0]):
+            for report in reports:
+                try:
+                    trials[report.trial].report(1.0 - report.validation_accuracy, epoch)
+                except UpdateFinishedTrialError:
+                    lost[report.trial] = "the trial was marked as finished by another process"
+        return {
+            report.trial
+            for report in reports
+            if report.trial in lost or _should_prune(trials[report.trial])
+        }
+
+    def _outcome(self, result: TrainResult) -> Outcome:
+        attrs: dict[str, float | int | str] = {
+            "training_seed": result.seed,
+            "seconds": round(result.seconds, 3),
+        }
+        for name in ("label_precision", "kept_share", "test_accuracy"):
+            mean = mean_of_last(getattr(result, name), self.last_epochs)
+            if math.isfinite(mean):  # a truth or test part that is not there has no number
+                attrs[name] = round(mean, 6)
+        if result.status == "complete":
+            error = 1.0 - mean_of_last(result.validation_accuracy, self.last_epochs)
+            return Outcome(TrialState.COMPLETE, error, attrs)
+        if result.status == "stopped":
+            return Outcome(TrialState.PRUNED, None, attrs)
+        message = result.failure or "the training failed"
+        return Outcome(TrialState.FAIL, None, {**attrs, "error": message}, message)
+
+
+def last_epochs(epochs: int) -> int:
+    """Epochs at the end over which accuracies are averaged: a tenth, at least 5, at most all."""
+    return min(epochs, max(5, -(-epochs // 10)))
+
+
+def mean_of_last(curve: Sequence[float] | np.ndarray[Any, Any], count: int) -> float:
+    """Mean of the last ``count`` numbers of a curve; NaN of an empty one."""
+    tail = np.asarray(curve, dtype=np.float64)[-count:]
+    return float(tail.mean()) if tail.size else math.nan
+
+
+def check_searchable(method: str) -> None:
+    """Refuse a method that is unknown or has no schedule to search for (`DataError`)."""
+    if not get_method(method).uses_schedule:
+        usable = ", ".join(name for name, rule in METHODS.items() if rule.uses_schedule)
+        raise DataError(
+            f"method {method!r} uses no schedule to search for: choose one of {usable}"
+        )
+
+
+def one_transaction(trial: BaseTrial) -> contextlib.AbstractContextManager[None]:
+    """Write a trial's reports and attributes in one transaction, where its storage offers that.
+
+    `open_storage` returns such storages; on others every write stands alone.
+    """
+    storage: BaseStorage | None = getattr(trial, "storage", None)
+    batch: Callable[[], contextlib.AbstractContextManager[None]]
+    batch = getattr(storage, "batch", None) or contextlib.nullcontext
+    return batch()
+
+
+def _suggest(trial: Trial, epochs: int, space: str) -> Schedule:
+    # Samplers draw lazily; they may read and think for long, so not inside the transaction.
+    getattr(trial, "relative_params", None)
+    with one_transaction(trial):
+        return suggest_schedule(trial, epochs, space)
+
+
+def _should_prune(trial: Trial) -> bool:
+    study = getattr(trial, "study", None)  # a FixedTrial has none
+    if study is not None and isinstance(study.pruner, NopPruner):
+        return False
+    return trial.should_prune()
+
+
+# -------------------------------------------------------------------- after the search
+
+
+@dataclass(frozen=True)
+class MethodScore:
+    """How well one way of training did, over several seeds.
+
+    Attributes
+    ----------
+    method
+        Name in `s2e_optuna.training.METHODS`.
+    schedule
+        R(t), T rates.
+    test_accuracy, validation_accuracy
+        One number a seed: means of the last epochs. NaN without a test part.
+    label_precision
+        Likewise; NaN where the truth is unknown.
+    seconds
+        Wall-clock seconds of training, all seeds together.
+    """
+
+    method: str
+    schedule: tuple[float, ...]
+    test_accuracy: tuple[float, ...]
+    validation_accuracy: tuple[float, ...]
+    label_precision: tuple[float, ...]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON, with mean and sample standard deviation; null for no number."""
+        numbers: dict[str, Any] = {"method": self.method}
+        for name in ("test_accuracy", "validation_accuracy", "label_precision"):
+            values = getattr(self, name)
+            numbers[name] = [number_or_none(value) for value in values]
+            numbers[f"{name}_mean"] = number_or_none(float(np.mean(values)))
+            numbers[f"{name}_std"] = (
+                number_or_none(float(np.std(values, ddof=1))) if len(values) > 1 else None
+            )
+        return {**numbers, "seconds": self.seconds, "schedule": list(self.schedule)}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> MethodScore:
+        """Read what `to_dict` wrote; KeyError or TypeError if it is something else."""
+
+        def numbers(name: str) -> tuple[float, ...]:
+            return tuple(math.nan if value is None else float(value) for value in content[name])
+
+        return cls(
+            method=str(content["method"]),
+            schedule=numbers("schedule"),
+            test_accuracy=numbers("test_accuracy"),
+            validation_accuracy=numbers("validation_accuracy"),
+            label_precision=numbers("label_precision"),
+            seconds=float(content["seconds"]),
+        )
+
+
+def number_or_none(value: float) -> float | None:
+    """Return a number as JSON knows it: None for NaN and infinities."""
+    return float(value) if math.isfinite(value) else None
+
+
+def final_seeds(seed: int, count: int) -> list[int]:
+    """Seeds for a final comparison: fresh ones, which no trial of the search has used."""
+    sequence = np.random.SeedSequence(seed, spawn_key=(_FINAL,))
+    return [int(state) for state in sequence.generate_state(count, np.uint32)]
+
+
+def true_noise_rate(data: NoisyData) -> float | None:
+    """Share of wrong training labels, where the truth is known."""
+    if data.y_clean is None:
+        return None
+    return float((data.y_clean != data.y_train).double().mean())
+
+
+def final_comparison(
+    data: NoisyData,
+    schedule: Schedule,
+    config: TrainConfig,
+    seeds: Sequence[int],
+    *,
+    method: str = "coteaching",
+    noise_rate: float | None = None,
+    progress: Callable[[ComparisonProgress], None] | None = None,
+) -> tuple[dict[str, MethodScore], TrainResult]:
+    """Compare the schedule that was found with plain training and with Co-teaching.
+
+    Parameters
+    ----------
+    data
+        What the search was about.
+    schedule
+        The schedule that was found, T rates.
+    config
+        How to train; its seed is not used.
+    seeds
+        A training of each way with each of them; see `final_seeds`.
+    method
+        The method that the schedule was searched for.
+    noise_rate
+        Share that Co-teaching drops in the end; by default the true noise rate.
+    progress
+        Called after each epoch.
+
+    Returns
+    -------
+    scores : dict
+        ``standard``, ``coteaching`` (only if a noise rate is known) and ``s2e``.
+    best : TrainResult
+        Of the trainings with ``schedule``, the one with the best validation accuracy.
+
+    Raises
+    ------
+    s2e_optuna.training.DataError
+        What training refuses, or if all trainings with the schedule diverged.
+    """
+    tau = true_noise_rate(data) if noise_rate is None else noise_rate
+    entries: dict[str, tuple[str, Schedule]] = {
+        "standard": ("standard", Schedule.constant(config.epochs))
+    }
+    if tau is not None:
+        entries["coteaching"] = ("coteaching", Schedule.coteaching(config.epochs, tau))
+    entries["s2e"] = (method, schedule)
+    results = evaluate_schedules(entries, data, config, seeds, progress)
+    last = last_epochs(config.epochs)
+    scores = {
+        name: MethodScore(
+            method=entries[name][0],
+            schedule=tuple(float(rate) for rate in entries[name][1].rates),
+            test_accuracy=_means(runs, "test_accuracy", last),
+            validation_accuracy=_means(runs, "validation_accuracy", last),
+            label_precision=_means(runs, "label_precision", last),
+            seconds=round(sum(run.seconds for run in runs), 3),
+        )
+        for name, runs in results.items()
+    }
+    usable = [run for run in results["s2e"] if run.status == "complete"]
+    if not usable:
+        raise DataError(f"every training with the schedule failed: {results['s2e'][0].failure}")
+    return scores, max(usable, key=lambda run: mean_of_last(run.validation_accuracy, last))
+
+
+def _means(runs: Sequence[TrainResult], name: str, last: int) -> tuple[float, ...]:
+    return tuple(
+        mean_of_last(getattr(run, name), last) if run.status == "complete" else math.nan
+        for run in runs
+    )

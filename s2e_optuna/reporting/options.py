@@ -1,0 +1,259 @@
+"""Options of the command line: names, help texts, completion in the shell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# Names are repeated here, because the modules that know them import torch; a test compares them.
+SAMPLERS = ("s2e", "tpe", "random", "cmaes", "gp", "qmc")
+SPACES = ("s2e", "coteaching", "single", "rbf", "mlp")
+DATA_SETS = ("digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100")
+NOISES = ("symmetric", "pair")
+
+DATA_PANEL = "Data"
+TRAINING_PANEL = "Training"
+SEARCH_PANEL = "Search"
+WORKERS_PANEL = "Workers and storage"
+OUTPUT_PANEL = "Output"
+
+
+def one_of(names: tuple[str, ...]) -> Callable[[str], list[str]]:
+    """Complete one of these names in the shell."""
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        help="digits, mnist, fashion_mnist, kmnist, cifar10, cifar100, an .npz file, or a "
+        "folder of images.",
+        autocompletion=one_of(DATA_SETS),
+        metavar="DATA",
+    ),
+]
+Noise = Annotated[
+    str | None,
+    typer.Option(
+        help="Put wrong labels on the training part: symmetric or pair.",
+        autocompletion=one_of(NOISES),
+        rich_help_panel=DATA_PANEL,
+        metavar="KIND",
+    ),
+]
+NoiseRate = Annotated[
+    float | None,
+    typer.Option(help="Share of wrong labels.", rich_help_panel=DATA_PANEL, metavar="SHARE"),
+]
+TrainSize = Annotated[
+    int | None,
+    typer.Option(
+        help="Use only that many training samples.", rich_help_panel=DATA_PANEL, metavar="N"
+    ),
+]
+Validation = Annotated[
+    str,
+    typer.Option(
+        help="clean, noisy (a part of the training data), or auto.",
+        autocompletion=one_of(("auto", "clean", "noisy")),
+        rich_help_panel=DATA_PANEL,
+        metavar="PART",
+    ),
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for downloads; default: the user's cache.",
+        rich_help_panel=DATA_PANEL,
+        metavar="FOLDER",
+    ),
+]
+Network = Annotated[
+    str,
+    typer.Option(
+        help="auto picks by input size; an unknown name lists all.",
+        rich_help_panel=TRAINING_PANEL,
+        metavar="NAME",
+    ),
+]
+BatchSize = Annotated[
+    int, typer.Option(help="Samples a step.", rich_help_panel=TRAINING_PANEL, metavar="N")
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="auto, cpu, cuda or cuda:N.", rich_help_panel=TRAINING_PANEL, metavar="NAME"
+    ),
+]
+Devices = Annotated[
+    str,
+    typer.Option(
+        help="auto, cpu, cuda, cuda:N; several with commas: workers are spread over them.",
+        rich_help_panel=TRAINING_PANEL,
+        metavar="NAMES",
+    ),
+]
+SearchedMethod = Annotated[
+    str,
+    typer.Option(
+        help="Method whose R(t) is searched; an unknown name lists all.",
+        rich_help_panel=TRAINING_PANEL,
+        metavar="NAME",
+    ),
+]
+TrainedMethod = Annotated[
+    str | None,
+    typer.Option(
+        help="coteaching (default), standard, …; an unknown name lists all.",
+        rich_help_panel=TRAINING_PANEL,
+        metavar="NAME",
+    ),
+]
+ScheduleFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Schedule to train with, as s2e search writes it.",
+        metavar="FILE",
+        rich_help_panel=TRAINING_PANEL,
+    ),
+]
+SearchEpochs = Annotated[
+    int, typer.Option(help="Epochs a trial.", rich_help_panel=TRAINING_PANEL, metavar="T")
+]
+TrainEpochs = Annotated[
+    int | None,
+    typer.Option(
+        help="Default: as many as the schedule has, else 200.",
+        rich_help_panel=TRAINING_PANEL,
+        metavar="T",
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="CPU threads; default: torch's own choice.",
+        rich_help_panel=TRAINING_PANEL,
+        metavar="N",
+    ),
+]
+Trials = Annotated[
+    int,
+    typer.Option(help="Finished trials in the study.", rich_help_panel=SEARCH_PANEL, metavar="N"),
+]
+Sampler = Annotated[
+    str,
+    typer.Option(
+        help="s2e, tpe, random, cmaes, gp or qmc.",
+        autocompletion=one_of(SAMPLERS),
+        rich_help_panel=SEARCH_PANEL,
+        metavar="NAME",
+    ),
+]
+Space = Annotated[
+    str,
+    typer.Option(
+        help="Search space: s2e, coteaching, single, rbf or mlp.",
+        autocompletion=one_of(SPACES),
+        rich_help_panel=SEARCH_PANEL,
+        metavar="NAME",
+    ),
+]
+FinalSeeds = Annotated[
+    int,
+    typer.Option(
+        help="Seeds of the final comparison; 0 leaves it out.",
+        rich_help_panel=SEARCH_PANEL,
+        metavar="N",
+    ),
+]
+Seeds = Annotated[int, typer.Option(help="Train with that many seeds.", metavar="N")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.", metavar="N")]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        envvar="S2E_STORAGE",
+        help="sqlite:///file.db, postgresql+psycopg://…, journal:///file.log or "
+        "grpc://host:port. Default: sqlite:///storage/s2e.db if there is a folder storage, "
+        "else sqlite:///s2e.db.",
+        rich_help_panel=WORKERS_PANEL,
+        metavar="URL",
+    ),
+]
+Workers = Annotated[
+    int, typer.Option(help="Local processes.", rich_help_panel=WORKERS_PANEL, metavar="N")
+]
+Stack = Annotated[
+    int,
+    typer.Option(
+        help="Trials that a worker trains at once.", rich_help_panel=WORKERS_PANEL, metavar="P"
+    ),
+]
+NewStudy = Annotated[
+    str | None,
+    typer.Option(
+        help="Name of the study; default: made of data and noise.",
+        rich_help_panel=WORKERS_PANEL,
+        metavar="NAME",
+    ),
+]
+JoinedStudy = Annotated[
+    str,
+    typer.Option(
+        help="A study that s2e search has made.", rich_help_panel=WORKERS_PANEL, metavar="NAME"
+    ),
+]
+ShownStudy = Annotated[
+    str | None,
+    typer.Option(
+        help="Not needed if there is only one.", rich_help_panel=WORKERS_PANEL, metavar="NAME"
+    ),
+]
+ShownTrial = Annotated[
+    int | None, typer.Option(help="Show this trial instead of the best.", metavar="N")
+]
+Top = Annotated[int, typer.Option(min=1, help="Number of trials in the table.", metavar="N")]
+Host = Annotated[str, typer.Option(help="Address to listen on.", metavar="ADDRESS")]
+Port = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", metavar="N")]
+Benchmark = Annotated[
+    str | None,
+    typer.Argument(help="Name of a study; without it they are listed.", metavar="NAME"),
+]
+SearchOut = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for schedule, model, pictures and suspicious labels; default: s2e-out/ "
+        "and the study's name.",
+        rich_help_panel=OUTPUT_PANEL,
+        metavar="FOLDER",
+    ),
+]
+TrainOut = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for the model, its learning curves and suspicious labels.",
+        metavar="FOLDER",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+Picture = Annotated[
+    Path | None,
+    typer.Option(
+        help="Also draw R(t) into this file (.png, .svg or .pdf), and beside it the best value "
+        "so far and the generations.",
+        rich_help_panel=OUTPUT_PANEL,
+        metavar="FILE",
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print one JSON object and nothing else.", rich_help_panel=OUTPUT_PANEL
+    ),
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show no progress.", rich_help_panel=OUTPUT_PANEL)
+]

@@ -1,0 +1,436 @@
+"""Pictures of schedules, of the distribution over them, and of what training with them gave.
+
+All functions return a `matplotlib.figure.Figure` made without pyplot: no global state, no
+backend, safe in threads and on machines without a screen. Colours are those of Okabe and Ito,
+which the colour-blind can tell apart; every line also has its own dashes, for black-and-white
+print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from s2e_optuna.reporting.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from s2e_optuna.schedules import Schedule
+
+Array = NDArray[np.float64]
+
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+)
+_CYCLE = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)), (0, (3, 1)), "--")
+_SUFFIXES = (".png", ".svg", ".pdf")
+
+
+@dataclass(frozen=True)
+class ScoredSchedule:
+    """A schedule and the value its trial reached."""
+
+    schedule: Schedule
+    value: float
+
+
+@dataclass(frozen=True)
+class Band:
+    """A distribution over R(t): its median and its 10 % and 90 % quantiles, shape [T] each."""
+
+    name: str
+    median: Array
+    low: Array
+    high: Array
+
+    @classmethod
+    def of_rates(cls, name: str, rates: ArrayLike) -> Band:
+        """Summarise curves of shape [n, T]."""
+        low, median, high = np.quantile(np.asarray(rates, dtype=np.float64), (0.1, 0.5, 0.9), 0)
+        return cls(name, median, low, high)
+
+
+@dataclass(frozen=True)
+class LearningCurves:
+    """What one method reached by epoch, over seeds.
+
+    Parameters
+    ----------
+    name
+        The method.
+    values
+        Shape [seeds, epochs], for example accuracies in [0, 1]; NaN where there is none.
+    """
+
+    name: str
+    values: Array = field(repr=False)
+
+    def __post_init__(self) -> None:
+        values = np.atleast_2d(np.asarray(self.values, dtype=np.float64))
+        object.__setattr__(self, "values", values)
+
+
+def schedule_figure(
+    found: Schedule,
+    *,
+    coteaching: Schedule | None = None,
+    noise_rate: float | None = None,
+    trials: Sequence[ScoredSchedule] = (),
+    maximise: bool = True,
+    value_label: str = "validation accuracy",
+    title: str | None = None,
+) -> Figure:
+    """Draw the found R(t) over what it is to be compared with.
+
+    Parameters
+    ----------
+    found
+        The schedule that the search found.
+    coteaching
+        Co-teaching's schedule with the true noise rate, if that is known.
+    noise_rate
+        The true share of wrong labels, if known: a line at 1 - noise_rate, the share of clean
+        samples.
+    trials
+        Other trials of the search, drawn thin and coloured by value.
+    maximise
+        Whether larger values are better: the best trials are drawn darkest and on top.
+    value_label
+        What the values are.
+    title
+        Title of the picture.
+    """
+    figure, ax = _figure()
+    if trials:
+        _draw_trials(figure, ax, trials, maximise, value_label)
+    _draw_line(ax, found.rates, found.name, BLUE, "-", width=2.6, zorder=4)
+    if coteaching is not None:
+        _draw_line(ax, coteaching.rates, "Co-teaching", RED, _DASHES[1], width=1.8, zorder=3)
+    if noise_rate is not None:
+        ax.axhline(
+            1.0 - noise_rate,
+            color="0.35",
+            linewidth=1.0,
+            linestyle=_DASHES[2],
+            zorder=2.5,
+            label=f"share of clean labels ({1.0 - noise_rate:.0%})",
+        )
+    _epoch_axis(ax, found.epochs)
+    _rate_axis(ax)
+    _finish(ax, title, legend=False)
+    # Below the axes: curves may run anywhere inside.
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
+def distribution_figure(
+    generations: Sequence[Band], *, best: Schedule | None = None, title: str | None = None
+) -> Figure:
+    """Draw the distribution over R(t) under p_theta, one panel a generation.
+
+    Parameters
+    ----------
+    generations
+        The generations in order. If there are more than six, the first, the last and four
+        between them are drawn.
+    best
+        The best schedule so far, drawn dashed in every panel.
+    title
+        Title of the picture.
+    """
+    if not generations:
+        raise ValueError("there is no generation to draw.")
+    shown = _spread(generations, 6)
+    columns = min(len(shown), 3)
+    rows = -(-len(shown) // columns)
+    figure = _empty_figure((2.5 * columns + 0.7, 2.1 * rows + 0.6))
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for panel, band in zip(panels.flat, shown, strict=False):
+        t = np.arange(len(band.median))
+        panel.fill_between(t, band.low, band.high, color=SKY, alpha=0.45, linewidth=0)
+        panel.plot(t, band.median, color=BLUE, linewidth=2.0)
+        if best is not None:
+            panel.plot(best.rates, color=RED, linewidth=1.4, linestyle=_DASHES[1])
+        panel.set_title(band.name, fontsize=9, loc="left")
+        panel.grid(alpha=0.25)
+        _epoch_axis(panel, len(band.median), label=False)
+        _rate_axis(panel, label=False)
+        _open_frame(panel)
+    for panel in panels.flat[len(shown) :]:
+        panel.set_visible(False)
+        above = panels[-2, list(panels.flat).index(panel) % columns] if rows > 1 else None
+        if above is not None:
+            above.tick_params(labelbottom=True)
+    figure.supxlabel("epoch t", fontsize=10)
+    figure.supylabel("kept share R(t)", fontsize=10)
+    legend = "median and 10–90 % band of R(t) under $p_\\theta$" + (
+        "; dashed: best schedule" if best else ""
+    )
+    figure.suptitle(f"{title}\n{legend}" if title else legend, fontsize=10)
+    return figure
+
+
+def learning_figure(
+    curves: Sequence[LearningCurves],
+    *,
+    y_label: str = "test accuracy",
+    title: str | None = None,
+) -> Figure:
+    """Draw accuracy by epoch for each method: mean over seeds, band of one standard deviation."""
+    if not curves:
+        raise ValueError("there is no learning curve to draw.")
+    figure, ax = _figure()
+    for i, curve in enumerate(curves):
+        finite = np.isfinite(curve.values).any(axis=0)
+        epochs = np.arange(1, curve.values.shape[1] + 1)[finite]
+        values = curve.values[:, finite]
+        mean = np.nanmean(values, axis=0)
+        colour = _CYCLE[i % len(_CYCLE)]
+        seeds = len(values)
+        if seeds > 1:
+            spread = np.nanstd(values, axis=0)
+            ax.fill_between(
+                epochs, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0
+            )
+        ax.plot(
+            epochs,
+            mean,
+            color=colour,
+            linestyle=_DASHES[i % len(_DASHES)],
+            linewidth=2.0,
+            marker="o" if len(epochs) == 1 else None,
+            label=curve.name + (f" ({seeds} seeds)" if seeds > 1 else ""),
+        )
+    longest = max(curve.values.shape[1] for curve in curves)
+    ax.set_xlim(1, max(longest, 2))
+    _whole_numbers(ax)
+    ax.set(xlabel="epochs of training", ylabel=y_label)
+    _percent_axis(ax, np.concatenate([curve.values.ravel() for curve in curves]))
+    _finish(ax, title)
+    return figure
+
+
+def best_so_far_figure(
+    searches: Mapping[str, ArrayLike],
+    *,
+    maximise: bool = True,
+    y_label: str = "validation accuracy",
+    title: str | None = None,
+) -> Figure:
+    """Draw the best value so far against the number of finished trials.
+
+    Parameters
+    ----------
+    searches
+        Name of each search to its values in the order in which trials finished: shape
+        [trials], or [repeats, trials] for a mean with a band of one standard deviation.
+    maximise
+        Whether larger values are better.
+    y_label, title
+        Labels of the picture.
+    """
+    if not searches:
+        raise ValueError("there is no search to draw.")
+    figure, ax = _figure()
+    accumulate = np.fmax.accumulate if maximise else np.fmin.accumulate
+    longest, seen = 1, []
+    for i, (name, given) in enumerate(searches.items()):
+        values = np.atleast_2d(np.asarray(given, dtype=np.float64))
+        best = accumulate(values, axis=1)
+        number = np.arange(1, best.shape[1] + 1)
+        mean = best.mean(axis=0)
+        colour = _CYCLE[i % len(_CYCLE)]
+        if len(values) == 1:
+            label = "one trial" if len(searches) == 1 else None
+            ax.scatter(number, values[0], s=12, color=colour, alpha=0.4, linewidths=0, label=label)
+        else:
+            spread = best.std(axis=0)
+            ax.fill_between(
+                number,
+                mean - spread,
+                mean + spread,
+                step="post",
+                color=colour,
+                alpha=0.2,
+                linewidth=0,
+            )
+        ax.step(
+            number,
+            mean,
+            where="post",
+            color=colour,
+            linestyle=_DASHES[i % len(_DASHES)],
+            linewidth=2.0,
+            marker="o" if len(number) == 1 else None,
+            label="best so far" if len(searches) == 1 and len(values) == 1 else name,
+        )
+        longest = max(longest, best.shape[1])
+        seen.append(values.ravel())
+    ax.set_xlim(0.5, longest + 0.5)
+    _whole_numbers(ax)
+    ax.set(xlabel="finished trials", ylabel=y_label)
+    _percent_axis(ax, np.concatenate(seen))
+    _finish(ax, title)
+    return figure
+
+
+def save_figure(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as PNG, SVG or PDF, by the ending of ``path``.
+
+    Raises
+    ------
+    InputError
+        If the ending is another one, or the folder does not exist.
+    """
+    path = check_picture_path(path)
+    # No date in the file: the same picture is the same bytes.
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
+    figure.savefig(path, dpi=160, metadata=metadata)
+    return path
+
+
+def check_picture_path(path: str | Path) -> Path:
+    """Return ``path`` if a picture can be written there; InputError says why it cannot."""
+    path = Path(path)
+    if path.suffix.lower() not in _SUFFIXES:
+        raise InputError(f"{path} is no picture file: end its name in {', '.join(_SUFFIXES)}.")
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} for the picture {path.name} does not exist.")
+    return path
+
+
+def _empty_figure(size: tuple[float, float]) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, layout="constrained")
+
+
+def _figure() -> tuple[Figure, Axes]:
+    figure = _empty_figure((6.4, 3.8))
+    return figure, figure.subplots()
+
+
+def _draw_line(
+    ax: Axes, rates: Array, label: str, colour: str, dashes: Any, *, width: float, zorder: float
+) -> None:
+    ax.plot(
+        np.arange(len(rates)),
+        rates,
+        label=label,
+        color=colour,
+        linestyle=dashes,
+        linewidth=width,
+        marker="o" if len(rates) == 1 else None,
+        zorder=zorder,
+        clip_on=False,  # a line along R = 1 or R = 0 keeps its full width
+    )
+
+
+def _draw_trials(
+    figure: Figure,
+    ax: Axes,
+    trials: Sequence[ScoredSchedule],
+    maximise: bool,
+    value_label: str,
+) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+    from matplotlib.ticker import PercentFormatter
+
+    # Worst first, so that the best lie on top.
+    ordered = sorted(trials, key=lambda trial: trial.value, reverse=not maximise)
+    values = np.array([trial.value for trial in ordered])
+    # From light to dark with the value, so that it also reads in grey.
+    colours = ["#e4ecc4", "#a9c98a", "#4f8f5a", "#0f3a26"]
+    cmap = LinearSegmentedColormap.from_list("value", colours if maximise else colours[::-1])
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        low, high = low - 1e-9, high
+    norm = Normalize(low, high)
+    lines = LineCollection(
+        [np.column_stack([np.arange(t.schedule.epochs), t.schedule.rates]) for t in ordered],
+        colors=cmap(norm(values)),
+        linewidths=0.8,
+        alpha=0.75,
+        zorder=1.5,
+    )
+    ax.add_collection(lines)
+    bar = figure.colorbar(
+        ScalarMappable(norm, cmap), ax=ax, pad=0.02, label=f"{value_label} of {len(trials)} trials"
+    )
+    if _is_share(values):
+        bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=_decimals(high - low)))
+
+
+def _epoch_axis(ax: Axes, epochs: int, *, label: bool = True) -> None:
+    ax.set_xlim(0, max(epochs - 1, 1))
+    _whole_numbers(ax)
+    if label:
+        ax.set_xlabel("epoch t")
+
+
+def _whole_numbers(ax: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
+
+
+def _rate_axis(ax: Axes, *, label: bool = True) -> None:
+    ax.set_ylim(0.0, 1.03)
+    ax.set_yticks(np.linspace(0, 1, 6))
+    if label:
+        ax.set_ylabel("kept share R(t)")
+
+
+def _percent_axis(ax: Axes, values: Array) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    if _is_share(values):
+        low, high = ax.get_ylim()
+        ax.set_ylim(max(low, 0.0), min(high, 1.0) if np.nanmax(values) < 1.0 else 1.01)
+        low, high = ax.get_ylim()
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=_decimals((high - low) / 5)))
+
+
+def _is_share(values: Array) -> bool:
+    return bool(np.nanmin(values) >= 0.0 and np.nanmax(values) <= 1.0)
+
+
+def _decimals(spread: float) -> int:
+    """Decimals of a percentage that still tell values ``spread`` apart."""
+    return 0 if spread >= 0.02 else 1 if spread >= 0.002 else 2
+
+
+def _open_frame(ax: Axes) -> None:
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+
+
+def _finish(ax: Axes, title: str | None, *, legend: bool = True) -> None:
+    ax.grid(alpha=0.25)
+    _open_frame(ax)
+    if legend:
+        ax.legend(frameon=True, framealpha=0.85, edgecolor="none", fontsize=9)
+    if title:
+        ax.set_title(title, fontsize=11, loc="left")
+
+
+def _spread(items: Sequence[Band], count: int) -> list[Band]:
+    """Choose ``count`` items evenly, the first and the last among them."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]

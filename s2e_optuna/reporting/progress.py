@@ -1,0 +1,212 @@
+"""How far a search or a training is, on standard error.
+
+On a terminal a live display; elsewhere (a log file, a pipe, a batch system) a plain line now and
+then; with ``quiet`` nothing. Standard output is never touched: it belongs to the results.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from s2e_optuna.reporting.terminal import ascii_only, console, duration, number
+
+if TYPE_CHECKING:
+    from s2e_optuna.workers.progress import Progress, WorkerProgress, WorkerStatus
+
+LINE_INTERVAL = 15.0
+"""Seconds between plain lines."""
+
+
+_PHASES = {"search": "searching", "retrain": "final comparison"}
+_UNITS = {"search": "trials", "retrain": "epochs"}
+_MOST_WORKERS = 16  # lines of the display; a screen has some forty
+
+
+class ProgressDisplay:
+    """Shows what it is told, in the way that fits the output; a context manager.
+
+    Parameters
+    ----------
+    target
+        Where to show it; standard error if None.
+    quiet
+        Show nothing.
+    interval
+        Seconds between plain lines where there is no terminal.
+    clock
+        Seconds since some moment; replaced in tests.
+    """
+
+    def __init__(
+        self,
+        target: Console | None = None,
+        *,
+        quiet: bool = False,
+        interval: float = LINE_INTERVAL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._console = target or console(sys.stderr)
+        self._quiet = quiet
+        self._interval = interval
+        self._clock = clock
+        self._last_line = float("-inf")
+        self._last_stage: tuple[str, bool] | None = None
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if not self._quiet and self._console.is_terminal:
+            # Transient: what stays on the screen in the end is the result, not the bars.
+            self._live = Live(console=self._console, transient=True, refresh_per_second=5)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def search(self, state: Progress) -> None:
+        """Show how far a search is."""
+        self._show(
+            state.phase,
+            lambda: search_view(state, self._console),
+            lambda: search_line(state),
+            final=state.finished >= state.target,
+        )
+
+    def worker(self, status: WorkerStatus) -> None:
+        """Show what a worker that runs in this process does."""
+        trials = " ".join(map(str, status.trials))
+        if status.epochs and trials:
+            self.training(f"trial {trials}", status.epoch, status.epochs)
+        elif status.state not in {"starting", "done"}:
+            text = f"{status.state}: {status.message}" if status.message else status.state
+            self._show(text, lambda: Text(text, "dim"), lambda: text)
+
+    def training(self, what: str, epoch: int, epochs: int, note: str = "") -> None:
+        """Show how far a training is: ``epoch`` of ``epochs`` are done."""
+
+        def view() -> RenderableType:
+            grid = _grid()
+            grid.add_row(Text(what, "bold"), _bar(epoch, epochs), f"epoch {epoch}/{epochs}", note)
+            return grid
+
+        line = f"{what}: epoch {epoch} of {epochs}" + (f", {note}" if note else "")
+        self._show(what, view, lambda: line, final=epoch == epochs)
+
+    def note(self, text: str) -> None:
+        """Show a sentence that stays."""
+        if not self._quiet:
+            self._console.print(text, soft_wrap=True, markup=False)
+
+    def _show(
+        self,
+        phase: str,
+        view: Callable[[], RenderableType],
+        line: Callable[[], str],
+        *,
+        final: bool = False,
+    ) -> None:
+        if self._quiet:
+            return
+        if self._live is not None:
+            self._live.update(view())
+            return
+        now = self._clock()
+        stage = (phase, final)
+        if stage != self._last_stage or now - self._last_line >= self._interval:
+            self._last_stage, self._last_line = stage, now
+            self._console.print(line(), soft_wrap=True, markup=False)
+
+
+def search_line(state: Progress) -> str:
+    """Say in one line how far a search is."""
+    parts = [f"{state.finished} of {state.target} {_UNITS[state.phase]}", *_others(state)]
+    if state.best_value is not None:
+        parts.append(f"lowest error {number(state.best_value)}")
+    if state.seconds_left is not None:
+        parts.append(f"about {duration(state.seconds_left)} left")
+    if state.message:
+        parts.append(state.message)
+    return f"[{duration(state.elapsed)}] {_PHASES[state.phase]}: {', '.join(parts)}"
+
+
+def search_view(state: Progress, target: Console) -> RenderableType:
+    """Make the live display of a search."""
+    head = _grid()
+    left = "" if state.seconds_left is None else f", about {duration(state.seconds_left)} left"
+    head.add_row(
+        Text(_PHASES[state.phase], "bold"),
+        _bar(state.finished, state.target),
+        f"{state.finished}/{state.target} {_UNITS[state.phase]}",
+        f"{duration(state.elapsed)}{left}",
+    )
+    facts = Text()
+    if state.best_value is not None:
+        facts.append(f"lowest error {number(state.best_value)}", "bold green")
+    for fact in (*_others(state), state.message):
+        facts.append(f"{'   ' if facts else ''}{fact}", "dim")
+    workers = _grid()
+    for worker in state.workers[:_MOST_WORKERS]:
+        workers.add_row(*_worker_cells(worker, "..." if ascii_only(target) else "…"))
+    parts: list[RenderableType] = [head]
+    if facts:
+        parts.append(facts)
+    if state.workers:
+        parts.append(workers)
+    if len(state.workers) > _MOST_WORKERS:
+        alive = sum(worker.alive for worker in state.workers)
+        parts.append(Text(f"{len(state.workers)} workers, {alive} alive", "dim"))
+    return Group(*parts)
+
+
+def _worker_cells(worker: WorkerProgress, ellipsis: str) -> tuple[RenderableType, ...]:
+    status = worker.status
+    name = f"worker {worker.pid}"
+    device = Text(worker.device, "dim")
+    if not worker.alive:
+        return name, device, Text("ended", "dim"), "", Text(status.message)
+    if not status.epochs:
+        return name, device, Text(status.state, "dim"), "", Text(status.message)
+    trials = " ".join(str(trial) for trial in status.trials[:6])
+    more = f" {ellipsis}" if len(status.trials) > 6 else ""
+    return (
+        name,
+        device,
+        _bar(status.epoch, status.epochs, width=16),
+        f"epoch {status.epoch}/{status.epochs}",
+        f"trial{'s' if len(status.trials) > 1 else ''} {trials}{more}",
+    )
+
+
+def _others(state: Progress) -> list[str]:
+    """Return the counts worth a word: all but the finished ones."""
+    if state.phase != "search":
+        return []
+    words = {"running": "running", "waiting": "waiting", "fail": "failed"}
+    return [
+        f"{state.counts[name]} {word}" for name, word in words.items() if state.counts.get(name)
+    ]
+
+
+def _bar(done: int, total: int, *, width: int = 24) -> ProgressBar:
+    return ProgressBar(total=max(total, 1), completed=min(done, total), width=width)
+
+
+def _grid() -> Table:
+    return Table.grid(padding=(0, 2))

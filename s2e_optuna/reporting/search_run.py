@@ -1,0 +1,186 @@
+"""``s2e search``: run it with its progress shown, draw its pictures, say what came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from s2e_optuna.reporting.locations import shell
+from s2e_optuna.reporting.plots import (
+    distribution_figure,
+    save_figure,
+    schedule_figure,
+)
+from s2e_optuna.reporting.progress import ProgressDisplay
+from s2e_optuna.reporting.show import (
+    StudyView,
+    generation_bands,
+    progress_figure,
+    read_study,
+    scored_schedules,
+)
+from s2e_optuna.reporting.terminal import (
+    ComparisonRow,
+    comparison_table,
+    duration,
+    number,
+    print_schedules,
+    share,
+)
+from s2e_optuna.schedules import Schedule
+
+if TYPE_CHECKING:
+    from s2e_optuna.workers.config import SearchConfig
+    from s2e_optuna.workers.search import SearchResult
+
+METHOD_NAMES = {"standard": "plain training", "coteaching": "Co-teaching", "s2e": "S2E"}
+
+
+def run_search(
+    config: SearchConfig, display: ProgressDisplay
+) -> tuple[SearchResult, dict[str, Path]]:
+    """Search, and draw pictures beside the other files.
+
+    Returns
+    -------
+    result
+        What `s2e_optuna.workers.search.search` returns.
+    files
+        Name to path of everything that was written, the pictures included.
+    """
+    from s2e_optuna.workers import open_storage
+    from s2e_optuna.workers.search import search
+
+    with display:
+        result = search(config, display.search)
+        view = read_study(open_storage(config.storage), config.study_name)
+        files = {**result.files, **draw_pictures(result, view)}
+    return result, files
+
+
+def draw_pictures(result: SearchResult, view: StudyView) -> dict[str, Path]:
+    """Draw the schedule, the best value so far and the generations into the search's folder."""
+    config, schedule = result.config, result.schedule
+    figures = {
+        "picture": (
+            "schedule.png",
+            schedule_figure(
+                Schedule(schedule.rates, name=f"{schedule.name} (trial {view.ranked[0].number})"),
+                coteaching=coteaching(result),
+                noise_rate=result.noise_rate,
+                trials=scored_schedules(view, schedule.epochs),
+                maximise=False,
+                value_label=view.value_label,
+                title=config.study_name,
+            ),
+        )
+    }
+    if len(view.ranked) > 1:
+        figures["progress"] = ("progress.png", progress_figure(view))
+    bands = generation_bands(view.generations, config.space, schedule.epochs)
+    if bands:
+        picture = distribution_figure(bands, best=schedule, title=config.study_name)
+        figures["generations"] = ("generations.png", picture)
+    config.folder.mkdir(parents=True, exist_ok=True)
+    return {
+        key: save_figure(figure, config.folder / name) for key, (name, figure) in figures.items()
+    }
+
+
+def coteaching(result: SearchResult) -> Schedule | None:
+    """Co-teaching's schedule with the noise rate that somebody who knows it would use."""
+    if "coteaching" in result.scores:
+        return Schedule.clipped(result.scores["coteaching"].schedule, name="Co-teaching")
+    rate = result.config.noise_rate if result.config.noise else result.noise_rate
+    return None if rate is None else Schedule.coteaching(result.schedule.epochs, rate)
+
+
+def print_search(target: Console, result: SearchResult, files: dict[str, Path]) -> None:
+    """Print the comparison, R(t), where the files lie and what to do next."""
+    config = result.config
+    took = duration(result.seconds.get("search"))
+    target.print(Text.assemble(("Search ", "bold"), (config.study_name, "bold")))
+    target.print(
+        f"{result.n_trials} trials, {took} in this run. "
+        f"Lowest validation error: {number(result.best_value)}."
+    )
+    if result.validation == "noisy":
+        target.print(
+            "There was no clean validation part: a part of the noisy training data was used. "
+            "It ranks schedules well, but its accuracies are those on noisy labels."
+        )
+    target.print()
+    if result.scores:
+        rows = [
+            ComparisonRow(
+                METHOD_NAMES.get(name, name),
+                score.test_accuracy,
+                score.validation_accuracy,
+                score.label_precision,
+                ours=name == "s2e",
+            )
+            for name, score in result.scores.items()
+        ]
+        seeds = len(rows[-1].validation)
+        title = f"Final comparison, {seeds} {'seed' if seeds == 1 else 'seeds'} each"
+        target.print(comparison_table(rows, target, title=title))
+        target.print()
+    curve = coteaching(result)
+    print_schedules(target, [result.schedule, *([] if curve is None else [curve])])
+    _print_suspects(target, result)
+    target.print("\nFiles", style="bold")
+    width = max(map(len, files))
+    for name, path in files.items():
+        target.print(f"  {name:<{width}}  {path}", markup=False, soft_wrap=True)
+    target.print("\nNext", style="bold")
+    for what, command in next_commands(config, files):
+        target.print(f"  {what}:", markup=False)
+        target.print(f"    {command}", markup=False, soft_wrap=True)
+
+
+def next_commands(config: SearchConfig, files: dict[str, Path]) -> list[tuple[str, str]]:
+    """Say what to do next, and the command for it, ready to be pasted into a shell."""
+    storage = _storage_words(config)
+    training = ["s2e", "train", str(config.data)]
+    for option, value, default in (
+        ("--noise", config.noise, None),
+        ("--noise-rate", config.noise_rate, None),
+        ("--train-size", config.train_size, None),
+        ("--validation", config.validation, "auto"),
+        ("--method", config.method, "coteaching"),
+        ("--network", config.network, "auto"),
+        ("--batch-size", config.batch_size, 128),
+        ("--seed", config.seed, 0),
+    ):
+        if value != default:
+            training += [option, f"{value:g}" if isinstance(value, float) else str(value)]
+    if "schedule" in files:
+        training += ["--schedule", str(files["schedule"])]
+    return [
+        ("the study in the terminal", f"s2e show {storage} {shell('--study', config.study_name)}"),
+        ("the study in the browser", f"s2e dashboard {storage}"),
+        ("train with this schedule", shell(*training)),
+    ]
+
+
+def _storage_words(config: SearchConfig) -> str:
+    url = config.storage if isinstance(config.storage, str) else ""
+    if not url or config.masked_storage != url:
+        # A password is never printed; s2e reads this variable by itself, too.
+        return '--storage "$S2E_STORAGE"'
+    return shell("--storage", url)
+
+
+def _print_suspects(target: Console, result: SearchResult) -> None:
+    quality = result.suspects_quality
+    if quality is None:
+        return
+    listed, wrong = quality.get("listed"), quality.get("wrong")
+    text = f"\nSuspicious labels: {listed} listed"
+    if wrong:
+        precision, recall = (share(quality.get(key)) or "?" for key in ("precision", "recall"))
+        text += f"; {precision} of them are wrong, which is {recall} of the {wrong} wrong labels"
+    target.print(f"{text}.")

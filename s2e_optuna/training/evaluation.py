@@ -1,0 +1,78 @@
+"""Accuracy, loss and probabilities of all models of a stack, in chunks that fit the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from s2e_optuna.training.data import scale_pixels
+from s2e_optuna.training.networks import StackedNetwork
+
+CHUNK_NUMBERS = 1 << 21
+"""Numbers of the widest layer that a chunk may hold over all models (8 MiB of float32)."""
+
+LARGEST_CHUNK = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Mean loss and accuracy of each model, float64 [M], on the device."""
+
+    loss: Tensor
+    accuracy: Tensor
+
+
+def chunk_size(network: StackedNetwork, models: int) -> int:
+    """Choose how many samples to evaluate at once."""
+    return max(64, min(LARGEST_CHUNK, CHUNK_NUMBERS // (network.activations * models)))
+
+
+@torch.inference_mode()
+def evaluate(
+    network: StackedNetwork, parameters: Mapping[str, Tensor], images: Tensor, labels: Tensor
+) -> Evaluation:
+    """Measure every model on every image.
+
+    Parameters
+    ----------
+    network, parameters
+        The stack, M models.
+    images
+        [N, channels, height, width], uint8 or float32.
+    labels
+        int64 [N].
+    """
+    models = len(next(iter(parameters.values())))
+    loss = torch.zeros(models, dtype=torch.float64, device=labels.device)
+    correct = torch.zeros(models, dtype=torch.int64, device=labels.device)
+    size = chunk_size(network, models)
+    for part, given in zip(torch.split(images, size), torch.split(labels, size), strict=True):
+        logits = network.forward(parameters, scale_pixels(part))
+        loss += sample_losses(logits, given).sum(1, dtype=torch.float64)
+        correct += (logits.argmax(2) == given).sum(1)
+    return Evaluation(loss / len(labels), correct.to(torch.float64) / len(labels))
+
+
+def sample_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy [M, B] of logits [M, B, C] with labels [B] that all models share."""
+    models, batch, _ = logits.shape
+    losses = functional.cross_entropy(
+        logits.flatten(0, 1), labels.repeat(models), reduction="none"
+    )
+    return losses.view(models, batch)
+
+
+def iterate_probabilities(
+    network: StackedNetwork, parameters: Mapping[str, Tensor], images: Tensor, networks: int
+) -> Iterator[Tensor]:
+    """Yield class probabilities [P, chunk, C], averaged over the networks of each trial."""
+    models = len(next(iter(parameters.values())))
+    for part in torch.split(images, chunk_size(network, models)):
+        with torch.inference_mode():
+            probabilities = network.forward(parameters, scale_pixels(part)).softmax(2)
+            averaged = torch.unflatten(probabilities, 0, (-1, networks)).mean(1)
+        yield averaged

@@ -1,0 +1,25 @@
+"""Co-teaching: two networks, each trains on what the other trusts."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from s2e_optuna.training.methods.base import BatchView, Method
+from s2e_optuna.training.selection import small_loss_mask
+
+
+class CoTeaching(Method):
+    """Co-teaching (Han et al., NeurIPS 2018, algorithm 1).
+
+    Each network ranks the batch by its own loss; the other one trains on the mean over that
+    selection.
+    """
+
+    name = "coteaching"
+    networks = 2
+    uses_schedule = True
+
+    def weights(self, batch: BatchView) -> Tensor:
+        """Give 1/k to the k samples with the smallest loss in the eyes of the peer."""
+        trusted = small_loss_mask(batch.losses, batch.keep)
+        return trusted.flip(1) / batch.keep.to(batch.losses.dtype)

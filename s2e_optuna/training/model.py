@@ -1,0 +1,149 @@
+"""A trained model that stands on its own: prediction, saving, loading."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from s2e_optuna.training.data import as_images
+from s2e_optuna.training.errors import DataError
+from s2e_optuna.training.evaluation import iterate_probabilities
+from s2e_optuna.training.networks import (
+    InputShape,
+    Parameters,
+    StackedModels,
+    StackedNetwork,
+    make_network,
+    unstack,
+)
+
+FORMAT = "s2e_optuna model 1"
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """One or more networks of the same architecture whose probabilities are averaged.
+
+    Attributes
+    ----------
+    network
+        Name in `NETWORKS`.
+    input_shape
+        Channels, height and width.
+    class_names
+        Names of the C classes, in the order of the outputs.
+    states
+        State dict of each network's plain `torch.nn` twin, on the CPU.
+    """
+
+    network: str
+    input_shape: InputShape
+    class_names: tuple[str, ...]
+    states: tuple[Parameters, ...]
+
+    def stacked(self) -> StackedModels:
+        """Put the networks side by side again."""
+        architecture: StackedNetwork = make_network(
+            self.network, self.input_shape, len(self.class_names)
+        )
+        names = self.states[0]
+        return StackedModels(
+            architecture, {name: torch.stack([s[name] for s in self.states]) for name in names}
+        )
+
+    def modules(self) -> list[nn.Module]:
+        """Return the networks as ordinary `torch.nn` modules in evaluation mode."""
+        stacked = self.stacked()
+        return [unstack(stacked, index).eval() for index in range(len(self.states))]
+
+
+def predict_proba(model: Model, images: ArrayLike | Tensor) -> NDArray[np.float32]:
+    """Predict class probabilities, averaged over the model's networks.
+
+    Parameters
+    ----------
+    model
+        A trained model.
+    images
+        In any layout that training data may have, with the model's image size.
+
+    Returns
+    -------
+    ndarray
+        float32 [N, C].
+
+    Raises
+    ------
+    DataError
+        The images are of another size or cannot be read as images.
+    """
+    checked = as_images(images, "new")
+    if tuple(checked.shape[1:]) != tuple(model.input_shape):
+        raise DataError(
+            f"the images are {list(checked.shape[1:])} (channels, height, width), the model was "
+            f"trained on {list(model.input_shape)}: bring them to that size"
+        )
+    stacked = model.stacked()
+    chunks = iterate_probabilities(
+        stacked.network, stacked.parameters, checked, networks=len(model.states)
+    )
+    probabilities: NDArray[np.float32] = torch.cat([p[0] for p in chunks]).numpy()
+    return probabilities
+
+
+def save_model(model: Model, path: str | Path) -> None:
+    """Write a model to a safetensors file; its metadata say how to rebuild the network."""
+    tensors = {
+        f"{index}.{name}": tensor.contiguous()
+        for index, state in enumerate(model.states)
+        for name, tensor in state.items()
+    }
+    metadata = {
+        "format": FORMAT,
+        "network": model.network,
+        "input_shape": json.dumps(list(model.input_shape)),
+        "class_names": json.dumps(list(model.class_names)),
+    }
+    save_file(tensors, str(path), metadata=metadata)
+
+
+def load_model(path: str | Path) -> Model:
+    """Read what `save_model` wrote.
+
+    Raises
+    ------
+    DataError
+        The file is missing, damaged or not such a model.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"cannot read a model from {path}: {error}") from error
+    if metadata.get("format") != FORMAT:
+        raise DataError(f"{path} is not a model saved by s2e_optuna: it lacks the description")
+    try:
+        states: dict[int, Parameters] = {}
+        for key, tensor in tensors.items():
+            index, name = key.split(".", 1)
+            states.setdefault(int(index), {})[name] = tensor
+        channels, height, width = json.loads(metadata["input_shape"])
+        model = Model(
+            network=metadata["network"],
+            input_shape=(channels, height, width),
+            class_names=tuple(json.loads(metadata["class_names"])),
+            states=tuple(states[index] for index in sorted(states)),
+        )
+        model.modules()  # every parameter is there and has its shape
+    except (KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:
+        raise DataError(f"the model in {path} is not complete ({error}): save it again") from error
+    return model

@@ -1,0 +1,180 @@
+"""What a training is told and what it hands back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from s2e_optuna.training.errors import DataError
+from s2e_optuna.training.model import Model
+from s2e_optuna.training.optimizer import AdamPlan
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train; the defaults are the common setting of the method comparisons.
+
+    Attributes
+    ----------
+    epochs
+        Number of epochs T; every schedule has T rates.
+    network
+        ``"auto"``, ``"mlp"`` or ``"cnn1"``.
+    batch_size
+        Samples a step, B; the rest of an epoch that fills no batch is left out.
+    learning_rate, decay_start
+        See `AdamPlan`.
+    seed
+        All randomness of the training: initial weights and order of the samples.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    evaluate_every
+        Measure validation and test every so many epochs, and always after the last one.
+    keep_probabilities
+        Keep each training sample's class probabilities in the result.
+    """
+
+    epochs: int = 200
+    network: str = "auto"
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    decay_start: float = 0.4
+    seed: int = 0
+    device: str = "auto"
+    evaluate_every: int = 1
+    keep_probabilities: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "evaluate_every"):
+            if getattr(self, name) < 1:
+                raise DataError(f"{name} {getattr(self, name)} is out of range: choose 1 or more")
+        if not 0.0 < self.learning_rate < float("inf"):
+            raise DataError(f"learning_rate {self.learning_rate} is out of range: choose > 0")
+        if not 0.0 <= self.decay_start <= 1.0:
+            raise DataError(f"decay_start {self.decay_start} is out of range: choose 0 to 1")
+        if self.seed < 0:
+            raise DataError(f"seed {self.seed} is out of range: choose 0 or more")
+
+    @property
+    def plan(self) -> AdamPlan:
+        """Learning rate and beta1 by epoch."""
+        return AdamPlan(self.epochs, self.learning_rate, self.decay_start)
+
+    @property
+    def last_epochs(self) -> int:
+        """Epochs at the end in which it is counted how often each sample is kept."""
+        return min(self.epochs, max(5, -(-self.epochs // 10)))
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One trial after one epoch; accuracies and losses are means over the trial's networks.
+
+    Attributes
+    ----------
+    trial
+        Position in the list of schedules.
+    epoch
+        From 0, as in ``rates[epoch]``.
+    validation_accuracy, validation_loss
+        On the validation part; NaN in epochs without an evaluation.
+    test_accuracy
+        On the test part; only to be reported, never to choose anything. NaN without one.
+    training_accuracy, training_loss
+        On the given labels, from the forward passes of the training, over all samples.
+    label_precision
+        Share of clean samples among the kept; NaN where the truth is unknown.
+    kept_share
+        Share of samples that were kept.
+    """
+
+    trial: int
+    epoch: int
+    validation_accuracy: float
+    validation_loss: float
+    test_accuracy: float
+    training_accuracy: float
+    training_loss: float
+    label_precision: float
+    kept_share: float
+
+
+CURVES = (
+    "validation_accuracy",
+    "validation_loss",
+    "test_accuracy",
+    "training_accuracy",
+    "training_loss",
+    "label_precision",
+    "kept_share",
+)
+"""Names of the numbers measured each epoch, in `EpochReport` and in `TrainResult`."""
+
+Curve = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainResult:
+    """One finished, stopped or failed trial.
+
+    Attributes
+    ----------
+    method, seed
+        What was run.
+    rates
+        R(t) as given, float64 [T].
+    status
+        ``"complete"``, ``"stopped"`` (by `on_epoch`) or ``"failed"``.
+    failure
+        What went wrong and in which epoch, or None.
+    validation_accuracy, ..., kept_share
+        One number an epoch that was run; see `EpochReport`.
+    model
+        The networks as they were at the end; None when the trial failed.
+    kept_counts
+        How often each training sample was kept in the last epochs (a tenth of all, at least
+        5), summed over the networks, int64 [N].
+    offered_counts
+        How often it could have been kept, int64 [N].
+    training_predictions, validation_predictions, test_predictions
+        Class with the largest probability averaged over the networks, int64; None unless the
+        trial is complete.
+    training_probabilities
+        These probabilities, float32 [N, C]; None unless asked for.
+    seconds
+        Wall-clock time; epochs of a stack are shared out evenly among its trials.
+    """
+
+    method: str
+    seed: int
+    rates: NDArray[np.float64]
+    status: str
+    failure: str | None
+    validation_accuracy: Curve
+    validation_loss: Curve
+    test_accuracy: Curve
+    training_accuracy: Curve
+    training_loss: Curve
+    label_precision: Curve
+    kept_share: Curve
+    model: Model | None
+    kept_counts: NDArray[np.int64]
+    offered_counts: NDArray[np.int64]
+    training_predictions: NDArray[np.int64] | None = None
+    validation_predictions: NDArray[np.int64] | None = None
+    test_predictions: NDArray[np.int64] | None = None
+    training_probabilities: NDArray[np.float32] | None = field(default=None, repr=False)
+    seconds: float = 0.0
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that were run."""
+        return len(self.kept_share)
+
+
+def curves_of(reports: Sequence[EpochReport]) -> dict[str, Curve]:
+    """Turn a trial's reports into one array for each measured number."""
+    return {name: np.array([getattr(r, name) for r in reports], dtype=float) for name in CURVES}

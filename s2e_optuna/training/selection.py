@@ -1,0 +1,55 @@
+"""Small-loss selection with masks: which samples of a batch a network trusts."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+COUNT_SLACK = 1e-9
+"""Added before rounding down: 0.7 * 10 is 6.999999999999999 in binary, and 7 is meant."""
+
+
+def keep_counts(rates: ArrayLike, batch_size: int) -> NDArray[np.int64]:
+    """Count the samples that a keep rate keeps of a batch.
+
+    Parameters
+    ----------
+    rates
+        R(t) in [0, 1], any shape; computed with in float64.
+    batch_size
+        Samples in a batch, B.
+
+    Returns
+    -------
+    ndarray
+        floor(R(t) B), at least 1 and at most B.
+    """
+    kept = np.floor(np.asarray(rates, dtype=np.float64) * batch_size + COUNT_SLACK)
+    return np.clip(kept, 1, batch_size).astype(np.int64)
+
+
+def small_loss_mask(losses: Tensor, counts: Tensor) -> Tensor:
+    """Mark the `counts` smallest losses of each row, without any data-dependent shape.
+
+    Equal losses are taken in the order of the batch; NaN ranks last.
+
+    Parameters
+    ----------
+    losses
+        Loss of each sample [..., B].
+    counts
+        Samples to keep, integers that broadcast to [..., 1].
+
+    Returns
+    -------
+    Tensor
+        Booleans [..., B]; exactly `counts` of each row are True.
+    """
+    order = torch.argsort(losses, dim=-1, stable=True)
+    kept = torch.arange(losses.shape[-1], device=losses.device) < counts
+    # Writing "position < k" back through the order is rank < k, one sort cheaper than
+    # rank = argsort(argsort(losses)).
+    mask = torch.empty_like(losses, dtype=torch.bool)
+    return mask.scatter_(-1, order, kept.expand_as(losses))

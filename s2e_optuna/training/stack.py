@@ -1,0 +1,166 @@
+"""The trials that train side by side: their networks, optimiser and tallies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from s2e_optuna.training.data import scale_pixels
+from s2e_optuna.training.evaluation import sample_losses
+from s2e_optuna.training.methods import BatchView, Method
+from s2e_optuna.training.networks import Parameters, StackedModels, StackedNetwork
+from s2e_optuna.training.optimizer import StackedAdam
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPart:
+    """Training data on the device.
+
+    Attributes
+    ----------
+    images, labels
+        [N, channels, height, width] and given labels [N].
+    clean
+        Whether the given label is the true one, booleans [N]; None where nobody knows.
+    """
+
+    images: Tensor
+    labels: Tensor
+    clean: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class EpochTally:
+    """Sums over an epoch for each model, on the device: float64 or int64 [M].
+
+    `kept_clean` is None where nobody knows the true labels.
+    """
+
+    samples: int
+    loss: Tensor
+    correct: Tensor
+    kept: Tensor
+    kept_clean: Tensor | None
+
+
+class Stack:
+    """P trials of the same method and seed; M = P * networks models.
+
+    Parameters
+    ----------
+    network
+        Architecture.
+    method
+        Weighs the samples.
+    optimizer
+        Holds the parameters [M, ...] on the device; the models of a trial lie side by side.
+    trials
+        Position of each trial in the user's list of schedules.
+    keep
+        Samples to keep of a batch, integers [P, T] on the device.
+    n_samples
+        Training samples N.
+    """
+
+    def __init__(
+        self,
+        network: StackedNetwork,
+        method: Method,
+        optimizer: StackedAdam,
+        trials: list[int],
+        keep: Tensor,
+        n_samples: int,
+    ) -> None:
+        self.network = network
+        self.method = method
+        self.optimizer = optimizer
+        self.parameters: Parameters = {
+            name: p.requires_grad_() for name, p in optimizer.parameters.items()
+        }
+        self.trials = trials
+        self.keep = keep
+        shape = (len(trials), n_samples)
+        self.kept_counts = torch.zeros(shape, dtype=torch.int32, device=keep.device)
+        self.offered_counts = torch.zeros(n_samples, dtype=torch.int32, device=keep.device)
+
+    @property
+    def models(self) -> StackedModels:
+        """Networks with their present parameters."""
+        return StackedModels(self.network, self.parameters)
+
+    def train_epoch(
+        self, data: TrainingPart, batches: tuple[Tensor, ...], epoch: int, *, count: bool
+    ) -> EpochTally:
+        """Take one step for each batch.
+
+        Parameters
+        ----------
+        data
+            Training data.
+        batches
+            Positions of each batch's samples; a sample occurs at most once.
+        epoch
+            From 0.
+        count
+            Whether to count which samples are kept.
+        """
+        networks = self.method.networks
+        models = len(self.trials) * networks
+        device = self.keep.device
+        loss_sum = torch.zeros(models, dtype=torch.float64, device=device)
+        correct, kept, kept_clean = (
+            torch.zeros(models, dtype=torch.int64, device=device) for _ in range(3)
+        )
+        keep = self.keep[:, epoch].view(-1, 1, 1)
+        names, parameters = list(self.parameters), list(self.parameters.values())
+        for batch in batches:
+            labels = data.labels[batch]
+            logits = self.network.forward(self.parameters, scale_pixels(data.images[batch]))
+            losses = sample_losses(logits, labels)
+            with torch.no_grad():
+                weights = self.method.weights(
+                    BatchView(
+                        losses=torch.unflatten(losses.detach(), 0, (-1, networks)),
+                        logits=torch.unflatten(logits.detach(), 0, (-1, networks)),
+                        labels=labels,
+                        keep=keep,
+                        epoch=epoch,
+                    )
+                )
+            # Models share no parameters, so one backward pass gives each its own gradient.
+            gradients = torch.autograd.grad(losses, parameters, weights.flatten(0, 1))
+            self.optimizer.step(dict(zip(names, gradients, strict=True)))
+            with torch.no_grad():
+                chosen = weights > 0
+                loss_sum += losses.detach().sum(1, dtype=torch.float64)
+                correct += (logits.detach().argmax(2) == labels).sum(1)
+                kept += chosen.sum(2).flatten()
+                if data.clean is not None:
+                    kept_clean += (chosen & data.clean[batch]).sum(2).flatten()
+                if count:
+                    self.kept_counts[:, batch] += chosen.sum(1, dtype=torch.int32)
+                    self.offered_counts[batch] += networks
+        samples = sum(len(batch) for batch in batches)
+        return EpochTally(
+            samples, loss_sum, correct, kept, None if data.clean is None else kept_clean
+        )
+
+    def without(self, leaving: set[int]) -> Stack:
+        """Return the stack of the trials that stay, with copies of all they need."""
+        stay = [i for i, trial in enumerate(self.trials) if trial not in leaving]
+        rows = torch.tensor(stay, dtype=torch.int64, device=self.keep.device)
+        networks = torch.arange(self.method.networks, device=rows.device)
+        models = (rows[:, None] * self.method.networks + networks).flatten()
+        rest = Stack(
+            self.network,
+            self.method,
+            self.optimizer.select(models),
+            [self.trials[i] for i in stay],
+            self.keep[rows],
+            len(self.offered_counts),
+        )
+        rest.kept_counts = self.kept_counts[rows]
+        rest.offered_counts = self.offered_counts.clone()
+        return rest

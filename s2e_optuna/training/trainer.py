@@ -1,0 +1,309 @@
+"""Train P trials at once: same data, same batches, same initial weights, own schedules."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from s2e_optuna.training.data import NoisyData
+from s2e_optuna.training.device import resolve_device
+from s2e_optuna.training.errors import DataError
+from s2e_optuna.training.evaluation import Evaluation, evaluate, iterate_probabilities
+from s2e_optuna.training.methods import get_method
+from s2e_optuna.training.model import Model
+from s2e_optuna.training.networks import make_network
+from s2e_optuna.training.optimizer import StackedAdam
+from s2e_optuna.training.results import EpochReport, TrainConfig, TrainResult, curves_of
+from s2e_optuna.training.selection import keep_counts
+from s2e_optuna.training.stack import EpochTally, Stack, TrainingPart
+
+
+@runtime_checkable
+class HasRates(Protocol):
+    """A schedule: R(t) for each epoch."""
+
+    @property
+    def rates(self) -> NDArray[np.float64]:
+        """R(0) .. R(T-1)."""
+
+
+ScheduleLike = HasRates | ArrayLike | None
+"""A schedule, its rates [T], or None to keep everything."""
+
+OnEpoch = Callable[[int, list[EpochReport]], Collection[int] | None]
+"""Called after each epoch; may return positions of trials to stop."""
+
+
+def train(
+    method: str,
+    schedules: Sequence[ScheduleLike],
+    data: NoisyData,
+    config: TrainConfig,
+    on_epoch: OnEpoch | None = None,
+) -> list[TrainResult]:
+    """Train one trial for each schedule, all at once.
+
+    All trials share the batches and the initial weights, and everything random comes from
+    ``config.seed``: a trial depends on its schedule and the seed, not on its neighbours.
+
+    Parameters
+    ----------
+    method
+        Name in `METHODS`.
+    schedules
+        Keep rates of each trial: anything with ``.rates``, an array [T], or None.
+    data
+        Training, validation and test parts.
+    config
+        How to train.
+    on_epoch
+        Called as ``on_epoch(epoch, reports)`` after each epoch (from 0) with the reports of
+        the trials that still run; it may return positions in `schedules` to stop.
+
+    Returns
+    -------
+    list of TrainResult
+        In the order of `schedules`. A trial whose loss is no longer finite ends as failed, the
+        others go on.
+
+    Raises
+    ------
+    DataError
+        Unknown method, network or device, schedules of another length, fewer samples than a
+        batch.
+
+    Examples
+    --------
+    >>> from s2e_optuna.training import TrainConfig, load_data, train
+    >>> data = load_data("digits", noise="symmetric", noise_rate=0.5)
+    >>> config = TrainConfig(epochs=2)
+    >>> keep_all, keep_half = train("coteaching", [None, [1.0, 0.5]], data, config)
+    >>> keep_half.status
+    'complete'
+    """
+    rule = get_method(method)
+    rates = [_rates(schedule, config.epochs) for schedule in schedules]
+    if not rates:
+        return []
+    device = resolve_device(config.device)
+    network = make_network(config.network, data.input_shape, data.n_classes)
+    n_samples = len(data.y_train)
+    if n_samples < config.batch_size:
+        raise DataError(
+            f"the training part has {n_samples} samples, fewer than one batch of "
+            f"{config.batch_size}: use a batch_size of at most {n_samples}"
+        )
+    order_seed, *network_seeds = _seeds(config.seed, 1 + rule.networks)
+    initial = network.initial(network_seeds, copies=len(rates))
+    stack = Stack(
+        network,
+        rule,
+        StackedAdam({name: tensor.to(device) for name, tensor in initial.items()}),
+        list(range(len(rates))),
+        torch.from_numpy(keep_counts(np.stack(rates), config.batch_size)).to(device),
+        n_samples,
+    )
+    parts = _on_device(data, device)
+    order = torch.Generator().manual_seed(order_seed)
+    logs = [_Log() for _ in rates]
+    for epoch in range(config.epochs):
+        start = time.perf_counter()
+        stack.optimizer.set_rates(config.plan.rate(epoch), config.plan.beta1(epoch))
+        tally = stack.train_epoch(
+            parts.training,
+            _batches(n_samples, config.batch_size, order, device),
+            epoch,
+            count=epoch >= config.epochs - config.last_epochs,
+        )
+        last = epoch == config.epochs - 1
+        measured = last or (epoch + 1) % config.evaluate_every == 0
+        reports = _reports(stack, tally, parts if measured else None, epoch)
+        share = (time.perf_counter() - start) / len(reports)
+        failed: set[int] = set()
+        for report in reports:
+            log = logs[report.trial]
+            log.reports.append(report)
+            log.seconds += share
+            if _diverged(report, measured):
+                log.failure = (
+                    f"training diverged: the loss was not finite in epoch {epoch + 1} of "
+                    f"{config.epochs}"
+                )
+                failed.add(report.trial)
+        running = [report for report in reports if report.trial not in failed]
+        stopped: set[int] = set()
+        if on_epoch is not None and running:
+            stopped = set(on_epoch(epoch, running) or ()) & {r.trial for r in running}
+        if failed or stopped:
+            for trial in failed | stopped:
+                logs[trial].finish(stack, trial, data, "failed" if trial in failed else "stopped")
+            if len(failed | stopped) == len(stack.trials):
+                break
+            stack = stack.without(failed | stopped)
+    else:
+        predictions = _predictions(stack, parts, config.keep_probabilities)
+        for trial in stack.trials:
+            logs[trial].finish(stack, trial, data, "complete", predictions[trial])
+    return [
+        TrainResult(
+            method=method,
+            seed=config.seed,
+            rates=rate,
+            failure=log.failure,
+            seconds=log.seconds,
+            **log.outcome,
+        )
+        for rate, log in zip(rates, logs, strict=True)
+    ]
+
+
+class _Log:
+    """What is gathered of one trial while it runs."""
+
+    def __init__(self) -> None:
+        self.reports: list[EpochReport] = []
+        self.seconds = 0.0
+        self.failure: str | None = None
+        self.outcome: dict[str, Any] = {}
+
+    def finish(
+        self,
+        stack: Stack,
+        trial: int,
+        data: NoisyData,
+        status: str,
+        predictions: dict[str, NDArray[Any]] | None = None,
+    ) -> None:
+        """Keep what remains of a trial that leaves the stack."""
+        row, networks, models = stack.trials.index(trial), stack.method.networks, stack.models
+        model = Model(
+            network=stack.network.name,
+            input_shape=data.input_shape,
+            class_names=data.class_names,
+            states=tuple(models.state(row * networks + i) for i in range(networks)),
+        )
+        self.outcome = {
+            **curves_of(self.reports),
+            "status": status,
+            "model": None if status == "failed" else model,
+            "kept_counts": stack.kept_counts[row].cpu().numpy().astype(np.int64),
+            "offered_counts": stack.offered_counts.cpu().numpy().astype(np.int64),
+            **(predictions or {}),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """All data on the device."""
+
+    training: TrainingPart
+    validation: tuple[Tensor, Tensor]
+    test: tuple[Tensor, Tensor] | None
+
+
+def _on_device(data: NoisyData, device: torch.device) -> _Parts:
+    clean = None if data.y_clean is None else (data.y_clean == data.y_train).to(device)
+    test = None
+    if data.x_test is not None and data.y_test is not None:
+        test = data.x_test.to(device), data.y_test.to(device)
+    return _Parts(
+        TrainingPart(data.x_train.to(device), data.y_train.to(device), clean),
+        (data.x_val.to(device), data.y_val.to(device)),
+        test,
+    )
+
+
+def _rates(schedule: ScheduleLike, epochs: int) -> NDArray[np.float64]:
+    if schedule is None:
+        return np.ones(epochs)
+    values = schedule.rates if isinstance(schedule, HasRates) else schedule
+    rates = np.array(values, dtype=np.float64)
+    if rates.shape != (epochs,):
+        raise DataError(
+            f"a schedule has rates of shape {list(rates.shape)} for {epochs} epochs: "
+            "give one rate an epoch"
+        )
+    if not np.all((rates >= 0.0) & (rates <= 1.0)):
+        raise DataError("a schedule has rates outside [0, 1]: keep rates are shares of a batch")
+    return rates
+
+
+def _seeds(seed: int, count: int) -> list[int]:
+    return [int(s) for s in np.random.SeedSequence(seed).generate_state(count, np.uint64) >> 1]
+
+
+def _batches(
+    n_samples: int, batch_size: int, generator: torch.Generator, device: torch.device
+) -> tuple[Tensor, ...]:
+    """Draw the order of an epoch and cut it into full batches."""
+    full = n_samples // batch_size * batch_size
+    # Drawn on the CPU: the same order on every device.
+    order = torch.randperm(n_samples, generator=generator)[:full]
+    return tuple(torch.split(order.to(device), batch_size))
+
+
+def _diverged(report: EpochReport, measured: bool) -> bool:
+    finite = np.isfinite(report.training_loss)
+    return not (finite and (not measured or np.isfinite(report.validation_loss)))
+
+
+def _reports(
+    stack: Stack, tally: EpochTally, parts: _Parts | None, epoch: int
+) -> list[EpochReport]:
+    """Turn sums over models into one report a trial; evaluate when `parts` are given."""
+    nothing = torch.full_like(tally.loss, float("nan"))
+    validation = test = Evaluation(nothing, nothing)
+    if parts is not None:
+        validation = evaluate(stack.network, stack.parameters, *parts.validation)
+        if parts.test is not None:
+            test = evaluate(stack.network, stack.parameters, *parts.test)
+    kept = tally.kept.to(torch.float64)
+    clean = nothing if tally.kept_clean is None else tally.kept_clean / kept
+    numbers = torch.stack(
+        [
+            validation.accuracy,
+            validation.loss,
+            test.accuracy,
+            tally.correct.to(torch.float64) / tally.samples,
+            tally.loss / tally.samples,
+            clean,
+            kept / tally.samples,
+        ]
+    )
+    by_trial = torch.unflatten(numbers, 1, (-1, stack.method.networks)).mean(2).T.tolist()
+    return [
+        EpochReport(trial, epoch, *row) for trial, row in zip(stack.trials, by_trial, strict=True)
+    ]
+
+
+def _predictions(
+    stack: Stack, parts: _Parts, keep_probabilities: bool
+) -> dict[int, dict[str, NDArray[Any]]]:
+    """Predict the class of every sample by the probabilities averaged over the networks."""
+    images = {"training": parts.training.images, "validation": parts.validation[0]}
+    if parts.test is not None:
+        images["test"] = parts.test[0]
+    found: dict[int, dict[str, NDArray[Any]]] = {trial: {} for trial in stack.trials}
+    for name, pixels in images.items():
+        classes, kept = [], []
+        for chunk in iterate_probabilities(
+            stack.network, stack.parameters, pixels, stack.method.networks
+        ):
+            classes.append(chunk.argmax(2).cpu())
+            if keep_probabilities and name == "training":
+                kept.append(chunk.cpu())
+        predicted = torch.cat(classes, 1).numpy()
+        for row, trial in enumerate(stack.trials):
+            found[trial][f"{name}_predictions"] = predicted[row].copy()
+        if kept:
+            probabilities = torch.cat(kept, 1).numpy()
+            for row, trial in enumerate(stack.trials):
+                found[trial]["training_probabilities"] = probabilities[row].copy()
+    return found

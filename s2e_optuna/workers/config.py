@@ -1,0 +1,378 @@
+"""What a search is told, checked in full before anything is written."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage, InMemoryStorage
+
+from s2e_optuna.objective import CoTeachingObjective, check_searchable
+from s2e_optuna.sampler import S2ESampler
+from s2e_optuna.schedules import get_space
+from s2e_optuna.training import (
+    DATA_SETS,
+    NETWORKS,
+    NoisyData,
+    TrainConfig,
+    load_data,
+    make_network,
+    resolve_device,
+)
+from s2e_optuna.workers.loop import TARGET_ATTR
+from s2e_optuna.workers.storage import mask_password
+
+CONFIG_ATTR = "s2e:search"
+"""User attribute of the study: what its trials do (`SearchConfig.settings`)."""
+
+SAMPLERS = ("s2e", "tpe", "random", "cmaes", "gp", "qmc")
+"""Names of samplers."""
+
+
+class ConfigError(ValueError):
+    """Settings that cannot be searched with; the message is one sentence that says why."""
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """A search; what is wrong about it is said when it is made, or before it starts.
+
+    Attributes
+    ----------
+    data
+        Name or path, see `s2e_optuna.training.load_data`.
+    noise, noise_rate
+        Label noise to add: ``"symmetric"`` or ``"pair"``, and its rate; None adds none.
+    validation
+        ``"auto"``, ``"clean"`` or ``"noisy"``.
+    train_size
+        Use only that many training samples.
+    method, network, space
+        Method of training, network, search space of the schedule.
+    epochs, batch_size, learning_rate, seed
+        See `s2e_optuna.training.TrainConfig`; the seed is also that of noise and sampler.
+    trials
+        The budget N: finished trials in the study.
+    workers
+        Local processes.
+    stack
+        Trials that a worker trains at once, at most.
+    storage
+        URL for `open_storage`, or a storage object that other processes can use.
+    study
+        Name of the study; by default made of the data's name and the noise.
+    sampler, sampler_options
+        One of `SAMPLERS`, and keyword arguments for it.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or several with commas: workers are
+        spread over them.
+    final_seeds
+        Seeds of the final comparison; 0 leaves it out.
+    out
+        Folder for what the search leaves behind; by default ``s2e-out/`` and the study's name.
+    data_root
+        Folder for downloads.
+    report_every
+        Epochs between two reports of a trial; see `CoTeachingObjective`.
+
+    Raises
+    ------
+    ConfigError
+        If a value is unknown or out of range.
+    """
+
+    data: str = "digits"
+    noise: str | None = None
+    noise_rate: float | None = None
+    validation: str = "auto"
+    train_size: int | None = None
+    method: str = "coteaching"
+    network: str = "auto"
+    space: str = "s2e"
+    epochs: int = 50
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    seed: int = 0
+    trials: int = 30
+    workers: int = 1
+    stack: int = 1
+    storage: str | BaseStorage = "sqlite:///s2e.db"
+    study: str | None = None
+    sampler: str = "s2e"
+    sampler_options: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    final_seeds: int = 5
+    out: str | Path | None = None
+    data_root: str | Path | None = None
+    report_every: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_numbers(self)
+        for check in (
+            lambda: get_space(self.space),
+            lambda: check_searchable(self.method),
+            lambda: self.devices,
+            lambda: make_sampler(self.settings()),
+        ):
+            try:
+                check()
+            except ConfigError:
+                raise
+            except ValueError as error:
+                raise ConfigError(str(error)) from error
+        if self.network != "auto" and self.network not in NETWORKS:
+            known = ", ".join(["auto", *NETWORKS])
+            raise ConfigError(f"unknown network {self.network!r}: choose one of {known}.")
+        if isinstance(self.storage, InMemoryStorage):
+            raise ConfigError(
+                "a storage in memory cannot be shared with worker processes: give a URL, "
+                "for example sqlite:///s2e.db."
+            )
+        if isinstance(self.storage, str) and self.storage.endswith((":memory:", "sqlite://")):
+            raise ConfigError(
+                "a SQLite database in memory cannot be shared with worker processes: "
+                "give a file, for example sqlite:///s2e.db."
+            )
+        if self.out is not None and Path(self.out).exists() and not Path(self.out).is_dir():
+            raise ConfigError(f"out is no folder: {self.out} is a file.")
+
+    @property
+    def study_name(self) -> str:
+        """The name that was given, or one made of data and noise."""
+        if self.study is not None:
+            return self.study
+        name = self.data if self.data in DATA_SETS else Path(self.data).resolve().stem
+        return f"{name}-{self.noise}-{self.noise_rate:g}" if self.noise else name
+
+    @property
+    def folder(self) -> Path:
+        """Where the search leaves its files."""
+        return Path("s2e-out") / self.study_name if self.out is None else Path(self.out)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Devices to spread workers over; raises `DataError` if one is not there."""
+        return split_devices(self.device)
+
+    @property
+    def masked_storage(self) -> str:
+        """The storage in words, without passwords."""
+        if isinstance(self.storage, str):
+            return mask_password(self.storage)
+        return type(self.storage).__name__
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides about a trial's result: stored, and compared on resuming."""
+        data = self.data if self.data in DATA_SETS else str(Path(self.data).resolve())
+        names = (
+            "noise",
+            "noise_rate",
+            "validation",
+            "train_size",
+            "method",
+            "network",
+            "space",
+            "epochs",
+            "batch_size",
+            "learning_rate",
+            "seed",
+            "sampler",
+        )
+        return {
+            "data": data,
+            **{name: getattr(self, name) for name in names},
+            "sampler_options": dict(self.sampler_options),
+        }
+
+    def stored(self) -> dict[str, Any]:
+        """Return what a worker needs to know: the settings, and how to carry them out."""
+        root = None if self.data_root is None else str(Path(self.data_root).resolve())
+        return {**self.settings(), "data_root": root, "report_every": self.report_every}
+
+    def load(self) -> NoisyData:
+        """Load the data and check that they can be trained on.
+
+        Raises
+        ------
+        s2e_optuna.training.DataError
+            What `s2e_optuna.training.load_data` refuses, or if the network does not fit.
+        ConfigError
+            If there are fewer training samples than a batch.
+        """
+        data = load_data(
+            self.data,
+            noise=self.noise,
+            noise_rate=self.noise_rate,
+            seed=self.seed,
+            validation=self.validation,
+            train_size=self.train_size,
+            root=self.data_root,
+        )
+        make_network(self.network, data.input_shape, data.n_classes)
+        if len(data.y_train) < self.batch_size:
+            raise ConfigError(
+                f"the training part has {len(data.y_train)} samples, fewer than one batch of "
+                f"{self.batch_size}: choose a batch_size of at most {len(data.y_train)}."
+            )
+        return data
+
+    def train_config(self) -> TrainConfig:
+        """How the final comparison trains."""
+        return TrainConfig(
+            epochs=self.epochs,
+            network=self.network,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            seed=self.seed,
+            device=self.devices[0],
+        )
+
+
+def _check_numbers(config: SearchConfig) -> None:
+    for name in ("epochs", "batch_size", "trials", "workers", "stack"):
+        _check_integer(name, getattr(config, name), 1)
+    for name in ("seed", "final_seeds"):
+        _check_integer(name, getattr(config, name), 0)
+    for name in ("train_size", "report_every"):
+        if getattr(config, name) is not None:
+            _check_integer(name, getattr(config, name), 1)
+    if not (config.learning_rate > 0 and math.isfinite(config.learning_rate)):
+        raise ConfigError(f"learning_rate must be above 0, but is {config.learning_rate}.")
+    if config.noise is None and config.noise_rate is not None:
+        raise ConfigError("noise_rate needs noise: choose noise symmetric or pair.")
+    if config.noise is not None and config.noise_rate is None:
+        raise ConfigError(f"noise {config.noise} needs a noise_rate, for example 0.4.")
+    if config.noise_rate is not None and not 0.0 <= config.noise_rate < 1.0:
+        raise ConfigError(f"noise_rate must be in [0, 1), but is {config.noise_rate}.")
+    if config.sampler not in SAMPLERS:
+        raise ConfigError(
+            f"unknown sampler {config.sampler!r}: choose one of {', '.join(SAMPLERS)}."
+        )
+    if config.study is not None and not config.study.strip():
+        raise ConfigError("the study's name is empty: leave it out, or give one.")
+    batch_size = config.sampler_options.get("batch_size", 1)
+    if config.sampler == "s2e":
+        _check_integer("the sampler's batch_size (K)", batch_size, 1)
+
+
+def _check_integer(name: str, value: Any, lowest: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
+        raise ConfigError(f"{name} must be an integer of at least {lowest}, but is {value!r}.")
+
+
+def split_devices(device: str) -> tuple[str, ...]:
+    """Turn ``auto`` or a list with commas into devices; all GPUs for ``auto``, or the CPU.
+
+    Raises `s2e_optuna.training.DataError` if one of them is unknown or not there.
+    """
+    if device == "auto":
+        if resolve_device("auto").type == "cpu":
+            return ("cpu",)
+        import torch
+
+        return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    names = tuple(name.strip() for name in device.split(","))
+    return tuple(str(resolve_device(name)) for name in names)
+
+
+def make_sampler(settings: Mapping[str, Any], worker: int | None = None) -> BaseSampler:
+    """Make the sampler that a study's settings name.
+
+    Parameters
+    ----------
+    settings
+        With ``sampler``, ``sampler_options`` and ``seed``.
+    worker
+        A number of this worker among all. Samplers that draw from a seed alone would repeat
+        each other with the same one, so theirs is derived from both. S2E needs no number.
+
+    Raises
+    ------
+    ConfigError
+        If the sampler does not take these options, or a package is missing.
+    """
+    name, options = settings["sampler"], {"seed": settings["seed"], **settings["sampler_options"]}
+    if name in ("tpe", "random", "cmaes", "gp") and worker is not None:
+        import numpy as np
+
+        options["seed"] = int(
+            np.random.SeedSequence([options["seed"], worker]).generate_state(1)[0]
+        )
+    if name == "tpe":
+        options = {"constant_liar": True, **options}  # several workers, several trials at once
+    kinds: dict[str, Any] = {
+        "s2e": S2ESampler,
+        "tpe": optuna.samplers.TPESampler,
+        "random": optuna.samplers.RandomSampler,
+        "cmaes": optuna.samplers.CmaEsSampler,
+        "gp": optuna.samplers.GPSampler,
+        "qmc": optuna.samplers.QMCSampler,
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            sampler: BaseSampler = kinds[name](**options)
+            return sampler
+    except ImportError as error:
+        raise ConfigError(f"the sampler {name} needs a package: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the sampler {name} does not take these options: {error}") from error
+
+
+def objective_of(stored: Mapping[str, Any], device: str) -> CoTeachingObjective:
+    """Make the objective that a study's stored configuration describes."""
+    names = ("noise", "noise_rate", "method", "network", "space", "epochs", "batch_size")
+    more = ("learning_rate", "seed", "validation", "train_size", "data_root", "report_every")
+    options = {name: stored[name] for name in names + more}
+    return CoTeachingObjective(stored["data"], device=device, **options)
+
+
+def read_stored(study: optuna.Study) -> dict[str, Any]:
+    """Read the configuration of a study that a search has made.
+
+    Raises
+    ------
+    ConfigError
+        If the study was made by something else.
+    """
+    attrs = study.user_attrs
+    if CONFIG_ATTR not in attrs or TARGET_ATTR not in attrs:
+        raise ConfigError(
+            f"the study {study.study_name!r} was not made by s2e search: choose another study."
+        )
+    return dict(attrs[CONFIG_ATTR])
+
+
+def check_same(stored: Mapping[str, Any], config: SearchConfig) -> None:
+    """Refuse to go on with a study whose trials did something else (`ConfigError`)."""
+    wanted = config.settings()
+    different = [name for name in wanted if stored.get(name) != wanted[name]]
+    if different:
+        told = "; ".join(
+            f"{name} is {stored.get(name)!r}, not {wanted[name]!r}" for name in different
+        )
+        raise ConfigError(
+            f"the study {config.study_name!r} exists with other settings ({told}): "
+            "choose another name with --study, or the same settings to go on with it."
+        )
+
+
+def check_direction(study: optuna.Study) -> None:
+    """Refuse studies that do not minimise one value (`ConfigError`)."""
+    if len(study.directions) > 1:
+        raise ConfigError(
+            f"the study {study.study_name!r} has {len(study.directions)} objectives, "
+            "a search has one: choose another name with --study."
+        )
+    if study.direction != optuna.study.StudyDirection.MINIMIZE:
+        raise ConfigError(
+            f"the study {study.study_name!r} maximises, a search minimises the error: "
+            "choose another name with --study."
+        )

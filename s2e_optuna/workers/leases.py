@@ -1,0 +1,184 @@
+"""Which running trials are alive, and what becomes of the others.
+
+A worker beats for its trials from a thread (`Heartbeat`). A trial whose last beat is too old is
+marked as failed and queued again; so is one that has an owner but never had a beat, once somebody
+has watched it for the grace period (its worker died at its very beginning). Nobody compares the
+clocks of two machines: beats are timed by the database, watching by the watcher's own clock.
+Trials without an owner belong to other programs and are left alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.storages import BaseStorage, RetryHeartbeatStaleTrialCallback
+from optuna.trial import FrozenTrial, TrialState
+
+from s2e_optuna.workers.rdb import OWNER_ATTR, SharedStorage
+from s2e_optuna.workers.storage import MAX_RETRY
+
+ERROR_ATTR = "error"
+"""User attribute of a failed trial: why."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """Beats for running trials from a thread, as long as the ``with`` block lasts.
+
+    The first beat comes after one interval: a trial of a second needs none.
+
+    Parameters
+    ----------
+    storage
+        Where to; nothing happens if it has no heartbeats.
+    trial_ids
+        Storage ids of the trials.
+    """
+
+    def __init__(self, storage: BaseStorage, trial_ids: Sequence[int]) -> None:
+        self._storage = storage
+        self._trial_ids = trial_ids
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Heartbeat:
+        interval = heartbeat_interval(self._storage)
+        if interval is not None:
+            self._thread = threading.Thread(target=self._beat, args=(interval,), daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _beat(self, interval: float) -> None:
+        assert isinstance(self._storage, SharedStorage)
+        try:
+            while not self._stop.wait(interval):
+                for trial_id in self._trial_ids:
+                    try:
+                        self._storage.record_heartbeat(trial_id)
+                    except Exception:  # the next beat may come through; the trial itself goes on
+                        _logger.warning("A heartbeat was not stored.", exc_info=True)
+        finally:
+            self._storage.remove_session()
+
+
+def heartbeat_interval(storage: BaseStorage) -> int | None:
+    """Seconds between heartbeats; None if the storage has none."""
+    return storage.get_heartbeat_interval() if isinstance(storage, SharedStorage) else None
+
+
+class Reaper:
+    """Finds trials whose worker is gone, fails them and queues them again.
+
+    Parameters
+    ----------
+    study
+        Which trials.
+    grace
+        Seconds for which a trial without any beat is watched.
+    clock
+        Seconds since some moment; replaced in tests.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        grace: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._study = study
+        self._storage = study._storage
+        interval = heartbeat_interval(self._storage)
+        self._every = interval
+        self._grace = grace if grace is not None else 6.0 * (interval or 0)
+        self._clock = clock
+        self._next = clock()
+        self._silent_since: dict[int, float] = {}
+
+    def look(self, mine: Iterable[int] = ()) -> None:
+        """Look, if the last look is at least one interval ago.
+
+        Parameters
+        ----------
+        mine
+            Storage ids of trials that are known to be alive.
+        """
+        now = self._clock()
+        if self._every is None or now < self._next:
+            return
+        self._next = now + self._every
+        assert isinstance(self._storage, SharedStorage)
+        lost_at = self._storage.lost_at
+        if lost_at is not None and time.monotonic() - lost_at < self._grace:
+            return  # the server was away: living workers may not have come through yet
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            optuna.storages.fail_stale_trials(self._study)
+        for trial in self._silent(set(mine), now):
+            release(self._study, trial, "its worker was lost at the start of the trial")
+
+    def _silent(self, mine: set[int], now: float) -> list[FrozenTrial]:
+        assert isinstance(self._storage, SharedStorage)
+        running = {
+            trial._trial_id: trial
+            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            if OWNER_ATTR in trial.user_attrs and trial._trial_id not in mine
+        }
+        beating = self._storage.with_heartbeat(list(running))
+        silent = {trial_id for trial_id in running if trial_id not in beating}
+        self._silent_since = {i: self._silent_since.get(i, now) for i in silent}
+        return [running[i] for i in silent if now - self._silent_since[i] > self._grace]
+
+
+def release(study: optuna.Study, trial: FrozenTrial, reason: str, *, retry: bool = True) -> bool:
+    """Mark a running trial as failed and, unless it has been lost too often, queue it again.
+
+    Returns
+    -------
+    bool
+        False if the trial was finished already.
+    """
+    storage = study._storage
+    try:
+        storage.set_trial_user_attr(trial._trial_id, ERROR_ATTR, reason)
+        if not storage.set_trial_state_values(trial._trial_id, TrialState.FAIL):
+            return False
+    except UpdateFinishedTrialError:
+        return False
+    _logger.info("Trial %d is marked as failed: %s.", trial.number, reason)
+    if retry:
+        clone = copy.deepcopy(trial)
+        clone.user_attrs = {
+            key: value
+            for key, value in clone.user_attrs.items()
+            if key not in (OWNER_ATTR, ERROR_ATTR)
+        }
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRY)(study, clone)
+    return True
+
+
+def release_owned(study: optuna.Study, owner: str, reason: str, *, retry: bool = True) -> int:
+    """Release all running trials of one worker, which must be dead; return how many."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    owned = [trial for trial in running if trial.user_attrs.get(OWNER_ATTR) == owner]
+    return sum(release(study, trial, reason, retry=retry) for trial in owned)

@@ -1,0 +1,123 @@
+"""What a running search tells whoever watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from optuna.trial import FrozenTrial, TrialState
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """What one worker does at the moment.
+
+    Attributes
+    ----------
+    state
+        ``"starting"``, ``"training"``, ``"waiting"`` (others still run; it takes over if one of
+        them fails), ``"done"``, ``"stopped"`` or ``"failed"``.
+    trials
+        Numbers of the trials it trains, as one stack.
+    epoch, epochs
+        Finished epochs, and epochs in all; 0 if it trains nothing.
+    message
+        What it waits for, or why it failed.
+    """
+
+    state: Literal["starting", "training", "waiting", "done", "stopped", "failed"]
+    trials: tuple[int, ...] = ()
+    epoch: int = 0
+    epochs: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class WorkerProgress:
+    """A local worker process.
+
+    Attributes
+    ----------
+    pid
+        Its process.
+    alive
+        Whether it runs.
+    device
+        What it trains on.
+    status
+        What it said last.
+    restarts
+        How many processes died in this place before.
+    """
+
+    pid: int
+    alive: bool
+    device: str
+    status: WorkerStatus
+    restarts: int = 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search is.
+
+    Attributes
+    ----------
+    phase
+        ``"search"``, then ``"retrain"``: the final comparison over several seeds.
+    counts
+        Trials of the study by state: ``complete``, ``pruned``, ``running``, ``waiting``,
+        ``fail``.
+    finished, target
+        Trials that count towards the budget, and the budget; in the phase ``"retrain"`` epochs.
+    best_value
+        Lowest value so far; None while there is none.
+    workers
+        Local worker processes.
+    elapsed
+        Seconds since the phase began.
+    seconds_left
+        Estimate; None while there is nothing to estimate it from.
+    message
+        What happens, if it is worth saying.
+    """
+
+    phase: Literal["search", "retrain"]
+    counts: Mapping[str, int]
+    finished: int
+    target: int
+    best_value: float | None = None
+    workers: tuple[WorkerProgress, ...] = ()
+    elapsed: float = 0.0
+    seconds_left: float | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Trials of a study by state."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    best_value: float | None = None
+
+    @property
+    def finished(self) -> int:
+        """Trials that count towards the budget."""
+        return self.counts["complete"] + self.counts["pruned"]
+
+    @property
+    def running(self) -> int:
+        """Trials that some worker trains."""
+        return self.counts["running"]
+
+
+def tally(trials: Iterable[FrozenTrial]) -> Tally:
+    """Count trials by state and find the lowest value of the complete ones."""
+    counts = {state.name.lower(): 0 for state in TrialState}
+    best: float | None = None
+    for trial in trials:
+        counts[trial.state.name.lower()] += 1
+        if trial.state == TrialState.COMPLETE and trial.values:
+            best = trial.values[0] if best is None else min(best, trial.values[0])
+    return Tally(counts, best)

@@ -1,0 +1,401 @@
+"""A whole search: study, workers, recommendation, final comparison, files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import optuna
+from optuna.exceptions import DuplicatedStudyError
+from optuna.pruners import NopPruner
+
+from s2e_optuna.objective import (
+    MethodScore,
+    final_comparison,
+    final_seeds,
+    number_or_none,
+    true_noise_rate,
+)
+from s2e_optuna.sampler import best_schedule
+from s2e_optuna.schedules import Schedule
+from s2e_optuna.training import (
+    ComparisonProgress,
+    NoisyData,
+    TrainResult,
+    save_model,
+    suspect_quality,
+    suspects,
+    write_suspects,
+)
+from s2e_optuna.workers.config import (
+    CONFIG_ATTR,
+    ConfigError,
+    SearchConfig,
+    check_direction,
+    check_same,
+    make_sampler,
+    read_stored,
+)
+from s2e_optuna.workers.loop import TARGET_ATTR
+from s2e_optuna.workers.pool import TICK, LocalPool, SearchError, clear_study
+from s2e_optuna.workers.progress import Progress, Tally, tally
+from s2e_optuna.workers.storage import HEARTBEAT, open_storage, resolve_url
+
+__all__ = ["SearchError", "SearchResult", "search"]
+
+SCHEDULE_FILE = "schedule.json"
+MODEL_FILE = "model.safetensors"
+COMPARISON_FILE = "comparison.json"
+SUSPECTS_FILE = "suspects.csv"
+
+_FORMAT = "s2e-comparison-1"
+
+_logger = logging.getLogger(__name__)
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes
+    ----------
+    config
+        What was asked for.
+    n_trials
+        Finished trials of the study.
+    best_value
+        Lowest validation error rate of a trial.
+    schedule
+        The recommended schedule.
+    scores
+        Name (``standard``, ``coteaching``, ``s2e``) to accuracies over the final seeds; empty if
+        there was no comparison.
+    noise_rate
+        Share of wrong training labels, where the truth is known.
+    validation
+        ``"clean"`` or ``"noisy"``: what the search validated on.
+    suspects_quality
+        Precision and recall of the list of suspects, where the truth is known.
+    seconds
+        Wall-clock seconds by phase: ``search`` and ``retrain``.
+    files
+        Name to path of what was written.
+    """
+
+    config: SearchConfig
+    n_trials: int
+    best_value: float
+    schedule: Schedule
+    scores: Mapping[str, MethodScore]
+    noise_rate: float | None
+    validation: str
+    suspects_quality: Mapping[str, float | int | None] | None
+    seconds: Mapping[str, float]
+    files: Mapping[str, Path]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as the JSON object of ``s2e search --json``; null where there is no number."""
+        table = {name: score.to_dict() for name, score in self.scores.items()}
+
+        def column(key: str) -> dict[str, Any]:
+            return {name: row[key] for name, row in table.items()}
+
+        return {
+            "study": self.config.study_name,
+            "storage": self.config.masked_storage,
+            "n_trials": self.n_trials,
+            "best_value": self.best_value,
+            "schedule": [float(rate) for rate in self.schedule.rates],
+            "test_accuracy": column("test_accuracy_mean"),
+            "test_accuracy_std": column("test_accuracy_std"),
+            "test_accuracy_by_seed": column("test_accuracy"),
+            "validation_accuracy": column("validation_accuracy_mean"),
+            "label_precision": column("label_precision_mean"),
+            "validation": self.validation,
+            "noise_rate": self.noise_rate,
+            "suspects": None if self.suspects_quality is None else dict(self.suspects_quality),
+            "settings": self.config.settings(),
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "files": {name: str(path) for name, path in self.files.items()},
+        }
+
+
+def search(config: SearchConfig, on_progress: OnProgress = lambda progress: None) -> SearchResult:
+    """Search a schedule, train with it, compare it; the same call again goes on where it stopped.
+
+    Local worker processes import the program's main module: a script that calls this needs
+    ``if __name__ == "__main__":`` around it.
+
+    Parameters
+    ----------
+    config
+        What to do.
+    on_progress
+        Told about twice a second how far it is, from this thread.
+
+    Returns
+    -------
+    SearchResult
+        Its files lie in ``config.folder``.
+
+    Raises
+    ------
+    ConfigError, StorageError, s2e_optuna.training.DataError
+        What is wrong with the input; nothing has been written.
+    SearchError
+        If the same error repeats, or workers keep dying.
+    KeyboardInterrupt
+        After Ctrl-C or SIGTERM; running trials have been handed back as failed.
+    """
+    data = config.load()
+    _check_folder(config.folder)
+    with _interrupted_by_sigterm():
+        started = time.monotonic()
+        study, url = _open(config)
+        target = _raise_target(study, config.trials)
+        if tally(study.get_trials(deepcopy=False)).finished < target:
+            pool = LocalPool(
+                study,
+                url,
+                workers=config.workers,
+                devices=config.devices,
+                stack=config.stack,
+                on_progress=on_progress,
+            )
+            pool.run(target)
+        clear_study(study)
+        searched = time.monotonic() - started
+        return _finish(config, study, data, searched, on_progress)
+
+
+def _check_folder(folder: Path) -> None:
+    for part in (folder, *folder.parents):
+        if part.exists():
+            if not part.is_dir():
+                raise ConfigError(f"out is no folder: {part} is a file.")
+            return
+
+
+def _open(config: SearchConfig) -> tuple[optuna.Study, Any]:
+    """Open or create the study; return also what workers open."""
+    if isinstance(config.storage, str):
+        # Resolved here, so that workers do not each hold on to an embedded server.
+        url: Any = resolve_url(config.storage)
+        if config.storage.partition("://")[0] == "embedded-postgres":
+            _logger.info("PostgreSQL runs in %s.", config.storage)
+        storage = open_storage(url, heartbeat=HEARTBEAT)
+    else:
+        url = storage = open_storage(config.storage)
+    sampler = make_sampler(config.settings())
+    options: dict[str, Any] = {"storage": storage, "sampler": sampler, "pruner": NopPruner()}
+    try:
+        study = optuna.load_study(study_name=config.study_name, **options)
+    except KeyError:
+        try:
+            study = optuna.create_study(study_name=config.study_name, **options)
+        except DuplicatedStudyError:  # another search was faster
+            study = optuna.load_study(study_name=config.study_name, **options)
+    check_direction(study)
+    attrs = study.user_attrs
+    if CONFIG_ATTR not in attrs and not study.get_trials(deepcopy=False):
+        study.set_user_attr(CONFIG_ATTR, config.stored())
+        study.set_user_attr(TARGET_ATTR, config.trials)
+    elif CONFIG_ATTR in attrs and TARGET_ATTR not in attrs:
+        study.set_user_attr(TARGET_ATTR, config.trials)
+    check_same(read_stored(study), config)
+    return study, url
+
+
+def _raise_target(study: optuna.Study, trials: int) -> int:
+    """Raise the study's budget to what is asked for; it is never lowered."""
+    target = int(study.user_attrs[TARGET_ATTR])
+    if trials > target:
+        study.set_user_attr(TARGET_ATTR, trials)
+        return trials
+    return target
+
+
+def _finish(
+    config: SearchConfig,
+    study: optuna.Study,
+    data: NoisyData,
+    searched: float,
+    on_progress: OnProgress,
+) -> SearchResult:
+    started = time.monotonic()
+    found = tally(study.get_trials(deepcopy=False))
+    assert found.best_value is not None
+    schedule = replace(best_schedule(study), name="S2E")
+    folder = config.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {"schedule": folder / SCHEDULE_FILE}
+    schedule.to_json(files["schedule"])
+    scores: dict[str, MethodScore] = {}
+    quality: Mapping[str, float | int | None] | None = None
+    if config.final_seeds:
+        files |= {
+            "model": folder / MODEL_FILE,
+            "comparison": folder / COMPARISON_FILE,
+            "suspects": folder / SUSPECTS_FILE,
+        }
+        key = _comparison_key(config, schedule)
+        known = _read_comparison(files, key)
+        if known is None:
+            scores, quality = _compare(config, data, schedule, found, files, on_progress)
+            _write_comparison(files["comparison"], key, scores, quality, schedule, data)
+        else:
+            scores, quality = known
+    return SearchResult(
+        config=config,
+        n_trials=found.finished,
+        best_value=found.best_value,
+        schedule=schedule,
+        scores=scores,
+        noise_rate=true_noise_rate(data),
+        validation=data.validation,
+        suspects_quality=quality,
+        seconds={"search": searched, "retrain": time.monotonic() - started},
+        files=files,
+    )
+
+
+def _compare(
+    config: SearchConfig,
+    data: NoisyData,
+    schedule: Schedule,
+    found: Tally,
+    files: Mapping[str, Path],
+    on_progress: OnProgress,
+) -> tuple[dict[str, MethodScore], Mapping[str, float | int | None] | None]:
+    """Train with fresh seeds; write the model and the list of suspects."""
+    started = time.monotonic()
+    shown = -math.inf
+
+    def relay(progress: ComparisonProgress) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if now - shown < TICK and progress.done < progress.total:
+            return
+        shown = now
+        elapsed = now - started
+        on_progress(
+            Progress(
+                phase="retrain",
+                counts=found.counts,
+                best_value=found.best_value,
+                finished=progress.done,
+                target=progress.total,
+                elapsed=elapsed,
+                seconds_left=elapsed / progress.done * (progress.total - progress.done),
+                message=f"{' and '.join(progress.names)}, epoch {progress.epoch}",
+            )
+        )
+
+    scores, best = final_comparison(
+        data,
+        schedule,
+        config.train_config(),
+        final_seeds(config.seed, config.final_seeds),
+        method=config.method,
+        # The rate that was asked for is what somebody who knows the noise would use.
+        noise_rate=config.noise_rate if config.noise else None,
+        progress=relay,
+    )
+    assert best.model is not None
+    save_model(best.model, files["model"])
+    write_suspects(suspects(best, data), files["suspects"])
+    return scores, _quality(best, data)
+
+
+def _quality(best: TrainResult, data: NoisyData) -> Mapping[str, float | int | None] | None:
+    quality = suspect_quality(best, data)
+    if quality is None:
+        return None
+    return {
+        "listed": quality.listed,
+        "wrong": quality.wrong,
+        "precision": number_or_none(quality.precision),
+        "recall": number_or_none(quality.recall),
+    }
+
+
+# -------------------------------------------------------------------- the comparison's file
+
+
+def _comparison_key(config: SearchConfig, schedule: Schedule) -> dict[str, Any]:
+    """Everything that a comparison depends on."""
+    names = ("data", "noise", "noise_rate", "validation", "train_size", "method", "network")
+    more = ("epochs", "batch_size", "learning_rate", "seed")
+    settings = config.settings()
+    return {
+        **{name: settings[name] for name in names + more},
+        "seeds": final_seeds(config.seed, config.final_seeds),
+        "schedule": [float(rate) for rate in schedule.rates],
+    }
+
+
+def _write_comparison(
+    path: Path,
+    key: Mapping[str, Any],
+    scores: Mapping[str, MethodScore],
+    quality: Mapping[str, float | int | None] | None,
+    schedule: Schedule,
+    data: NoisyData,
+) -> None:
+    content = {
+        "format": _FORMAT,
+        "of": dict(key),
+        "noise": data.noise,
+        "true_noise_rate": true_noise_rate(data),
+        "validated_on": data.validation,
+        "methods": {name: score.to_dict() for name, score in scores.items()},
+        "suspects": quality,
+    }
+    # Written last and in one step: a comparison that can be read has its other files, too.
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _read_comparison(
+    files: Mapping[str, Path], key: Mapping[str, Any]
+) -> tuple[dict[str, MethodScore], Mapping[str, float | int | None] | None] | None:
+    """Read the comparison of the same schedule, if an earlier run has left it there."""
+    if not all(path.exists() for path in files.values()):
+        return None
+    try:
+        content = json.loads(files["comparison"].read_text(encoding="utf-8"))
+        if content["format"] != _FORMAT or content["of"] != key:
+            return None
+        scores = {name: MethodScore.from_dict(row) for name, row in content["methods"].items()}
+        return scores, content["suspects"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # damaged: it is made anew
+
+
+@contextlib.contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C, so that a job scheduler's stop leaves the study in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: Any) -> NoReturn:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,126 @@
+import io
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from s2e_optuna import Schedule
+from s2e_optuna.reporting.errors import InputError
+from s2e_optuna.reporting.plots import (
+    BLUE,
+    Band,
+    LearningCurves,
+    ScoredSchedule,
+    best_so_far_figure,
+    distribution_figure,
+    learning_figure,
+    save_figure,
+    schedule_figure,
+)
+
+RNG = np.random.default_rng(0)
+T = 15
+FOUND = Schedule.coteaching(T, 0.5, name="trial 7")
+TRIALS = [
+    ScoredSchedule(Schedule.coteaching(T, tau), value)
+    for tau, value in zip(RNG.random(8), RNG.random(8), strict=True)
+]
+ONE = Schedule.constant(1)
+
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "schedule alone": lambda: schedule_figure(FOUND),
+    "schedule over everything": lambda: schedule_figure(
+        FOUND,
+        coteaching=Schedule.coteaching(T, 0.45),
+        noise_rate=0.45,
+        trials=TRIALS,
+        title="digits",
+    ),
+    "schedule of one epoch": lambda: schedule_figure(ONE, coteaching=ONE, noise_rate=0.0),
+    "minimised trials of one value": lambda: schedule_figure(
+        FOUND, trials=[ScoredSchedule(FOUND, 3.0)] * 2, maximise=False
+    ),
+    "one generation": lambda: distribution_figure([Band.of_rates("g", RNG.random((9, T)))]),
+    "five generations": lambda: distribution_figure(
+        [Band.of_rates(f"g{m}", RNG.random((9, T))) for m in range(5)], best=FOUND, title="digits"
+    ),
+    "thirty generations": lambda: distribution_figure(
+        [Band.of_rates(f"g{m}", RNG.random((9, T))) for m in range(30)]
+    ),
+    "learning": lambda: learning_figure(
+        [LearningCurves(name, RNG.random((3, T))) for name in ("s2e", "coteaching", "standard")]
+    ),
+    "learning of one seed and epoch": lambda: learning_figure(
+        [LearningCurves("s2e", np.array([0.9]))]
+    ),
+    "learning with gaps": lambda: learning_figure(
+        [LearningCurves("s2e", np.array([[np.nan, 0.5, np.nan, 0.8]] * 2))]
+    ),
+    "best so far": lambda: best_so_far_figure({"s2e": RNG.random(20)}, maximise=False),
+    "best so far of three": lambda: best_so_far_figure(
+        {name: RNG.random((4, 20)) * 100 for name in ("s2e", "random", "tpe")}
+    ),
+    "best so far of one trial": lambda: best_so_far_figure({"s2e": [0.5]}),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_picture_has_named_axes_and_is_not_blank(name: str) -> None:
+    figure = FIGURES[name]()
+    stream = io.BytesIO()
+    figure.savefig(stream, dpi=50)
+    pixels = np.asarray(Image.open(stream).convert("RGB")).reshape(-1, 3)
+    blue = np.array([int(BLUE[i : i + 2], 16) for i in (1, 3, 5)])
+    assert (np.abs(pixels - blue).sum(axis=1) < 60).sum() > 20  # the main line
+    assert (pixels == 255).all(axis=1).mean() < 0.99
+    texts = " ".join(text.get_text() for text in figure.findobj(match=_is_text))
+    assert "epoch" in texts or "finished trials" in texts
+
+
+def _is_text(artist: object) -> bool:
+    return hasattr(artist, "get_text")
+
+
+@pytest.mark.parametrize("ending", [".png", ".svg", ".pdf", ".PNG"])
+def test_pictures_are_written_by_the_ending_of_the_name(tmp_path: Path, ending: str) -> None:
+    path = save_figure(schedule_figure(FOUND), tmp_path / f"r{ending}")
+    assert path.stat().st_size > 1000
+    if ending == ".svg":
+        assert ElementTree.parse(path).getroot().tag.endswith("svg")
+
+
+def test_the_found_curve_lies_where_its_rates_are() -> None:
+    figure = schedule_figure(FOUND)
+    (line,) = [line for line in figure.axes[0].lines if line.get_label() == "trial 7"]
+    assert np.array_equal(line.get_ydata(), FOUND.rates)
+
+
+def test_the_best_trial_is_drawn_darkest_and_last() -> None:
+    figure = schedule_figure(FOUND, trials=TRIALS)
+    colours = figure.axes[0].collections[0].get_edgecolor()
+    assert list(colours.sum(axis=1)) == sorted(colours.sum(axis=1), reverse=True)
+
+
+def test_the_best_so_far_never_falls() -> None:
+    figure = best_so_far_figure({"a": [3.0, 5.0, np.nan, 4.0]})
+    assert list(figure.axes[0].lines[0].get_ydata()) == [3.0, 5.0, 5.0, 5.0]
+
+
+@pytest.mark.parametrize("path", ["r.gif", "r", "nowhere/r.png"])
+def test_a_picture_that_cannot_be_written_is_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(InputError, match=r"picture"):
+        save_figure(schedule_figure(FOUND), tmp_path / path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [lambda: distribution_figure([]), lambda: learning_figure([]), lambda: best_so_far_figure({})],
+)
+def test_nothing_to_draw_is_refused(draw: Callable[[], Figure]) -> None:
+    with pytest.raises(ValueError, match="there is no"):
+        draw()

