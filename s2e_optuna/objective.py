@@ -124,7 +124,7 @@ class CoTeachingObjective:
         network: str = "auto",
         space: str = "s2e",
         epochs: int = 50,
-        batch_size: int = 128,
+        batch_size: int | None = None,
         learning_rate: float = 1e-3,
         seed: int = 0,
         device: str = "auto",

@@ -80,7 +80,13 @@ Network = Annotated[
     ),
 ]
 BatchSize = Annotated[
-    int, typer.Option(help="Samples a step.", rich_help_panel=TRAINING_PANEL, metavar="N")
+    int | None,
+    typer.Option(
+        help="Samples a step. [default: 128, less where there are few samples]",
+        show_default=False,
+        rich_help_panel=TRAINING_PANEL,
+        metavar="N",
+    ),
 ]
 Device = Annotated[
     str,

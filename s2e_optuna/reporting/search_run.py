@@ -152,7 +152,7 @@ def next_commands(config: SearchConfig, files: dict[str, Path]) -> list[tuple[st
         ("--validation", config.validation, "auto"),
         ("--method", config.method, "coteaching"),
         ("--network", config.network, "auto"),
-        ("--batch-size", config.batch_size, 128),
+        ("--batch-size", config.batch_size, None),
         ("--seed", config.seed, 0),
     ):
         if value != default:

@@ -54,7 +54,7 @@ class TrainRequest:
     schedule: Path | None = None
     network: str = "auto"
     epochs: int | None = None
-    batch_size: int = 128
+    batch_size: int | None = None
     device: str = "auto"
     data_root: Path | None = None
     seed: int = 0

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from threadpoolctl import threadpool_limits
 
 from s2e_optuna.relaxation import GaussianProcess
 from s2e_optuna.sampler.codec import Codec
@@ -37,8 +38,9 @@ def recommended_trial(study: Study, by: Literal["model", "observed"] = "model") 
         chosen = worth_fitting(f)
         trials, f = [trials[i] for i in chosen], f[chosen]
         codec = Codec(common)
-        features = features_for(codec, trials)(codec.encode([t.params for t in trials]))
-        f, _ = GaussianProcess.fit(features, f).predict(features)
+        with threadpool_limits(1, user_api="blas"):
+            features = features_for(codec, trials)(codec.encode([t.params for t in trials]))
+            f, _ = GaussianProcess.fit(features, f).predict(features)
     return trials[int(np.argmin(f))]
 
 

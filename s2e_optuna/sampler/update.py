@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
+from threadpoolctl import threadpool_limits
 
 from s2e_optuna.relaxation import (
     DIRECTIONS,
@@ -176,10 +177,13 @@ def next_theta(
     assert theta is not None
     batches = [*chain.batches_before(source), tuple(batch)]
     trials = [[finished[n] for n in members] for members in batches]
-    if options.estimator == "score":
-        theta = _score_step(options, chain, theta, trials[-1], sign)
-    else:
-        theta = _surrogate_steps(options, chain, theta, trials, number, sign)
+    # One thread: sums are then taken in the same order everywhere, and with matrices of this
+    # size several threads spend their time waiting for each other.
+    with threadpool_limits(1, user_api="blas"):
+        if options.estimator == "score":
+            theta = _score_step(options, chain, theta, trials[-1], sign)
+        else:
+            theta = _surrogate_steps(options, chain, theta, trials, number, sign)
     return np.array(rounded(theta))
 
 

@@ -13,6 +13,16 @@ from s2e_optuna.training.model import Model
 from s2e_optuna.training.optimizer import AdamPlan
 
 
+def default_batch_size(n_samples: int) -> int:
+    """Choose the batch size for so many training samples: 128, or less for small data.
+
+    Schedules count in epochs, and drop samples from the first ones on. That presumes that a
+    network has seen something by then: with few steps an epoch whole classes are dropped before
+    they are learnt. So an epoch has at least 60 steps, or as many as batches of 16 give.
+    """
+    return next((size for size in (128, 64, 32) if n_samples >= 60 * size), min(16, n_samples))
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """How to train; the defaults are the common setting of the method comparisons.
@@ -24,7 +34,8 @@ class TrainConfig:
     network
         ``"auto"``, ``"mlp"`` or ``"cnn1"``.
     batch_size
-        Samples a step, B; the rest of an epoch that fills no batch is left out.
+        Samples a step, B; the rest of an epoch that fills no batch is left out. None takes
+        `default_batch_size`.
     learning_rate, decay_start
         See `AdamPlan`.
     seed
@@ -39,7 +50,7 @@ class TrainConfig:
 
     epochs: int = 200
     network: str = "auto"
-    batch_size: int = 128
+    batch_size: int | None = None
     learning_rate: float = 1e-3
     decay_start: float = 0.4
     seed: int = 0
@@ -49,8 +60,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "evaluate_every"):
-            if getattr(self, name) < 1:
-                raise DataError(f"{name} {getattr(self, name)} is out of range: choose 1 or more")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise DataError(f"{name} {value} is out of range: choose 1 or more")
         if not 0.0 < self.learning_rate < float("inf"):
             raise DataError(f"learning_rate {self.learning_rate} is out of range: choose > 0")
         if not 0.0 <= self.decay_start <= 1.0:

@@ -20,7 +20,13 @@ from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.model import Model
 from s2e_optuna.training.networks import make_network
 from s2e_optuna.training.optimizer import StackedAdam
-from s2e_optuna.training.results import EpochReport, TrainConfig, TrainResult, curves_of
+from s2e_optuna.training.results import (
+    EpochReport,
+    TrainConfig,
+    TrainResult,
+    curves_of,
+    default_batch_size,
+)
 from s2e_optuna.training.selection import keep_counts
 from s2e_optuna.training.stack import EpochTally, Stack, TrainingPart
 
@@ -95,10 +101,11 @@ def train(
     device = resolve_device(config.device)
     network = make_network(config.network, data.input_shape, data.n_classes)
     n_samples = len(data.y_train)
-    if n_samples < config.batch_size:
+    batch_size = config.batch_size or default_batch_size(n_samples)
+    if n_samples < batch_size:
         raise DataError(
             f"the training part has {n_samples} samples, fewer than one batch of "
-            f"{config.batch_size}: use a batch_size of at most {n_samples}"
+            f"{batch_size}: use a batch_size of at most {n_samples}"
         )
     order_seed, *network_seeds = _seeds(config.seed, 1 + rule.networks)
     initial = network.initial(network_seeds, copies=len(rates))
@@ -107,7 +114,7 @@ def train(
         rule,
         StackedAdam({name: tensor.to(device) for name, tensor in initial.items()}),
         list(range(len(rates))),
-        torch.from_numpy(keep_counts(np.stack(rates), config.batch_size)).to(device),
+        torch.from_numpy(keep_counts(np.stack(rates), batch_size)).to(device),
         n_samples,
     )
     parts = _on_device(data, device)
@@ -118,7 +125,7 @@ def train(
         stack.optimizer.set_rates(config.plan.rate(epoch), config.plan.beta1(epoch))
         tally = stack.train_epoch(
             parts.training,
-            _batches(n_samples, config.batch_size, order, device),
+            _batches(n_samples, batch_size, order, device),
             epoch,
             count=epoch >= config.epochs - config.last_epochs,
         )

@@ -96,13 +96,13 @@ class SearchConfig:
     method: str = "coteaching"
     network: str = "auto"
     space: str = "s2e"
-    epochs: int = 50
-    batch_size: int = 128
+    epochs: int = 60
+    batch_size: int | None = None
     learning_rate: float = 1e-3
     seed: int = 0
-    trials: int = 30
+    trials: int = 48
     workers: int = 1
-    stack: int = 1
+    stack: int = 4
     storage: str | BaseStorage = "sqlite:///s2e.db"
     study: str | None = None
     sampler: str = "s2e"
@@ -216,7 +216,7 @@ class SearchConfig:
             root=self.data_root,
         )
         make_network(self.network, data.input_shape, data.n_classes)
-        if len(data.y_train) < self.batch_size:
+        if self.batch_size is not None and len(data.y_train) < self.batch_size:
             raise ConfigError(
                 f"the training part has {len(data.y_train)} samples, fewer than one batch of "
                 f"{self.batch_size}: choose a batch_size of at most {len(data.y_train)}."
@@ -236,11 +236,11 @@ class SearchConfig:
 
 
 def _check_numbers(config: SearchConfig) -> None:
-    for name in ("epochs", "batch_size", "trials", "workers", "stack"):
+    for name in ("epochs", "trials", "workers", "stack"):
         _check_integer(name, getattr(config, name), 1)
     for name in ("seed", "final_seeds"):
         _check_integer(name, getattr(config, name), 0)
-    for name in ("train_size", "report_every"):
+    for name in ("batch_size", "train_size", "report_every"):
         if getattr(config, name) is not None:
             _check_integer(name, getattr(config, name), 1)
     if not (config.learning_rate > 0 and math.isfinite(config.learning_rate)):

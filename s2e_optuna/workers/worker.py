@@ -20,7 +20,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import NopPruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from s2e_optuna.workers.loop import Evaluator, RepeatedError, StopSwitch, StopWork, work
 from s2e_optuna.workers.progress import WorkerStatus

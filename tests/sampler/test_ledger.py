@@ -209,9 +209,9 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 study = optuna.load_study(
     study_name="s", storage=open_storage(sys.argv[1]), sampler=S2ESampler(seed=0)
 )
-study.optimize(
-    lambda t: (t.suggest_float("x", 0, 1) - 0.4) ** 2 + t.suggest_int("n", 1, 5), n_trials=int(sys.argv[2])
-)
+def objective(trial):
+    return (trial.suggest_float("x", 0, 1) - 0.4) ** 2 + trial.suggest_int("n", 1, 5)
+study.optimize(objective, n_trials=int(sys.argv[2]))
 """
 
 

@@ -12,6 +12,7 @@ from s2e_optuna.training import (
     resolve_device,
     train,
 )
+from s2e_optuna.training.results import default_batch_size
 
 EVERY = sorted(METHODS)
 CONFIG = TrainConfig(epochs=6, batch_size=20, learning_rate=3e-3)
@@ -237,3 +238,11 @@ def test_coteaching_beats_plain_training_on_digits_with_half_of_the_labels_wrong
     assert selected.test_accuracy[-1] > plain.test_accuracy[-1] + 0.02
     assert selected.test_accuracy[-1] > 0.88
     assert selected.label_precision[-1] > 0.85 > 0.6 > plain.label_precision[-1]
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "expected"),
+    [(60_000, 128), (7_680, 128), (7_679, 64), (2_500, 32), (1_000, 16), (100, 16), (5, 5)],
+)
+def test_small_data_get_small_batches(n_samples: int, expected: int) -> None:
+    assert default_batch_size(n_samples) == expected
