@@ -38,7 +38,7 @@ NEEDED = {
 # Only some uses need these.
 OPTIONAL = {
     "psycopg": ("psycopg", "PostgreSQL storages", 'pip install "psycopg[binary]"'),
-    "ray": ("ray", "placing workers on a Ray cluster", 'pip install "s2e-optuna[ray]"'),
+    "grpcio": ("grpc", "the gRPC proxy (grpc://)", 'pip install "s2e-optuna[grpc]"'),
 }
 
 
@@ -99,7 +99,7 @@ def print_checks(target: Console, checks: list[Check]) -> None:
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
     for check in checks:
-        # Text, not markup: messages hold brackets, as in s2e-optuna[ray].
+        # Text, not markup: messages hold brackets, as in s2e-optuna[grpc].
         sign = Text(signs[check.state], colours[check.state])
         table.add_row(sign, Text(check.name), Text(check.message))
         if check.advice:

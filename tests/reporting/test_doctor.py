@@ -91,11 +91,11 @@ def test_what_is_printed(encoding_is_ascii: bool) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii" if encoding_is_ascii else "utf-8")
     checks = [
         Check("fine", "ok", "1.0"),
-        Check("ray", "note", "not usable", 'pip install "s2e-optuna[ray]"'),
+        Check("grpcio", "note", "not usable", 'pip install "s2e-optuna[grpc]"'),
         Check("torch", "broken", "does not import", "Do this."),
     ]
     print_checks(Console(file=stream, width=80), checks)
     stream.flush()
     text = stream.buffer.getvalue().decode()  # type: ignore[attr-defined]
-    assert "s2e-optuna[ray]" in text and "Do this." in text and "1 broken: torch" in text
+    assert "s2e-optuna[grpc]" in text and "Do this." in text and "1 broken: torch" in text
     assert text.isascii() is encoding_is_ascii
