@@ -68,7 +68,7 @@ def draw_pictures(result: SearchResult, view: StudyView) -> dict[str, Path]:
         "picture": (
             "schedule.png",
             schedule_figure(
-                Schedule(schedule.rates, name=f"{schedule.name} (trial {view.ranked[0].number})"),
+                Schedule(schedule.rates, name=f"{schedule.name} (trial {result.recommended})"),
                 coteaching=coteaching(result),
                 noise_rate=result.noise_rate,
                 trials=scored_schedules(view, schedule.epochs),

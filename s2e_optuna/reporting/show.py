@@ -62,12 +62,15 @@ class StudyView:
         Finished trials with a value, best first.
     generations
         Theta by generation; empty for other samplers.
+    recommended
+        The trial whose parameters to use; None if none has finished.
     """
 
     study: Study
     trials: tuple[FrozenTrial, ...]
     ranked: tuple[FrozenTrial, ...]
     generations: tuple[Generation, ...]
+    recommended: FrozenTrial | None
 
     @property
     def maximise(self) -> bool:
@@ -86,9 +89,9 @@ class StudyView:
         return "validation error" if searched else "value"
 
     def chosen(self, trial_number: int | None) -> FrozenTrial | None:
-        """Return one trial, or the best; None if none has finished yet."""
+        """Return one trial, or the recommended one; None if none has finished yet."""
         if trial_number is None:
-            return self.ranked[0] if self.ranked else None
+            return self.recommended
         if not 0 <= trial_number < len(self.trials):
             raise InputError(
                 f"study {self.study.study_name!r} has no trial {trial_number}: "
@@ -114,7 +117,7 @@ def read_study(storage: BaseStorage, name: str) -> StudyView:
     """
     import optuna
 
-    from s2e_optuna.sampler import generations
+    from s2e_optuna.sampler import generations, recommended_trial
 
     names = study_names(storage)
     if name not in names:
@@ -130,7 +133,13 @@ def read_study(storage: BaseStorage, name: str) -> StudyView:
         ((trial, value) for trial, value in scored if value is not None),
         key=lambda pair: (sign * pair[1], pair[0].number),
     )
-    return StudyView(study, trials, tuple(trial for trial, _ in ranked), tuple(generations(study)))
+    return StudyView(
+        study,
+        trials,
+        tuple(trial for trial, _ in ranked),
+        tuple(generations(study)),
+        recommended_trial(study) if ranked else None,
+    )
 
 
 def print_studies(target: Console, storage: BaseStorage) -> None:
@@ -174,6 +183,8 @@ def print_study(
                 title=title,
             )
         )
+        target.print()
+        target.print(f"Recommended: trial {chosen.number}, by a model of all trials.")
     else:
         _print_trial(target, chosen)
     schedules = _curves(view, chosen)
@@ -367,7 +378,7 @@ def _trial_dict(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _curves(view: StudyView, chosen: FrozenTrial) -> list[Schedule]:
-    """Return what the text plot shows: the chosen trial, Co-teaching, and the best if another."""
+    """Return what the text plot shows: a trial, Co-teaching, and the recommended if another."""
     schedule = trial_schedule(chosen)
     if schedule is None:
         return []
@@ -375,10 +386,12 @@ def _curves(view: StudyView, chosen: FrozenTrial) -> list[Schedule]:
     coteaching, _ = _reference(view, schedule.epochs)
     if coteaching is not None:
         curves.append(coteaching)
-    best = view.ranked[0] if view.ranked else chosen
-    best_curve = None if best.number == chosen.number else trial_schedule(best)
-    if best_curve is not None:
-        curves.append(Schedule(best_curve.rates, name=f"{best_curve.name} (best)"))
+    other = view.recommended
+    if other is not None and other.number != chosen.number:
+        recommended = trial_schedule(other)
+        if recommended is not None:
+            name = f"{recommended.name} (recommended)"
+            curves.append(Schedule(recommended.rates, name=name))
     return curves
 
 

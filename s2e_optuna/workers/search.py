@@ -25,8 +25,8 @@ from s2e_optuna.objective import (
     number_or_none,
     true_noise_rate,
 )
-from s2e_optuna.sampler import best_schedule
-from s2e_optuna.schedules import Schedule
+from s2e_optuna.sampler import recommended_trial
+from s2e_optuna.schedules import Schedule, trial_schedule
 from s2e_optuna.training import (
     ComparisonProgress,
     NoisyData,
@@ -76,8 +76,10 @@ class SearchResult:
         Finished trials of the study.
     best_value
         Lowest validation error rate of a trial.
+    recommended
+        Number of the trial whose schedule is recommended.
     schedule
-        The recommended schedule.
+        Its schedule.
     scores
         Name (``standard``, ``coteaching``, ``s2e``) to accuracies over the final seeds; empty if
         there was no comparison.
@@ -96,6 +98,7 @@ class SearchResult:
     config: SearchConfig
     n_trials: int
     best_value: float
+    recommended: int
     schedule: Schedule
     scores: Mapping[str, MethodScore]
     noise_rate: float | None
@@ -116,6 +119,7 @@ class SearchResult:
             "storage": self.config.masked_storage,
             "n_trials": self.n_trials,
             "best_value": self.best_value,
+            "recommended_trial": self.recommended,
             "schedule": [float(rate) for rate in self.schedule.rates],
             "test_accuracy": column("test_accuracy_mean"),
             "test_accuracy_std": column("test_accuracy_std"),
@@ -236,7 +240,10 @@ def _finish(
     started = time.monotonic()
     found = tally(study.get_trials(deepcopy=False))
     assert found.best_value is not None
-    schedule = replace(best_schedule(study), name="S2E")
+    recommended = recommended_trial(study)
+    schedule = trial_schedule(recommended)
+    assert schedule is not None  # every trial of a search suggests one
+    schedule = replace(schedule, name="S2E")
     folder = config.folder
     folder.mkdir(parents=True, exist_ok=True)
     files = {"schedule": folder / SCHEDULE_FILE}
@@ -260,6 +267,7 @@ def _finish(
         config=config,
         n_trials=found.finished,
         best_value=found.best_value,
+        recommended=recommended.number,
         schedule=schedule,
         scores=scores,
         noise_rate=true_noise_rate(data),
