@@ -148,7 +148,10 @@ BAD: dict[str, tuple[str, str]] = {
     "rate beyond one": ("search --noise symmetric --noise-rate 1.5", "noise_rate must be in"),
     "trials": ("search --trials 0", "trials must be"),
     "workers": ("search --workers 0", "workers must be"),
-    "fewer samples than a batch": ("search --train-size 100", "fewer than one batch"),
+    "fewer samples than a batch": (
+        "search --train-size 100 --batch-size 128",
+        "fewer than one batch",
+    ),
     "storage": ("search --storage nonsense", "no storage URL"),
     "storage driver": ("search --storage nope://host/db", "no driver"),
     "storage in memory": ("search --storage sqlite:///:memory:", "in memory"),

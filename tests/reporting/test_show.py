@@ -47,10 +47,10 @@ def test_trials_are_ranked_best_first(view: StudyView) -> None:
     assert view.ranked[0].number == view.study.best_trial.number
 
 
-def test_one_trial_is_shown_with_its_parameters_over_the_best(view: StudyView) -> None:
+def test_one_trial_is_shown_with_its_parameters_over_the_recommended(view: StudyView) -> None:
     other = view.ranked[-1].number
     text = printed(view, trial_number=other)
-    assert f"Trial {other} (complete" in text and "f1_a1" in text and "(best)" in text
+    assert f"Trial {other} (complete" in text and "f1_a1" in text and "(recommended)" in text
 
 
 @pytest.mark.parametrize("number", [-1, 15, 1000])
@@ -64,7 +64,7 @@ def test_generations_begin_uniform_and_then_move(view: StudyView) -> None:
     assert rows[0].trial_number is None and rows[0].kl is None
     assert rows[0].mean_alpha == pytest.approx([0.25] * 4)
     assert len(rows) >= 3
-    assert all(row.kl is not None and row.kl > 0 and row.batch == 4 for row in rows[1:])
+    assert all(row.kl is not None and row.kl > 0 and row.batch >= 4 for row in rows[1:])
     assert all(sum(row.mean_alpha) == pytest.approx(1.0) for row in rows)
 
 
