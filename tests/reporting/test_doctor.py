@@ -51,9 +51,13 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 
 def test_tables_of_another_optuna(stored: str, tmp_path: Path) -> None:
     old = tmp_path / "old.db"
-    old.write_bytes(Path(stored.removeprefix("sqlite:///")).read_bytes())
-    with sqlite3.connect(old) as database:
+    with (
+        sqlite3.connect(stored.removeprefix("sqlite:///")) as original,
+        sqlite3.connect(old) as database,
+    ):
+        original.backup(database)  # a copy of the file would miss its write-ahead log
         database.execute("update alembic_version set version_num = 'v0.9.0.a'")
+    original.close()
     database.close()
     assert doctor._storage(f"sqlite:///{old}").state == "broken"
 
