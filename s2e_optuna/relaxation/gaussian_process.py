@@ -37,7 +37,7 @@ _JITTER = 1e-8
 class Prior:
     """Medians and log standard deviations of the log-normal priors; y has unit variance."""
 
-    length: float = 1.5
+    length: float = 1.0
     length_spread: float = 0.8
     signal_spread: float = 0.5
     noise: float = 0.3

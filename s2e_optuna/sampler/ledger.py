@@ -4,12 +4,13 @@ Every trial carries one system attribute, its *tag*, written when it starts and 
 
     s2e:tag = {"n": 17,            its own number; a clone of it, in a retried trial, has another
                "sig": "3f…-91…",   the search space and the sampler's options, hashed
-               "m": 3,             the generation it draws from
-               "src": 14,          the trial whose commit opened that generation
+               "m": 3,             the newest generation when it started
+               "src": 14,          the trial whose commit opened the generation it draws from
                "commit": {"parent": 9, "batch": [8, 10, …], "theta": [1.02, …]}}
 
 ``sig`` is missing while no trial has finished, because the search space is not known: such a
-trial draws from theta^1, the uniform distribution. ``src`` is missing for theta^1.
+trial draws from theta^1, the uniform distribution. ``src`` is missing for theta^1, from which a
+share of the later trials is drawn, too.
 
 A trial that finds at least K finished trials that no commit has used may carry a ``commit``: it
 computes theta^(m+1) from them and opens generation m+1. It may do so only if every lower-numbered

@@ -64,6 +64,9 @@ class S2ESampler(BaseSampler):
     warm_start
         Whether the first six trials of a study of schedules (`suggest_schedule`) are close to
         Co-teaching's for noise rates from 0.1 to 0.6. Other studies start from theta^1.
+    uniform_share
+        Share of the trials that are drawn from theta^1, whatever theta is: they keep one unlucky
+        generation from deciding where the search ends. By default 0.2, and 0 for score estimates.
     baseline
         For score estimates: whether each trial's value is compared with the mean of the others
         in its batch, which takes most of the variance out. The paper does not.
@@ -105,6 +108,7 @@ class S2ESampler(BaseSampler):
         update: Update = "newton",
         estimator: Literal["surrogate", "score"] = "surrogate",
         warm_start: bool = True,
+        uniform_share: float | None = None,
         baseline: bool = True,
         eigenvalue_floor: float = 0.1,
         max_kl: float = 1.0,
@@ -113,6 +117,8 @@ class S2ESampler(BaseSampler):
     ) -> None:
         if batch_size is None:
             batch_size = 6 if estimator == "score" else 3
+        if uniform_share is None:
+            uniform_share = 0.0 if estimator == "score" else 0.2
         self._options = Options(
             batch_size=batch_size,
             step_size=step_size,
@@ -123,6 +129,7 @@ class S2ESampler(BaseSampler):
             max_kl=max_kl,
             min_theta=min_theta,
             warm_start=warm_start,
+            uniform_share=uniform_share,
         )
         if seed is not None and seed < 0:
             raise ValueError(f"seed must not be negative, but is {seed}.")
@@ -261,7 +268,7 @@ class S2ESampler(BaseSampler):
         if stored is None or stored.get("sig") != chain.sig:
             return chain.codec.family.uniform() if chain.newest is None else chain.newest.theta
         tag = Tag.from_json(stored)
-        if tag.commit is not None:
+        if tag.commit is not None and tag.source == tag.number:
             return tag.commit.theta
         theta = chain.theta_of(tag.source)
         return chain.codec.family.uniform() if theta is None else theta
@@ -278,18 +285,23 @@ class S2ESampler(BaseSampler):
         chain = self._chain(ledger, ledger.space)
         newest = chain.newest
         m, source = (1, None) if newest is None else (newest.m, newest.number)
+        uniform = self._draws_uniformly(trial.number)
         if (
             born_waiting
             or len(chain.candidates) < self._options.batch_size
             or not ledger.may_commit(trial.number)
         ):
-            return Tag(trial.number, chain.sig, m, source)
+            return Tag(trial.number, chain.sig, m, None if uniform else source)
         batch = tuple(sorted(chain.candidates)[:_MAX_BATCH])
         theta = next_theta(
             self._options, chain, trial.number, source, batch, ledger.finished, _sign(study)
         )
         commit = Commit(trial.number, m + 1, source, batch, theta)
-        return Tag(trial.number, chain.sig, m + 1, trial.number, commit)
+        return Tag(trial.number, chain.sig, m + 1, None if uniform else trial.number, commit)
+
+    def _draws_uniformly(self, number: int) -> bool:
+        rng = np.random.default_rng([self._seed, number, 0])
+        return bool(rng.random() < self._options.uniform_share)
 
     def audit(self, study: Study) -> list[str]:
         """Recompute every committed theta of the study's current chain from the stored trials.

@@ -37,7 +37,7 @@ _MAX_WEIGHT = 5.0  # importance weights are clipped: one unlikely trial must not
 # The surrogate estimate; chosen on the tuning tasks of studies/record_table.py.
 _DRAWS = 1000
 _STEPS = 3
-_EXPLORATION = 1.0  # utility: posterior mean minus so many standard deviations
+_EXPLORATION = 0.5  # utility: posterior mean minus so many standard deviations
 _MAX_FITTED = 200  # trials that the process is fitted to, so that a commit takes under a second
 
 
@@ -54,6 +54,7 @@ class Options:
     max_kl: float
     min_theta: float
     warm_start: bool
+    uniform_share: float
 
     def __post_init__(self) -> None:
         least = 2 if self.estimator == "score" and self.baseline else 1
@@ -72,6 +73,8 @@ class Options:
         for name in ("step_size", "eigenvalue_floor", "min_theta"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f"{name} must be positive, but is {getattr(self, name)}.")
+        if not 0.0 <= self.uniform_share < 1.0:
+            raise ValueError(f"uniform_share must be in [0, 1), but is {self.uniform_share}.")
         if not self.max_kl > 0:
             raise ValueError(f"max_kl must be positive, but is {self.max_kl}.")
 

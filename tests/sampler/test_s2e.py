@@ -50,7 +50,7 @@ def test_score_estimates_learn_a_mixed_space(update: str) -> None:
 
 @pytest.mark.parametrize("update", ["newton", "natural"])
 def test_the_surrogate_learns_a_mixed_space_from_few_trials(update: str) -> None:
-    study = run(sphere, 60, update=update, seed=1)
+    study = run(sphere, 60, update=update, seed=1, uniform_share=0.0)
     assert mean_of_last(study, 20) < 0.5 * float(np.mean([t.value for t in study.trials[:6]]))
 
 
@@ -133,16 +133,35 @@ def test_first_trials_are_uniform() -> None:
 
 def test_later_trials_follow_the_committed_theta() -> None:
     """300 trials that wait on one generation are a sample of its p_theta."""
-    study = run(lambda trial: trial.suggest_float("x", 0.0, 1.0), 7, seed=0, batch_size=6)
+    study = run(
+        lambda trial: trial.suggest_float("x", 0.0, 1.0),
+        7,
+        seed=0,
+        batch_size=6,
+        uniform_share=0.0,
+    )
     theta = generations(study)[-1].theta
     assert len(generations(study)) == 2 and theta[0] < theta[1]  # towards small x
     drawn = [study.ask({"x": FloatDistribution(0.0, 1.0)}).params["x"] for _ in range(300)]
     assert stats.kstest(drawn, stats.beta(*theta).cdf).pvalue > 1e-3
 
 
+def test_a_share_of_the_trials_is_drawn_uniformly() -> None:
+    study = run(lambda trial: trial.suggest_float("x", 0.0, 1.0), 7, seed=0, batch_size=6)
+    trials = [study.ask({"x": FloatDistribution(0.0, 1.0)}) for _ in range(300)]
+    uniform = [
+        trial.params["x"]
+        for trial in trials
+        if "src" not in study.trials[trial.number].system_attrs[TAG_KEY]
+    ]
+    assert 40 < len(uniform) < 80
+    assert stats.kstest(uniform, "uniform").pvalue > 1e-3
+
+
 @pytest.mark.parametrize(
     "options",
     [
+        {"uniform_share": 1.0},
         {"batch_size": 0},
         {"batch_size": 1, "estimator": "score"},  # with a baseline
         {"update": "sgd"},
