@@ -1,0 +1,62 @@
+"""The benchmark of searches and the tables it stands on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from s2e_optuna.schedules import Schedule, get_space
+from studies import bench_search, record_table
+from studies.emulator import DATA, Emulator, load_table
+
+TABLES = sorted(path.stem for path in DATA.glob("*.npz"))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_are_what_they_are_said_to_be(name: str) -> None:
+    table = load_table(name)
+    assert table.use == record_table.TASKS[name].use
+    assert table.epochs == record_table.TASKS[name].epochs
+    assert len(table.x) == len(table.error) == len(table.schedule) >= 500
+    assert 0.0 < table.noise < table.error.std()  # schedules matter more than seeds
+    same = table.schedule == table.schedule[-1]
+    assert same.sum() > 1 and np.ptp(table.x[same], axis=0).max() == 0.0
+
+
+def test_the_emulator_ranks_schedules_as_the_trainings_did() -> None:
+    table = load_table("digits-sym50")
+    emulator = Emulator(table)
+    predicted = emulator.error(get_space("s2e").rates(table.x, table.epochs))
+    assert spearmanr(predicted, table.error).statistic > 0.9
+    halves = [emulator.error(Schedule.coteaching(table.epochs, tau).rates)[0] for tau in (0, 0.5)]
+    assert halves[1] < halves[0]
+
+
+def test_the_benchmark_writes_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_search, "RESULTS", tmp_path)
+    command = "bench_search digits-sym50 --samplers random s2e --seeds 2 --trials 12 --in-flight 4"
+    monkeypatch.setattr("sys.argv", command.split())
+    bench_search.main()
+    page = (tmp_path / "digits-sym50.md").read_text(encoding="utf-8")
+    assert "| random (4 in flight) | 2 |" in page and "for tuning" in page
+    assert (tmp_path / "digits-sym50.png").stat().st_size > 5000
+
+    def fail(*args: object, **kwargs: object) -> list[float]:
+        raise AssertionError("a finished run was repeated")
+
+    monkeypatch.setattr(bench_search, "run", fail)
+    bench_search.main()
+    assert (tmp_path / "digits-sym50.md").read_text(encoding="utf-8") == page
+
+
+def test_one_recorded_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = replace(record_table.TASKS["digits-sym50"], epochs=2)
+    monkeypatch.setitem(record_table.TASKS, "digits-sym50", task)
+    x, index = record_table.schedule_points(6, 3, 2)
+    assert index.tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 2, 0, 1, 2]
+    record_table.train_stack("digits-sym50", "digits", x[:3], 7, tmp_path / "stack.npz")
+    stored = np.load(tmp_path / "stack.npz")
+    assert stored["validation"].shape == stored["test"].shape == (3, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["stack.npz"]
