@@ -126,7 +126,8 @@ def draw(grouped: dict[str, list[list[float]]], name: str) -> None:
     shown = ("s2e", "s2e, as printed", "tpe", "tpe, independent", "cmaes", "gp", "random")
     colours = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#666666")
     looks = dict(zip(shown, zip(colours, "osv^DPx", strict=True), strict=True))
-    ax = Figure(figsize=(6.4, 4.0), layout="constrained").subplots()
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    ax = figure.subplots()
     for label in grouped:
         sampler, _, parallel = label.partition(" (")
         if sampler not in looks:
@@ -143,7 +144,7 @@ def draw(grouped: dict[str, list[list[float]]], name: str) -> None:
     ax.set(xlabel="trials", ylabel="error of the recommended schedule [%]", title=name)
     ax.grid(alpha=0.3)
     ax.legend(fontsize="small")
-    ax.figure.savefig(RESULTS / f"{name}.png", dpi=160)
+    figure.savefig(RESULTS / f"{name}.png", dpi=160)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import shutil
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,15 @@ def hardware() -> str:
     return f"{device}; Python {platform.python_version()}, {packages}"
 
 
+def commit() -> str:
+    """Return the commit of this checkout; "unknown" outside of one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
 def write_page() -> None:
     """Set all tasks that have run side by side."""
     lines = [
@@ -77,7 +87,7 @@ def write_page() -> None:
         mean, deviation = found["test_accuracy"], found["test_accuracy_std"]
         cells = [f"{100 * mean[name]:.2f} ± {100 * deviation[name]:.2f}" for name in NAMES]
         lines.append(f"| {path.stem} | {found['n_trials']} | {' | '.join(cells)} |")
-        notes.append(f"* {path.stem}: {found['hardware']}")
+        notes.append(f"* {path.stem}: {found['hardware']}; commit {found['commit']}")
     lines += ["", "Hardware and versions:", "", *notes, ""]
     for path in sorted(RESULTS.glob("*.png")):
         lines += [f"![R(t) found for {path.stem}]({path.name})", ""]
@@ -109,6 +119,7 @@ def main() -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     content = {key: found[key] for key in (*kept, *more)}
     content |= {"settings": found["settings"] | {"data": task["data"]}, "hardware": hardware()}
+    content |= {"commit": commit()}
     target = RESULTS / f"{arguments.task}.json"
     target.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     shutil.copyfile(files["picture"], RESULTS / f"{arguments.task}.png")

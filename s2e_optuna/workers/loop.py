@@ -219,7 +219,9 @@ class _Worker:
         """Say which running trials could still fail."""
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         names = [
-            f"{trial.number} ({trial.user_attrs.get(OWNER_ATTR, 'of another program')})"
+            str(trial.number)
+            if OWNER_ATTR in trial.user_attrs
+            else f"{trial.number} (of another program)"
             for trial in running[:3]
         ]
         more = f" and {len(running) - 3} more" if len(running) > 3 else ""
