@@ -208,7 +208,6 @@ class Ledger:
         """Number of trials read so far."""
         self._open: set[int] = set()
         self._untagged_since: dict[int, float] = {}
-        self._untagged: set[int] = set()
         self._chains: dict[str, Chain] = {}
         self._orphans: dict[str, dict[int, Commit]] = {}
         self.finished: dict[int, FrozenTrial] = {}
@@ -231,20 +230,15 @@ class Ledger:
             self._record_commit(Tag.from_json(stored))
         if trial.state.is_finished():
             self._open.discard(number)
-            self._forget_untagged(number)
+            self._untagged_since.pop(number, None)
             if trial.state in _USABLE:
                 self._record_finished(trial)
             return
         self._open.add(number)
         if trial.state == TrialState.RUNNING and stored is None and not was_born_waiting(trial):
-            self._untagged.add(number)
             self._untagged_since.setdefault(number, self._clock())
         else:
-            self._forget_untagged(number)
-
-    def _forget_untagged(self, number: int) -> None:
-        self._untagged.discard(number)
-        self._untagged_since.pop(number, None)
+            self._untagged_since.pop(number, None)
 
     def _record_commit(self, tag: Tag) -> None:
         assert tag.commit is not None and tag.sig is not None
@@ -294,6 +288,6 @@ class Ledger:
         """Whether every trial before ``number`` is finished, tagged, or given up."""
         now = self._clock()
         return not any(
-            other < number and now - self._untagged_since[other] < UNTAGGED_PATIENCE
-            for other in self._untagged
+            other < number and now - since < UNTAGGED_PATIENCE
+            for other, since in self._untagged_since.items()
         )

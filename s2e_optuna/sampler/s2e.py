@@ -300,7 +300,9 @@ class S2ESampler(BaseSampler):
         return Tag(trial.number, chain.sig, m + 1, None if uniform else trial.number, commit)
 
     def _draws_uniformly(self, number: int) -> bool:
-        rng = np.random.default_rng([self._seed, number, 0])
+        # A last word that is not 0: NumPy pads with zeros, and [seed, number, 0] would repeat the
+        # stream from which the trial's parameters are drawn.
+        rng = np.random.default_rng([self._seed, number, 1])
         return bool(rng.random() < self._options.uniform_share)
 
     def audit(self, study: Study) -> list[str]:

@@ -126,7 +126,7 @@ def load_model(path: str | Path) -> Model:
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
     except (OSError, SafetensorError) as error:
         raise DataError(f"cannot read a model from {path}: {error}") from error
     if metadata.get("format") != FORMAT:

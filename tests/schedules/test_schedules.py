@@ -96,7 +96,7 @@ def test_coteaching_space_contains_coteachings_schedule() -> None:
 
 def test_unclipped_sums_are_clipped() -> None:
     params = {f"alpha_u{i}of3": 1.0 for i in range(1, 4)}
-    params |= {f"{f}_a{j}": v for f in BASIS_NAMES for j, v in zip((1, 2, 3, 4), (1, 0, 1, 1))}  # noqa: B905
+    params |= {f"{f}_a{j}": v for f in BASIS_NAMES for j, v in enumerate((1, 0, 1, 1), 1)}
     assert SPACES["s2e"].schedule(params, 50).rates.max() == 1.0
 
 
