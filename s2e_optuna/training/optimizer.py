@@ -144,6 +144,15 @@ class StackedAdam:
         torch._foreach_mul_(updates, scale)
         torch._foreach_add_(parameters, updates)
 
+    @torch.no_grad()
+    def restart(self, parameters: Mapping[str, Tensor]) -> None:
+        """Begin again from other parameters [M, ...]; tensors keep their place in memory."""
+        for name, values in parameters.items():
+            self.parameters[name].copy_(values)
+        for moments in (self._first, self._second):
+            torch._foreach_zero_(list(moments.values()))
+        self.step_count.zero_()
+
     def select(self, models: Tensor) -> StackedAdam:
         """Return the optimiser, with its parameters, of the models at these positions."""
         shapes = {name: p.shape for name, p in self.parameters.items()}

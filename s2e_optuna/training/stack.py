@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from s2e_optuna.training.data import scale_pixels
-from s2e_optuna.training.evaluation import sample_losses
-from s2e_optuna.training.methods import BatchView, Method
+from s2e_optuna.training.evaluation import iterate_probabilities
+from s2e_optuna.training.methods import Method, State, Step
 from s2e_optuna.training.networks import Parameters, StackedModels, StackedNetwork
 from s2e_optuna.training.optimizer import StackedAdam
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingPart:
-    """Training data on the device.
-
-    Attributes
-    ----------
-    images, labels
-        [N, channels, height, width] and given labels [N].
-    clean
-        Whether the given label is the true one, booleans [N]; None where nobody knows.
-    """
-
-    images: Tensor
-    labels: Tensor
-    clean: Tensor | None
+from s2e_optuna.training.parts import Batch, TrainingPart
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +38,7 @@ class Stack:
     network
         Architecture.
     method
-        Weighs the samples.
+        How the networks learn.
     optimizer
         Holds the parameters [M, ...] on the device; the models of a trial lie side by side.
     trials
@@ -62,6 +47,11 @@ class Stack:
         Samples to keep of a batch, integers [P, T] on the device.
     n_samples
         Training samples N.
+
+    Attributes
+    ----------
+    state
+        What the method remembers, a row a trial.
     """
 
     def __init__(
@@ -81,6 +71,7 @@ class Stack:
         }
         self.trials = trials
         self.keep = keep
+        self.state: State = method.state(len(trials), network.n_classes, keep.device)
         shape = (len(trials), n_samples)
         self.kept_counts = torch.zeros(shape, dtype=torch.int32, device=keep.device)
         self.offered_counts = torch.zeros(n_samples, dtype=torch.int32, device=keep.device)
@@ -91,7 +82,7 @@ class Stack:
         return StackedModels(self.network, self.parameters)
 
     def train_epoch(
-        self, data: TrainingPart, batches: tuple[Tensor, ...], epoch: int, *, count: bool
+        self, data: TrainingPart, batches: tuple[Batch, ...], epoch: int, *, count: bool
     ) -> EpochTally:
         """Take one step for each batch.
 
@@ -100,7 +91,7 @@ class Stack:
         data
             Training data.
         batches
-            Positions of each batch's samples; a sample occurs at most once.
+            What each step learns from.
         epoch
             From 0.
         count
@@ -114,35 +105,37 @@ class Stack:
             torch.zeros(models, dtype=torch.int64, device=device) for _ in range(3)
         )
         keep = self.keep[:, epoch].view(-1, 1, 1)
+        epoch_now = torch.tensor(epoch, device=device)
         names, parameters = list(self.parameters), list(self.parameters.values())
         for batch in batches:
-            labels = data.labels[batch]
-            logits = self.network.forward(self.parameters, scale_pixels(data.images[batch]))
-            losses = sample_losses(logits, labels)
-            with torch.no_grad():
-                weights = self.method.weights(
-                    BatchView(
-                        losses=torch.unflatten(losses.detach(), 0, (-1, networks)),
-                        logits=torch.unflatten(logits.detach(), 0, (-1, networks)),
-                        labels=labels,
-                        keep=keep,
-                        epoch=epoch,
-                    )
+            labels = data.labels[batch.samples]
+            decision = self.method.step(
+                Step(
+                    forward=self._forward,
+                    parameters=self.parameters,
+                    images=scale_pixels(data.images[batch.samples]),
+                    labels=labels,
+                    clean=data.trusted_batch(batch),
+                    keep=keep,
+                    epoch=epoch_now,
+                    state=self.state,
                 )
+            )
             # Models share no parameters, so one backward pass gives each its own gradient.
-            gradients = torch.autograd.grad(losses, parameters, weights.flatten(0, 1))
+            gradients = torch.autograd.grad(decision.losses, parameters, decision.weights)
             self.optimizer.step(dict(zip(names, gradients, strict=True)))
             with torch.no_grad():
-                chosen = weights > 0
-                loss_sum += losses.detach().sum(1, dtype=torch.float64)
-                correct += (logits.detach().argmax(2) == labels).sum(1)
+                chosen = decision.weights > 0
+                losses = decision.losses.detach().flatten(0, 1)
+                loss_sum += losses.sum(1, dtype=torch.float64)
+                correct += (decision.logits.argmax(3) == labels).sum(2).flatten()
                 kept += chosen.sum(2).flatten()
                 if data.clean is not None:
-                    kept_clean += (chosen & data.clean[batch]).sum(2).flatten()
+                    kept_clean += (chosen & data.clean[batch.samples]).sum(2).flatten()
                 if count:
-                    self.kept_counts[:, batch] += chosen.sum(1, dtype=torch.int32)
-                    self.offered_counts[batch] += networks
-        samples = sum(len(batch) for batch in batches)
+                    self.kept_counts[:, batch.samples] += chosen.sum(1, dtype=torch.int32)
+                    self.offered_counts[batch.samples] += networks
+        samples = sum(len(batch.samples) for batch in batches)
         return EpochTally(
             samples, loss_sum, correct, kept, None if data.clean is None else kept_clean
         )
@@ -161,6 +154,16 @@ class Stack:
             self.keep[rows],
             len(self.offered_counts),
         )
+        rest.state = {name: value[rows] for name, value in self.state.items()}
         rest.kept_counts = self.kept_counts[rows]
         rest.offered_counts = self.offered_counts.clone()
         return rest
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Compute class probabilities [P, networks, N, C] of all images."""
+        chunks = iterate_probabilities(self.network, self.parameters, images, networks=1)
+        return torch.unflatten(torch.cat(list(chunks), 1), 0, (-1, self.method.networks))
+
+    def _forward(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        logits = self.network.forward(parameters, images)
+        return torch.unflatten(logits, 0, (-1, self.method.networks))

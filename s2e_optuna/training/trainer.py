@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -20,6 +19,7 @@ from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.model import Model
 from s2e_optuna.training.networks import make_network
 from s2e_optuna.training.optimizer import StackedAdam
+from s2e_optuna.training.parts import Batches, Parts, TrainingPart, put_on_device
 from s2e_optuna.training.results import (
     EpochReport,
     TrainConfig,
@@ -28,7 +28,7 @@ from s2e_optuna.training.results import (
     default_batch_size,
 )
 from s2e_optuna.training.selection import keep_counts
-from s2e_optuna.training.stack import EpochTally, Stack, TrainingPart
+from s2e_optuna.training.stack import EpochTally, Stack
 
 
 @runtime_checkable
@@ -53,6 +53,7 @@ def train(
     data: NoisyData,
     config: TrainConfig,
     on_epoch: OnEpoch | None = None,
+    on_preparation: Callable[[int], None] | None = None,
 ) -> list[TrainResult]:
     """Train one trial for each schedule, all at once.
 
@@ -62,7 +63,7 @@ def train(
     Parameters
     ----------
     method
-        Name in `METHODS`.
+        Name in `METHODS`, with options if need be: ``"decoupling:warm_up=10"``.
     schedules
         Keep rates of each trial: anything with ``.rates``, an array [T], or None.
     data
@@ -72,6 +73,9 @@ def train(
     on_epoch
         Called as ``on_epoch(epoch, reports)`` after each epoch (from 0) with the reports of
         the trials that still run; it may return positions in `schedules` to stop.
+    on_preparation
+        Called after each epoch of a training that only prepares the one that is asked for
+        (``f_correction`` has one, as long again) with the number of such epochs so far.
 
     Returns
     -------
@@ -94,7 +98,7 @@ def train(
     >>> keep_half.status
     'complete'
     """
-    rule = get_method(method)
+    rule = get_method(method).fitted_to(data)
     rates = [_rates(schedule, config.epochs) for schedule in schedules]
     if not rates:
         return []
@@ -107,7 +111,8 @@ def train(
             f"the training part has {n_samples} samples, fewer than one batch of "
             f"{batch_size}: use a batch_size of at most {n_samples}"
         )
-    order_seed, *network_seeds = _seeds(config.seed, 1 + rule.networks)
+    order_seed, *more_seeds = _seeds(config.seed, 2 + rule.networks)
+    network_seeds, trusted_seed = more_seeds[:-1], more_seeds[-1]
     initial = network.initial(network_seeds, copies=len(rates))
     stack = Stack(
         network,
@@ -117,15 +122,16 @@ def train(
         torch.from_numpy(keep_counts(np.stack(rates), batch_size)).to(device),
         n_samples,
     )
-    parts = _on_device(data, device)
-    order = torch.Generator().manual_seed(order_seed)
+    parts = put_on_device(data, rule.uses_clean_data, device)
+    batches = Batches(parts.training, batch_size, order_seed, trusted_seed)
+    rule.prepare(_Preparation(stack, parts.training, batches, config, on_preparation))
     logs = [_Log() for _ in rates]
     for epoch in range(config.epochs):
         start = time.perf_counter()
         stack.optimizer.set_rates(config.plan.rate(epoch), config.plan.beta1(epoch))
         tally = stack.train_epoch(
             parts.training,
-            _batches(n_samples, batch_size, order, device),
+            batches.draw(),
             epoch,
             count=epoch >= config.epochs - config.last_epochs,
         )
@@ -206,25 +212,36 @@ class _Log:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class _Parts:
-    """All data on the device."""
+class _Preparation:
+    """The stack in the hands of `Method.prepare`."""
 
-    training: TrainingPart
-    validation: tuple[Tensor, Tensor]
-    test: tuple[Tensor, Tensor] | None
+    def __init__(
+        self,
+        stack: Stack,
+        data: TrainingPart,
+        batches: Batches,
+        config: TrainConfig,
+        notify: Callable[[int], None] | None,
+    ) -> None:
+        self.state = stack.state
+        self._stack, self._data, self._batches = stack, data, batches
+        self._config, self._notify = config, notify
+        self._initial = {name: p.detach().clone() for name, p in stack.parameters.items()}
 
+    def run(self) -> None:
+        for epoch in range(self._config.epochs):
+            self._stack.optimizer.set_rates(
+                self._config.plan.rate(epoch), self._config.plan.beta1(epoch)
+            )
+            self._stack.train_epoch(self._data, self._batches.draw(), epoch, count=False)
+            if self._notify is not None:
+                self._notify(epoch + 1)
 
-def _on_device(data: NoisyData, device: torch.device) -> _Parts:
-    clean = None if data.y_clean is None else (data.y_clean == data.y_train).to(device)
-    test = None
-    if data.x_test is not None and data.y_test is not None:
-        test = data.x_test.to(device), data.y_test.to(device)
-    return _Parts(
-        TrainingPart(data.x_train.to(device), data.y_train.to(device), clean),
-        (data.x_val.to(device), data.y_val.to(device)),
-        test,
-    )
+    def training_probabilities(self) -> Tensor:
+        return self._stack.probabilities(self._data.images)
+
+    def restart(self) -> None:
+        self._stack.optimizer.restart(self._initial)
 
 
 def _rates(schedule: ScheduleLike, epochs: int) -> NDArray[np.float64]:
@@ -246,23 +263,13 @@ def _seeds(seed: int, count: int) -> list[int]:
     return [int(s) for s in np.random.SeedSequence(seed).generate_state(count, np.uint64) >> 1]
 
 
-def _batches(
-    n_samples: int, batch_size: int, generator: torch.Generator, device: torch.device
-) -> tuple[Tensor, ...]:
-    """Draw the order of an epoch and cut it into full batches."""
-    full = n_samples // batch_size * batch_size
-    # Drawn on the CPU: the same order on every device.
-    order = torch.randperm(n_samples, generator=generator)[:full]
-    return tuple(torch.split(order.to(device), batch_size))
-
-
 def _diverged(report: EpochReport, measured: bool) -> bool:
     finite = np.isfinite(report.training_loss)
     return not (finite and (not measured or np.isfinite(report.validation_loss)))
 
 
 def _reports(
-    stack: Stack, tally: EpochTally, parts: _Parts | None, epoch: int
+    stack: Stack, tally: EpochTally, parts: Parts | None, epoch: int
 ) -> list[EpochReport]:
     """Turn sums over models into one report a trial; evaluate when `parts` are given."""
     nothing = torch.full_like(tally.loss, float("nan"))
@@ -291,10 +298,10 @@ def _reports(
 
 
 def _predictions(
-    stack: Stack, parts: _Parts, keep_probabilities: bool
+    stack: Stack, parts: Parts, keep_probabilities: bool
 ) -> dict[int, dict[str, NDArray[Any]]]:
     """Predict the class of every sample by the probabilities averaged over the networks."""
-    images = {"training": parts.training.images, "validation": parts.validation[0]}
+    images = {"training": parts.training.images, "validation": parts.validation_images}
     if parts.test is not None:
         images["test"] = parts.test[0]
     found: dict[int, dict[str, NDArray[Any]]] = {trial: {} for trial in stack.trials}

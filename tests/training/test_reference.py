@@ -15,7 +15,8 @@ from s2e_optuna.training import (
     train,
     unstack,
 )
-from s2e_optuna.training.trainer import _batches, _seeds
+from s2e_optuna.training.parts import Batches, TrainingPart
+from s2e_optuna.training.trainer import _seeds
 
 RATES = [1.0, 0.9, 0.7, 0.6]
 
@@ -33,20 +34,21 @@ def plain_loop(method, data, config):
     """Train one trial; return its networks and the validation accuracy of each epoch."""
     networks = {"standard": 1, "coteaching": 2}[method]
     order_seed, *seeds = _seeds(config.seed, 1 + networks)
+    batches = Batches(
+        TrainingPart(data.x_train, data.y_train, None), config.batch_size, order_seed, 0
+    )
     architecture = make_network(config.network, data.input_shape, data.n_classes)
     stacked = StackedModels(architecture, architecture.initial(seeds))
     modules = [unstack(stacked, i) for i in range(networks)]
     optimizers = [torch.optim.Adam(module.parameters()) for module in modules]
-    generator = torch.Generator().manual_seed(order_seed)
     accuracies = []
     for epoch in range(config.epochs):
         for optimizer in optimizers:
             beta1 = config.plan.beta1(epoch)
             optimizer.param_groups[0].update(lr=config.plan.rate(epoch), betas=(beta1, 0.999))
-        for batch in _batches(
-            len(data.y_train), config.batch_size, generator, torch.device("cpu")
-        ):
-            images, labels = data.x_train[batch].float() / 255, data.y_train[batch]
+        for batch in batches.draw():
+            samples = batch.samples
+            images, labels = data.x_train[samples].float() / 255, data.y_train[samples]
             outputs = [module(images) for module in modules]
             losses = sliced_losses(method, outputs, labels, RATES[epoch])
             for optimizer, loss in zip(optimizers, losses, strict=True):

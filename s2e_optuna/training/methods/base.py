@@ -1,22 +1,46 @@
-"""What a method of learning with noisy labels is to the trainer."""
+"""What a method of learning with noisy labels is to the trainer.
+
+| symbol | meaning |
+|---|---|
+| P | trials of the stack |
+| networks | networks of a trial: 1 or 2 |
+| B | samples of the mini-batch, shared by all trials |
+| C | classes |
+
+A training step is `Method.step`: outputs, losses, weights. Most methods only say how samples are
+weighed (`weights`); some have a loss of their own (`losses`), a state of each trial (`state`),
+something to do before the first epoch (`prepare`), or another step altogether. On CUDA a step may
+be captured as a graph and replayed: its shapes must not depend on values, nothing may be read
+back to the host, and all that changes between steps comes in as a tensor, the epoch too.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
+import torch
 from torch import Tensor
+
+from s2e_optuna.training.evaluation import sample_losses
+
+if TYPE_CHECKING:
+    from s2e_optuna.training.data import NoisyData
+
+State = dict[str, Tensor]
+"""What a method remembers: name to tensor [P, ...], one row a trial; rows leave with trials."""
 
 
 @dataclass(frozen=True, eq=False)
 class BatchView:
-    """What a method may look at in one step; nothing here carries gradients.
+    """What a method looks at when it weighs samples; nothing here carries gradients.
 
     Attributes
     ----------
     losses
-        Cross-entropy of each sample [P, networks, B].
+        The method's loss of each sample [P, networks, B].
     logits
         Outputs [P, networks, B, C].
     labels
@@ -24,32 +48,107 @@ class BatchView:
     keep
         Samples to keep, floor(R(t) B), integers [P, 1, 1].
     epoch
-        Epoch, from 0.
+        Epoch, from 0: one int64 number on the device.
+    state
+        What the method remembers.
     """
 
     losses: Tensor
     logits: Tensor
     labels: Tensor
     keep: Tensor
-    epoch: int
+    epoch: Tensor
+    state: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One mini-batch and the networks that are about to learn from it.
+
+    Attributes
+    ----------
+    forward
+        From parameters and scaled images to logits [P, networks, B, C].
+    parameters
+        Stacked parameters [P * networks, ...], which ask for gradients.
+    images, labels
+        Scaled images [B, channels, height, width] and given labels [B].
+    clean
+        Images and labels of a batch of clean samples, for methods that use such; else None.
+    keep, epoch, state
+        As in `BatchView`.
+    """
+
+    forward: Callable[[Mapping[str, Tensor], Tensor], Tensor]
+    parameters: Mapping[str, Tensor]
+    images: Tensor
+    labels: Tensor
+    clean: tuple[Tensor, Tensor] | None
+    keep: Tensor
+    epoch: Tensor
+    state: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """What is learnt from a batch: each network's loss is the sum of ``weights * losses``.
+
+    Attributes
+    ----------
+    logits
+        [P, networks, B, C], detached.
+    losses
+        [P, networks, B], with the graph that leads back to the parameters.
+    weights
+        [P, networks, B], without gradients.
+    """
+
+    logits: Tensor
+    losses: Tensor
+    weights: Tensor
+
+
+class Preparation(Protocol):
+    """What `Method.prepare` may do with the stack before the first epoch."""
+
+    state: State
+
+    def run(self) -> None:
+        """Train as many epochs as the training proper will have, and report nothing."""
+
+    def training_probabilities(self) -> Tensor:
+        """Class probabilities of all training samples [P, networks, N, C]."""
+
+    def restart(self) -> None:
+        """Return parameters and optimiser to where they started."""
+
+
+@dataclass(frozen=True)
 class Method(ABC):
-    """A rule that weighs the samples of a batch for each network of a trial.
+    """A rule by which the networks of a trial learn from a mini-batch.
+
+    Options of a method are fields of its (frozen) dataclass: bool, int or float, perhaps None.
 
     Attributes
     ----------
     name
         Name in the registry.
+    summary
+        What it does, in a few words, and where it is from.
     networks
         Networks of a trial.
     uses_schedule
         Whether the keep rate R(t) matters.
+    uses_clean_data
+        Whether it learns from clean samples. They are taken from the validation part, and the
+        validation accuracy of such a method is measured on the others.
     """
 
     name: ClassVar[str]
+    summary: ClassVar[str]
     networks: ClassVar[int]
     uses_schedule: ClassVar[bool]
+    uses_clean_data: ClassVar[bool] = False
 
     @abstractmethod
     def weights(self, batch: BatchView) -> Tensor:
@@ -58,3 +157,33 @@ class Method(ABC):
         The loss of a network is the weighted sum, so the weights hold the denominator too. A
         sample counts as kept where its weight is above 0. Shapes must not depend on values.
         """
+
+    def losses(self, logits: Tensor, labels: Tensor, state: Mapping[str, Tensor]) -> Tensor:
+        """Return the loss of each sample [P, networks, B]: cross-entropy, if not overridden."""
+        flat = sample_losses(logits.flatten(0, 1), labels)
+        return torch.unflatten(flat, 0, (-1, self.networks))
+
+    def step(self, step: Step) -> Decision:
+        """Decide what is learnt from a batch."""
+        logits = step.forward(step.parameters, step.images)
+        losses = self.losses(logits, step.labels, step.state)
+        return Decision(logits.detach(), losses, self.weights(view(step, logits, losses)))
+
+    def fitted_to(self, data: NoisyData) -> Self:
+        """Return the method with options that were left open as the papers set them."""
+        return self
+
+    def state(self, trials: int, n_classes: int, device: torch.device) -> State:
+        """Return what the method remembers of each trial at the start."""
+        return {}
+
+    def prepare(self, stack: Preparation) -> None:
+        """Do what has to come before the first epoch."""
+        return
+
+
+def view(step: Step, logits: Tensor, losses: Tensor) -> BatchView:
+    """Return what `Method.weights` may look at."""
+    return BatchView(
+        losses.detach(), logits.detach(), step.labels, step.keep, step.epoch, step.state
+    )

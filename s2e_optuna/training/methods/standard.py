@@ -12,6 +12,7 @@ class Standard(Method):
     """One network, mean cross-entropy over the whole batch; any schedule is ignored."""
 
     name = "standard"
+    summary = "plain cross-entropy on everything"
     networks = 1
     uses_schedule = False
 

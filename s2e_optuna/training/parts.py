@@ -1,0 +1,146 @@
+"""The parts of the data on the device, and the batches that are drawn of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from s2e_optuna.training.data import SPLIT_SEED, NoisyData, scale_pixels, stratified_order
+from s2e_optuna.training.errors import DataError
+
+ImagesLabels = tuple[Tensor, Tensor]
+
+MOST_TRUSTED = 1000
+"""Clean samples that a method learns from at most; at most half of the validation part."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Positions of a batch's samples [B], each at most once, and of its trusted samples."""
+
+    samples: Tensor
+    trusted: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPart:
+    """Training data on the device.
+
+    Attributes
+    ----------
+    images, labels
+        [N, channels, height, width] and given labels [N].
+    clean
+        Whether the given label is the true one, booleans [N]; None where nobody knows.
+    trusted
+        Images and labels of clean samples that are not among the above, for methods that learn
+        from such; else None.
+    """
+
+    images: Tensor
+    labels: Tensor
+    clean: Tensor | None
+    trusted: ImagesLabels | None = None
+
+    def trusted_batch(self, batch: Batch) -> ImagesLabels | None:
+        """Return scaled images and labels of a batch's trusted samples."""
+        if self.trusted is None or batch.trusted is None:
+            return None
+        images, labels = self.trusted
+        return scale_pixels(images[batch.trusted]), labels[batch.trusted]
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """All data on the device.
+
+    Attributes
+    ----------
+    training
+        What is learnt from.
+    validation, test
+        Images and labels on which accuracies are measured.
+    validation_images
+        The whole validation part, also what a method learns from.
+    """
+
+    training: TrainingPart
+    validation: ImagesLabels
+    test: ImagesLabels | None
+    validation_images: Tensor
+
+
+def put_on_device(data: NoisyData, uses_clean_data: bool, device: torch.device) -> Parts:
+    """Copy all data to the device; divide the validation part if a method learns from it.
+
+    Raises
+    ------
+    DataError
+        The validation part should be divided, but is noisy or too small.
+    """
+    clean = None if data.y_clean is None else (data.y_clean == data.y_train).to(device)
+    whole = data.x_val.to(device), data.y_val.to(device)
+    trusted, validation = _divide(data, whole) if uses_clean_data else (None, whole)
+    test = None
+    if data.x_test is not None and data.y_test is not None:
+        test = data.x_test.to(device), data.y_test.to(device)
+    training = TrainingPart(data.x_train.to(device), data.y_train.to(device), clean, trusted)
+    return Parts(training, validation, test, whole[0])
+
+
+def _divide(data: NoisyData, whole: ImagesLabels) -> tuple[ImagesLabels, ImagesLabels]:
+    """Divide the validation part: samples to learn from, and samples to be judged on."""
+    if data.validation != "clean":
+        raise DataError(
+            "this method learns from clean samples, but the validation part is noisy: give a "
+            "validation part whose labels are right, or use another method"
+        )
+    images, labels = whole
+    if len(labels) < 2:
+        raise DataError(
+            "this method learns from a half of the validation part, which has one sample only: "
+            "give it more"
+        )
+    rng = np.random.default_rng(SPLIT_SEED)
+    order = torch.from_numpy(stratified_order(data.y_val.numpy(), rng)).to(labels.device)
+    count = min(MOST_TRUSTED, len(order) // 2)
+    learnt, judged = order[:count], order[count:]
+    return (images[learnt], labels[learnt]), (images[judged], labels[judged])
+
+
+class Batches:
+    """Draws the batches of one epoch after another.
+
+    Parameters
+    ----------
+    data
+        What they are drawn of.
+    batch_size
+        Samples of a batch B, and of trusted ones if there are so many.
+    seed, trusted_seed
+        Seeds of the order of the samples and of the trusted ones.
+    """
+
+    def __init__(self, data: TrainingPart, batch_size: int, seed: int, trusted_seed: int) -> None:
+        self.data = data
+        self.batch_size = batch_size
+        # Drawn on the CPU: the same order on every device.
+        self._order = torch.Generator().manual_seed(seed)
+        self._order_of_trusted = torch.Generator().manual_seed(trusted_seed)
+
+    def draw(self) -> tuple[Batch, ...]:
+        """Draw the order of an epoch and cut it into full batches; the rest is left out."""
+        labels = self.data.labels
+        full = len(labels) // self.batch_size * self.batch_size
+        order = torch.randperm(len(labels), generator=self._order)[:full]
+        cut = torch.split(order.to(labels.device), self.batch_size)
+        if self.data.trusted is None:
+            return tuple(map(Batch, cut))
+        count = len(self.data.trusted[1])
+        draws = [
+            torch.randperm(count, generator=self._order_of_trusted)[: self.batch_size] for _ in cut
+        ]
+        return tuple(map(Batch, cut, torch.stack(draws).to(labels.device)))
