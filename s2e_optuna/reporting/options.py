@@ -74,7 +74,8 @@ DataRoot = Annotated[
 Network = Annotated[
     str,
     typer.Option(
-        help="auto picks by input size; an unknown name lists all.",
+        help="auto picks by input size; package.module:function is your own; an unknown name "
+        "lists all.",
         rich_help_panel=TRAINING_PANEL,
         metavar="NAME",
     ),

@@ -6,7 +6,16 @@ from s2e_optuna.training.device import resolve_device
 from s2e_optuna.training.errors import DataError
 from s2e_optuna.training.methods import METHODS, BatchView, Method, get_method
 from s2e_optuna.training.model import Model, load_model, predict_proba, save_model
-from s2e_optuna.training.networks import NETWORKS, StackedModels, make_network, unstack
+from s2e_optuna.training.networks import (
+    EXECUTIONS,
+    NETWORKS,
+    NetworkFactory,
+    StackedModels,
+    TrainingPass,
+    check_network,
+    make_network,
+    unstack,
+)
 from s2e_optuna.training.noise import (
     NOISE_KINDS,
     corrupt_labels,
@@ -29,6 +38,7 @@ from s2e_optuna.training.trainer import ScheduleLike, train
 __all__ = [
     "CURVES",
     "DATA_SETS",
+    "EXECUTIONS",
     "METHODS",
     "NETWORKS",
     "NOISE_KINDS",
@@ -38,6 +48,7 @@ __all__ = [
     "EpochReport",
     "Method",
     "Model",
+    "NetworkFactory",
     "NoisyData",
     "ScheduleLike",
     "StackedModels",
@@ -46,6 +57,8 @@ __all__ = [
     "TorchvisionStatus",
     "TrainConfig",
     "TrainResult",
+    "TrainingPass",
+    "check_network",
     "corrupt_labels",
     "evaluate_schedules",
     "from_arrays",

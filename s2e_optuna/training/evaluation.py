@@ -28,30 +28,30 @@ class Evaluation:
 
 def chunk_size(network: StackedNetwork, models: int) -> int:
     """Choose how many samples to evaluate at once."""
-    return max(64, min(LARGEST_CHUNK, CHUNK_NUMBERS // (network.activations * models)))
+    return max(64, min(LARGEST_CHUNK, CHUNK_NUMBERS // (network.footprint.widest * models)))
 
 
 @torch.inference_mode()
 def evaluate(
-    network: StackedNetwork, parameters: Mapping[str, Tensor], images: Tensor, labels: Tensor
+    network: StackedNetwork, state: Mapping[str, Tensor], images: Tensor, labels: Tensor
 ) -> Evaluation:
     """Measure every model on every image.
 
     Parameters
     ----------
-    network, parameters
-        The stack, M models.
+    network, state
+        The stack, M models; evaluated with running statistics and without dropout.
     images
         [N, channels, height, width], uint8 or float32.
     labels
         int64 [N].
     """
-    models = len(next(iter(parameters.values())))
+    models = len(next(iter(state.values())))
     loss = torch.zeros(models, dtype=torch.float64, device=labels.device)
     correct = torch.zeros(models, dtype=torch.int64, device=labels.device)
     size = chunk_size(network, models)
     for part, given in zip(torch.split(images, size), torch.split(labels, size), strict=True):
-        logits = network.forward(parameters, scale_pixels(part))
+        logits = network.forward(state, scale_pixels(part))
         loss += sample_losses(logits, given).sum(1, dtype=torch.float64)
         correct += (logits.argmax(2) == given).sum(1)
     return Evaluation(loss / len(labels), correct.to(torch.float64) / len(labels))
@@ -67,12 +67,12 @@ def sample_losses(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def iterate_probabilities(
-    network: StackedNetwork, parameters: Mapping[str, Tensor], images: Tensor, networks: int
+    network: StackedNetwork, state: Mapping[str, Tensor], images: Tensor, networks: int
 ) -> Iterator[Tensor]:
     """Yield class probabilities [P, chunk, C], averaged over the networks of each trial."""
-    models = len(next(iter(parameters.values())))
+    models = len(next(iter(state.values())))
     for part in torch.split(images, chunk_size(network, models)):
         with torch.inference_mode():
-            probabilities = network.forward(parameters, scale_pixels(part)).softmax(2)
+            probabilities = network.forward(state, scale_pixels(part)).softmax(2)
             averaged = torch.unflatten(probabilities, 0, (-1, networks)).mean(1)
         yield averaged

@@ -18,6 +18,7 @@ from s2e_optuna.training.errors import DataError
 from s2e_optuna.training.evaluation import iterate_probabilities
 from s2e_optuna.training.networks import (
     InputShape,
+    NetworkFactory,
     Parameters,
     StackedModels,
     StackedNetwork,
@@ -35,24 +36,27 @@ class Model:
     Attributes
     ----------
     network
-        Name in `NETWORKS`.
+        Name in `NETWORKS`, or ``"package.module:function"`` of a user's own.
     input_shape
         Channels, height and width.
     class_names
         Names of the C classes, in the order of the outputs.
     states
         State dict of each network's plain `torch.nn` twin, on the CPU.
+    factory
+        What builds the network where the name alone does not tell.
     """
 
     network: str
     input_shape: InputShape
     class_names: tuple[str, ...]
     states: tuple[Parameters, ...]
+    factory: NetworkFactory | None = None
 
     def stacked(self) -> StackedModels:
         """Put the networks side by side again."""
         architecture: StackedNetwork = make_network(
-            self.network, self.input_shape, len(self.class_names)
+            self.factory or self.network, self.input_shape, len(self.class_names)
         )
         names = self.states[0]
         return StackedModels(
@@ -115,13 +119,21 @@ def save_model(model: Model, path: str | Path) -> None:
     save_file(tensors, str(path), metadata=metadata)
 
 
-def load_model(path: str | Path) -> Model:
+def load_model(path: str | Path, factory: NetworkFactory | None = None) -> Model:
     """Read what `save_model` wrote.
+
+    Parameters
+    ----------
+    path
+        A safetensors file.
+    factory
+        What builds the network of a model with a network of your own. It has to be given: a
+        file does not decide what code is imported.
 
     Raises
     ------
     DataError
-        The file is missing, damaged or not such a model.
+        The file is missing, damaged or not such a model, or its network needs a `factory`.
     """
     try:
         with safe_open(str(path), framework="pt") as file:
@@ -131,6 +143,12 @@ def load_model(path: str | Path) -> Model:
         raise DataError(f"cannot read a model from {path}: {error}") from error
     if metadata.get("format") != FORMAT:
         raise DataError(f"{path} is not a model saved by s2e_optuna: it lacks the description")
+    name = metadata.get("network", "")
+    if factory is None and ":" in name:  # a user's own, see network_name
+        raise DataError(
+            f"the model in {path} has a network of its own, {name}: "
+            "hand load_model the function that builds it, as factory"
+        )
     try:
         states: dict[int, Parameters] = {}
         for key, tensor in tensors.items():
@@ -142,6 +160,7 @@ def load_model(path: str | Path) -> Model:
             input_shape=(channels, height, width),
             class_names=tuple(json.loads(metadata["class_names"])),
             states=tuple(states[index] for index in sorted(states)),
+            factory=factory,
         )
         model.modules()  # every parameter is there and has its shape
     except (KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:

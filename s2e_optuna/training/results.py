@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from s2e_optuna.training.errors import DataError
 from s2e_optuna.training.model import Model
+from s2e_optuna.training.networks import NetworkFactory
 from s2e_optuna.training.optimizer import AdamPlan
 
 
@@ -32,7 +33,11 @@ class TrainConfig:
     epochs
         Number of epochs T; every schedule has T rates.
     network
-        ``"auto"``, ``"mlp"`` or ``"cnn1"``.
+        A name in `NETWORKS`, ``"auto"``, ``"package.module:function"``, or a function of your
+        own that builds a `torch.nn.Module`; see `make_network`.
+    execution
+        How the models of a stack are run, one of `EXECUTIONS`; ``"auto"`` takes what was
+        fastest when measured.
     batch_size
         Samples a step, B; the rest of an epoch that fills no batch is left out. None takes
         `default_batch_size`.
@@ -49,7 +54,8 @@ class TrainConfig:
     """
 
     epochs: int = 200
-    network: str = "auto"
+    network: str | NetworkFactory = "auto"
+    execution: str = "auto"
     batch_size: int | None = None
     learning_rate: float = 1e-3
     decay_start: float = 0.4

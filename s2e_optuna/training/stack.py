@@ -11,7 +11,12 @@ from torch import Tensor
 from s2e_optuna.training.data import scale_pixels
 from s2e_optuna.training.evaluation import iterate_probabilities
 from s2e_optuna.training.methods import Method, State, Step
-from s2e_optuna.training.networks import Parameters, StackedModels, StackedNetwork
+from s2e_optuna.training.networks import (
+    Parameters,
+    StackedModels,
+    StackedNetwork,
+    TrainingPass,
+)
 from s2e_optuna.training.optimizer import StackedAdam
 from s2e_optuna.training.parts import Batch, TrainingPart
 
@@ -41,6 +46,10 @@ class Stack:
         How the networks learn.
     optimizer
         Holds the parameters [M, ...] on the device; the models of a trial lie side by side.
+    buffers
+        Running statistics and frozen parameters [M, ...] on the device.
+    generator
+        Where dropout is drawn from, on the device.
     trials
         Position of each trial in the user's list of schedules.
     keep
@@ -59,6 +68,8 @@ class Stack:
         network: StackedNetwork,
         method: Method,
         optimizer: StackedAdam,
+        buffers: Parameters,
+        generator: torch.Generator,
         trials: list[int],
         keep: Tensor,
         n_samples: int,
@@ -69,6 +80,8 @@ class Stack:
         self.parameters: Parameters = {
             name: p.requires_grad_() for name, p in optimizer.parameters.items()
         }
+        self.buffers = buffers
+        self.training_pass = TrainingPass(method.networks, generator)
         self.trials = trials
         self.keep = keep
         self.state: State = method.state(len(trials), network.n_classes, keep.device)
@@ -77,9 +90,14 @@ class Stack:
         self.offered_counts = torch.zeros(n_samples, dtype=torch.int32, device=keep.device)
 
     @property
+    def tensors(self) -> Parameters:
+        """Present parameters and buffers of the networks."""
+        return {**self.parameters, **self.buffers}
+
+    @property
     def models(self) -> StackedModels:
-        """Networks with their present parameters."""
-        return StackedModels(self.network, self.parameters)
+        """Networks with their present parameters and buffers."""
+        return StackedModels(self.network, self.tensors)
 
     def train_epoch(
         self, data: TrainingPart, batches: tuple[Batch, ...], epoch: int, *, count: bool
@@ -122,7 +140,9 @@ class Stack:
                 )
             )
             # Models share no parameters, so one backward pass gives each its own gradient.
-            gradients = torch.autograd.grad(decision.losses, parameters, decision.weights)
+            gradients = torch.autograd.grad(
+                decision.losses, parameters, decision.weights, materialize_grads=True
+            )
             self.optimizer.step(dict(zip(names, gradients, strict=True)))
             with torch.no_grad():
                 chosen = decision.weights > 0
@@ -140,6 +160,14 @@ class Stack:
             samples, loss_sum, correct, kept, None if data.clean is None else kept_clean
         )
 
+    def restart(self, tensors: Mapping[str, Tensor]) -> None:
+        """Begin again from other parameters and buffers [M, ...] of the networks."""
+        self.optimizer.restart({name: tensors[name] for name in self.parameters})
+        for name, buffer in self.buffers.items():
+            buffer.copy_(tensors[name])
+        generator = self.training_pass.generator
+        generator.manual_seed(generator.initial_seed())
+
     def without(self, leaving: set[int]) -> Stack:
         """Return the stack of the trials that stay, with copies of all they need."""
         stay = [i for i, trial in enumerate(self.trials) if trial not in leaving]
@@ -150,6 +178,8 @@ class Stack:
             self.network,
             self.method,
             self.optimizer.select(models),
+            {name: buffer[models] for name, buffer in self.buffers.items()},
+            self.training_pass.generator,
             [self.trials[i] for i in stay],
             self.keep[rows],
             len(self.offered_counts),
@@ -161,9 +191,10 @@ class Stack:
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Compute class probabilities [P, networks, N, C] of all images."""
-        chunks = iterate_probabilities(self.network, self.parameters, images, networks=1)
+        chunks = iterate_probabilities(self.network, self.tensors, images, networks=1)
         return torch.unflatten(torch.cat(list(chunks), 1), 0, (-1, self.method.networks))
 
     def _forward(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
-        logits = self.network.forward(parameters, images)
+        state = {**parameters, **self.buffers}
+        logits = self.network.forward(state, images, self.training_pass)
         return torch.unflatten(logits, 0, (-1, self.method.networks))

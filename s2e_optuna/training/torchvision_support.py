@@ -51,8 +51,8 @@ def torchvision_status() -> TorchvisionStatus:
     return TorchvisionStatus(False, torch_version, vision_version, message)
 
 
-def torchvision_datasets() -> ModuleType:
-    """Import ``torchvision.datasets``.
+def torchvision_module(name: str) -> ModuleType:
+    """Import a part of torchvision, for example ``"datasets"``.
 
     Raises
     ------
@@ -62,7 +62,12 @@ def torchvision_datasets() -> ModuleType:
     status = torchvision_status()
     if not status.ok:
         raise DataError(status.message)
-    return importlib.import_module("torchvision.datasets")
+    return importlib.import_module(f"torchvision.{name}")
+
+
+def torchvision_datasets() -> ModuleType:
+    """Import ``torchvision.datasets``; see `torchvision_module`."""
+    return torchvision_module("datasets")
 
 
 def _version(package: str) -> str:

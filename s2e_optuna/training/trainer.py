@@ -103,7 +103,13 @@ def train(
     if not rates:
         return []
     device = resolve_device(config.device)
-    network = make_network(config.network, data.input_shape, data.n_classes)
+    network = make_network(
+        config.network,
+        data.input_shape,
+        data.n_classes,
+        execution=config.execution,
+        device_type=device.type,
+    )
     n_samples = len(data.y_train)
     batch_size = config.batch_size or default_batch_size(n_samples)
     if n_samples < batch_size:
@@ -111,13 +117,19 @@ def train(
             f"the training part has {n_samples} samples, fewer than one batch of "
             f"{batch_size}: use a batch_size of at most {n_samples}"
         )
-    order_seed, *more_seeds = _seeds(config.seed, 2 + rule.networks)
-    network_seeds, trusted_seed = more_seeds[:-1], more_seeds[-1]
-    initial = network.initial(network_seeds, copies=len(rates))
+    order_seed, *more_seeds = _seeds(config.seed, 3 + rule.networks)
+    *network_seeds, trusted_seed, dropout_seed = more_seeds
+    initial = {
+        name: tensor.to(device)
+        for name, tensor in network.initial(network_seeds, copies=len(rates)).items()
+    }
+    trained = network.parameter_names
     stack = Stack(
         network,
         rule,
-        StackedAdam({name: tensor.to(device) for name, tensor in initial.items()}),
+        StackedAdam({name: tensor for name, tensor in initial.items() if name in trained}),
+        {name: tensor for name, tensor in initial.items() if name not in trained},
+        torch.Generator(device).manual_seed(dropout_seed),
         list(range(len(rates))),
         torch.from_numpy(keep_counts(np.stack(rates), batch_size)).to(device),
         n_samples,
@@ -198,6 +210,7 @@ class _Log:
         row, networks, models = stack.trials.index(trial), stack.method.networks, stack.models
         model = Model(
             network=stack.network.name,
+            factory=stack.network.factory,
             input_shape=data.input_shape,
             class_names=data.class_names,
             states=tuple(models.state(row * networks + i) for i in range(networks)),
@@ -226,7 +239,7 @@ class _Preparation:
         self.state = stack.state
         self._stack, self._data, self._batches = stack, data, batches
         self._config, self._notify = config, notify
-        self._initial = {name: p.detach().clone() for name, p in stack.parameters.items()}
+        self._initial = {name: p.detach().clone() for name, p in stack.tensors.items()}
 
     def run(self) -> None:
         for epoch in range(self._config.epochs):
@@ -241,7 +254,7 @@ class _Preparation:
         return self._stack.probabilities(self._data.images)
 
     def restart(self) -> None:
-        self._stack.optimizer.restart(self._initial)
+        self._stack.restart(self._initial)
 
 
 def _rates(schedule: ScheduleLike, epochs: int) -> NDArray[np.float64]:
@@ -275,9 +288,9 @@ def _reports(
     nothing = torch.full_like(tally.loss, float("nan"))
     validation = test = Evaluation(nothing, nothing)
     if parts is not None:
-        validation = evaluate(stack.network, stack.parameters, *parts.validation)
+        validation = evaluate(stack.network, stack.tensors, *parts.validation)
         if parts.test is not None:
-            test = evaluate(stack.network, stack.parameters, *parts.test)
+            test = evaluate(stack.network, stack.tensors, *parts.test)
     kept = tally.kept.to(torch.float64)
     clean = nothing if tally.kept_clean is None else tally.kept_clean / kept
     numbers = torch.stack(
@@ -308,7 +321,7 @@ def _predictions(
     for name, pixels in images.items():
         classes, kept = [], []
         for chunk in iterate_probabilities(
-            stack.network, stack.parameters, pixels, stack.method.networks
+            stack.network, stack.tensors, pixels, stack.method.networks
         ):
             classes.append(chunk.argmax(2).cpu())
             if keep_probabilities and name == "training":

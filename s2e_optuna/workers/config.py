@@ -19,9 +19,9 @@ from s2e_optuna.sampler import S2ESampler
 from s2e_optuna.schedules import get_space
 from s2e_optuna.training import (
     DATA_SETS,
-    NETWORKS,
     NoisyData,
     TrainConfig,
+    check_network,
     load_data,
     make_network,
     resolve_device,
@@ -118,6 +118,7 @@ class SearchConfig:
         for check in (
             lambda: get_space(self.space),
             lambda: check_searchable(self.method),
+            lambda: check_network(self.network),
             lambda: self.devices,
             lambda: make_sampler(self.settings()),
         ):
@@ -127,9 +128,6 @@ class SearchConfig:
                 raise
             except ValueError as error:
                 raise ConfigError(str(error)) from error
-        if self.network != "auto" and self.network not in NETWORKS:
-            known = ", ".join(["auto", *NETWORKS])
-            raise ConfigError(f"unknown network {self.network!r}: choose one of {known}.")
         if isinstance(self.storage, InMemoryStorage):
             raise ConfigError(
                 "a storage in memory cannot be shared with worker processes: give a URL, "

@@ -1,0 +1,35 @@
+"""Networks whose copies stand side by side: one file each, one interface, one registry."""
+
+from s2e_optuna.training.networks.base import (
+    Footprint,
+    InputShape,
+    NetworkFactory,
+    Parameters,
+    StackedModels,
+    StackedNetwork,
+    TrainingPass,
+    unstack,
+)
+from s2e_optuna.training.networks.registry import (
+    EXECUTIONS,
+    NETWORKS,
+    check_network,
+    make_network,
+    network_name,
+)
+
+__all__ = [
+    "EXECUTIONS",
+    "NETWORKS",
+    "Footprint",
+    "InputShape",
+    "NetworkFactory",
+    "Parameters",
+    "StackedModels",
+    "StackedNetwork",
+    "TrainingPass",
+    "check_network",
+    "make_network",
+    "network_name",
+    "unstack",
+]

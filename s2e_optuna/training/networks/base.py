@@ -1,0 +1,203 @@
+"""Networks whose copies stand side by side: parameters of M models in tensors [M, ...].
+
+| symbol | meaning | shape |
+|---|---|---|
+| M | models in the stack; the networks of a trial lie side by side | |
+| B | samples in the batch, shared by all models | |
+| C | classes | |
+| state | name in the plain network -> stacked parameter or buffer | [M, ...] |
+| images | scaled pixels | [B, channels, height, width] |
+| logits | | [M, B, C] |
+
+Every stacked network has a plain `torch.nn` twin with the same parameter names. The twin gives
+the initial weights (so they follow PyTorch's own law) and is what a user takes home.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+Parameters = dict[str, Tensor]
+InputShape = tuple[int, int, int]
+
+NetworkFactory = Callable[[InputShape, int], nn.Module]
+"""Builds a network: ``factory((channels, height, width), n_classes)``."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPass:
+    """A forward pass of a training step; without one, networks are in evaluation mode.
+
+    Batch normalisation uses the batch and moves its running statistics in place. Dropout is
+    drawn for each network of a trial and is the same for all trials, like the batches: a trial
+    depends on the seed and not on its neighbours.
+
+    Attributes
+    ----------
+    networks
+        Networks of a trial.
+    generator
+        Where dropout is drawn from, on the device of the stack.
+    """
+
+    networks: int
+    generator: torch.Generator
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What one model needs for one sample.
+
+    Attributes
+    ----------
+    widest, total
+        Numbers in the largest output of a layer, and in all of them together.
+    flops
+        Floating-point operations of products and convolutions in a forward pass.
+    """
+
+    widest: int
+    total: int
+    flops: int
+
+
+class StackedNetwork(ABC):
+    """One architecture for one input shape, run for M models at once.
+
+    Parameters
+    ----------
+    input_shape
+        Channels, height and width of an image.
+    n_classes
+        Number of outputs.
+
+    Attributes
+    ----------
+    name
+        Name in the registry, or where a user's own factory is defined.
+    execution
+        How the models are run: see `EXECUTIONS`.
+    factory
+        What builds the plain network where that is not told by the name alone.
+    uses_host_randomness
+        Whether a training pass seeds generators from the host, which no CUDA graph can record.
+    """
+
+    name: str
+    execution: str = "folded"
+    uses_host_randomness: bool = False
+    factory: NetworkFactory | None = None
+
+    def __init__(self, input_shape: InputShape, n_classes: int) -> None:
+        self.input_shape = input_shape
+        self.n_classes = n_classes
+
+    @abstractmethod
+    def plain(self) -> nn.Module:
+        """Build the ordinary network of one model, freshly initialised."""
+
+    @abstractmethod
+    def forward(
+        self, state: Mapping[str, Tensor], images: Tensor, training: TrainingPass | None = None
+    ) -> Tensor:
+        """Compute logits [M, B, C] of all models for images [B, channels, height, width].
+
+        Parameters
+        ----------
+        state
+            Stacked parameters and buffers by name.
+        images
+            Shared by all models.
+        training
+            None for evaluation. Otherwise buffers in `state` may be changed in place: hand in
+            copies to keep them.
+        """
+
+    @cached_property
+    def parameter_names(self) -> frozenset[str]:
+        """Names in the state that are trained; the others are buffers or frozen."""
+        return frozenset(n for n, p in self.plain().named_parameters() if p.requires_grad)
+
+    @cached_property
+    def footprint(self) -> Footprint:
+        """What one model needs for one sample, counted on the plain network."""
+        module = self.plain().eval()
+        sizes: list[int] = []
+
+        def note(layer: nn.Module, _inputs: object, output: object) -> None:
+            if isinstance(output, Tensor) and not isinstance(layer, nn.Flatten):
+                sizes.append(output.numel())
+
+        for part in module.modules():
+            if not any(True for _ in part.children()):
+                part.register_forward_hook(note)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            outputs = module(torch.zeros(1, *self.input_shape))
+        sizes.append(outputs.numel())
+        return Footprint(max(sizes), sum(sizes), counter.get_total_flops())
+
+    def initial(self, seeds: Sequence[int], copies: int = 1) -> Parameters:
+        """Draw one model for each seed and repeat the group.
+
+        Parameters
+        ----------
+        seeds
+            One seed a network of a trial.
+        copies
+            Trials P; each gets the same group of networks.
+
+        Returns
+        -------
+        dict
+            State with M = copies * len(seeds) models, those of a trial side by side.
+        """
+        states = []
+        with torch.random.fork_rng(devices=[]):
+            for seed in seeds:
+                torch.default_generator.manual_seed(seed)
+                states.append(tensors_of(self.plain()))
+        return {
+            name: torch.stack([state[name] for state in states] * copies).contiguous()
+            for name in states[0]
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class StackedModels:
+    """A network and the state of M models of it."""
+
+    network: StackedNetwork
+    parameters: Parameters
+
+    def __len__(self) -> int:
+        return len(next(iter(self.parameters.values())))
+
+    def state(self, index: int) -> Parameters:
+        """Copy one model's parameters and buffers to the CPU, named as in the plain network."""
+        return {name: p[index].detach().cpu().clone() for name, p in self.parameters.items()}
+
+
+def unstack(stacked: StackedModels, index: int) -> nn.Module:
+    """Return one model of a stack as an ordinary `torch.nn` network on the CPU."""
+    module = stacked.network.plain()
+    state = stacked.state(index)
+    # A tied parameter is in the state once and in the module's own list twice.
+    missing = set(tensors_of(module)) - set(state)
+    outcome = module.load_state_dict(state, strict=False)
+    if missing or outcome.unexpected_keys:
+        raise KeyError(*sorted(missing), *outcome.unexpected_keys)
+    return module
+
+
+def tensors_of(module: nn.Module) -> Parameters:
+    """Return parameters and saved buffers by name, each tied parameter once."""
+    saved = module.state_dict()
+    named = [*module.named_parameters(), *module.named_buffers()]
+    return {name: tensor.detach() for name, tensor in named if name in saved}

@@ -1,0 +1,155 @@
+"""Networks by name, and a user's own."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from s2e_optuna.training.errors import DataError, unknown_name
+from s2e_optuna.training.networks.base import InputShape, NetworkFactory, StackedNetwork
+from s2e_optuna.training.networks.cnn1 import Cnn1
+from s2e_optuna.training.networks.cnn2 import Cnn2
+from s2e_optuna.training.networks.cnn3 import Cnn3
+from s2e_optuna.training.networks.mlp import Mlp
+from s2e_optuna.training.networks.modules import ModuleNetwork
+from s2e_optuna.training.networks.torchvision_models import densenet121, resnet18, resnet50
+
+FOLDED: dict[str, type[StackedNetwork]] = {
+    network.name: network for network in (Mlp, Cnn1, Cnn2, Cnn3)
+}
+"""Networks with a stacked forward pass of their own."""
+
+FACTORIES: dict[str, NetworkFactory] = {
+    "resnet18": resnet18,
+    "resnet50": resnet50,
+    "densenet121": densenet121,
+}
+"""Networks that are run as any other module."""
+
+NETWORKS = (*FOLDED, *FACTORIES)
+"""Names of networks."""
+
+EXECUTIONS = ("auto", "folded", "vmap", "loop")
+"""How the models of a stack are run.
+
+``folded``: models folded into channels and batched products, for the networks of Table 5.
+``vmap``: `torch.func.vmap` over the plain network. ``loop``: one model after the other.
+``auto``: what was fastest when measured (`s2e doctor --bench` measures it again).
+"""
+
+
+def make_network(
+    network: str | NetworkFactory,
+    input_shape: InputShape,
+    n_classes: int,
+    *,
+    execution: str = "auto",
+    device_type: str = "cpu",
+) -> StackedNetwork:
+    """Build a network by name, or from a user's own factory.
+
+    Parameters
+    ----------
+    network
+        A name in `NETWORKS`; ``"auto"``, which takes cnn1 for colour images it fits, else mlp;
+        ``"package.module:function"`` or the function itself, called as
+        ``function((channels, height, width), n_classes)`` and returning a `torch.nn.Module`.
+    input_shape, n_classes
+        Channels, height and width of an image; number of outputs.
+    execution
+        One of `EXECUTIONS`.
+    device_type
+        Where it will run, for ``execution="auto"``.
+
+    Raises
+    ------
+    DataError
+        The name or the execution is unknown, the network cannot be imported, or the images do
+        not fit it.
+    """
+    if execution not in EXECUTIONS:
+        raise unknown_name("execution", execution, EXECUTIONS)
+    if network == "auto":
+        channels, height, width = input_shape
+        colour = channels > 1 and min(height, width) >= Cnn1.smallest_side
+        network = Cnn1.name if colour else Mlp.name
+    if isinstance(network, str) and network in FOLDED:
+        folded = FOLDED[network](input_shape, n_classes)
+        if execution in ("auto", "folded"):
+            return folded
+        return ModuleNetwork(
+            network, lambda *_: folded.plain(), input_shape, n_classes, execution=execution
+        )
+    name, factory = _factory(network)
+    if execution == "folded":
+        raise DataError(
+            f"network {name} cannot be folded: choose execution auto, vmap or loop (only "
+            f"{', '.join(FOLDED)} can)"
+        )
+    return ModuleNetwork(
+        name,
+        factory,
+        input_shape,
+        n_classes,
+        execution=execution,
+        device_type=device_type,
+        own=name not in FACTORIES,
+    )
+
+
+def check_network(network: str | NetworkFactory) -> None:
+    """Raise `DataError` unless there is such a network; nothing is built."""
+    if network != "auto" and network not in FOLDED:
+        _factory(network)
+
+
+def network_name(network: str | NetworkFactory) -> str:
+    """Return the name of a network, ``"package.module:function"`` for a user's own."""
+    if isinstance(network, str):
+        return network
+    function = getattr(network, "__qualname__", type(network).__qualname__)
+    return f"{getattr(network, '__module__', '?')}:{function}"
+
+
+def _factory(network: str | NetworkFactory) -> tuple[str, NetworkFactory]:
+    if not isinstance(network, str):
+        if not callable(network):
+            raise DataError(
+                f"network {network!r} is neither a name nor a function that builds a module"
+            )
+        return network_name(network), network
+    if network in FACTORIES:
+        return network, FACTORIES[network]
+    module_name, colon, function = network.partition(":")
+    if not colon:
+        raise unknown_name("network", network, ["auto", *NETWORKS, "package.module:function"])
+    try:
+        with _working_directory_importable():
+            found: object = importlib.import_module(module_name)
+        for part in function.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise DataError(
+            f"cannot import network {network} ({error}): give package.module:function, with the "
+            "package installed or in the current folder"
+        ) from error
+    if not callable(found):
+        raise DataError(f"network {network} is no function that builds a torch.nn.Module")
+    return network, found
+
+
+@contextmanager
+def _working_directory_importable() -> Iterator[None]:
+    """Find modules in the current folder too, as ``python -m`` does."""
+    folder = os.getcwd()
+    if folder in sys.path or "" in sys.path:
+        yield
+        return
+    sys.path.append(folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
