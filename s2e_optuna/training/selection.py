@@ -53,3 +53,27 @@ def small_loss_mask(losses: Tensor, counts: Tensor) -> Tensor:
     # rank = argsort(argsort(losses)).
     mask = torch.empty_like(losses, dtype=torch.bool)
     return mask.scatter_(-1, order, kept.expand_as(losses))
+
+
+def small_loss_mask_within(losses: Tensor, members: Tensor, rate: Tensor) -> Tensor:
+    """Mark the smallest losses among the members of a set; shapes do not depend on its size.
+
+    Parameters
+    ----------
+    losses
+        Loss of each sample [..., B].
+    members
+        Booleans that broadcast to [..., B].
+    rate
+        Share of the members to mark, float64, broadcasts to [..., 1].
+
+    Returns
+    -------
+    Tensor
+        Booleans [..., B]: of n members the floor(rate n) smallest, or all where that is 0.
+    """
+    sizes = members.sum(-1, keepdim=True)
+    counts = torch.floor(rate * sizes + COUNT_SLACK).to(torch.int64)
+    ranked = torch.where(members, losses, float("inf"))
+    chosen = small_loss_mask(ranked, torch.where(counts > 0, counts, sizes))
+    return chosen & members

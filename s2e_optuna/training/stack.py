@@ -19,6 +19,7 @@ from s2e_optuna.training.networks import (
 )
 from s2e_optuna.training.optimizer import StackedAdam
 from s2e_optuna.training.parts import Batch, TrainingPart
+from s2e_optuna.training.selection import keep_counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +53,10 @@ class Stack:
         Where dropout is drawn from, on the device.
     trials
         Position of each trial in the user's list of schedules.
-    keep
-        Samples to keep of a batch, integers [P, T] on the device.
+    rates
+        R(t) of each trial, float64 [P, T] on the device.
+    batch_size
+        Samples of a batch, B.
     n_samples
         Training samples N.
 
@@ -71,7 +74,8 @@ class Stack:
         buffers: Parameters,
         generator: torch.Generator,
         trials: list[int],
-        keep: Tensor,
+        rates: Tensor,
+        batch_size: int,
         n_samples: int,
     ) -> None:
         self.network = network
@@ -83,11 +87,13 @@ class Stack:
         self.buffers = buffers
         self.training_pass = TrainingPass(method.networks, generator)
         self.trials = trials
-        self.keep = keep
-        self.state: State = method.state(len(trials), network.n_classes, keep.device)
+        self.rates = rates
+        self.batch_size = batch_size
+        self.keep = torch.from_numpy(keep_counts(rates.cpu(), batch_size)).to(rates.device)
+        self.state: State = method.state(len(trials), network.n_classes, rates.device)
         shape = (len(trials), n_samples)
-        self.kept_counts = torch.zeros(shape, dtype=torch.int32, device=keep.device)
-        self.offered_counts = torch.zeros(n_samples, dtype=torch.int32, device=keep.device)
+        self.kept_counts = torch.zeros(shape, dtype=torch.int32, device=rates.device)
+        self.offered_counts = torch.zeros(n_samples, dtype=torch.int32, device=rates.device)
 
     @property
     def tensors(self) -> Parameters:
@@ -122,7 +128,7 @@ class Stack:
         correct, kept, kept_clean = (
             torch.zeros(models, dtype=torch.int64, device=device) for _ in range(3)
         )
-        keep = self.keep[:, epoch].view(-1, 1, 1)
+        rate, keep = (table[:, epoch].view(-1, 1, 1) for table in (self.rates, self.keep))
         epoch_now = torch.tensor(epoch, device=device)
         names, parameters = list(self.parameters), list(self.parameters.values())
         for batch in batches:
@@ -134,6 +140,8 @@ class Stack:
                     images=scale_pixels(data.images[batch.samples]),
                     labels=labels,
                     clean=data.trusted_batch(batch),
+                    samples=batch.samples,
+                    rate=rate,
                     keep=keep,
                     epoch=epoch_now,
                     state=self.state,
@@ -181,7 +189,8 @@ class Stack:
             {name: buffer[models] for name, buffer in self.buffers.items()},
             self.training_pass.generator,
             [self.trials[i] for i in stay],
-            self.keep[rows],
+            self.rates[rows],
+            self.batch_size,
             len(self.offered_counts),
         )
         rest.state = {name: value[rows] for name, value in self.state.items()}

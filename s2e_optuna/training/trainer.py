@@ -27,7 +27,6 @@ from s2e_optuna.training.results import (
     curves_of,
     default_batch_size,
 )
-from s2e_optuna.training.selection import keep_counts
 from s2e_optuna.training.stack import EpochTally, Stack
 
 
@@ -131,7 +130,8 @@ def train(
         {name: tensor for name, tensor in initial.items() if name not in trained},
         torch.Generator(device).manual_seed(dropout_seed),
         list(range(len(rates))),
-        torch.from_numpy(keep_counts(np.stack(rates), batch_size)).to(device),
+        torch.from_numpy(np.stack(rates)).to(device),
+        batch_size,
         n_samples,
     )
     parts = put_on_device(data, rule.uses_clean_data, device)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from s2e_optuna.training.selection import keep_counts, small_loss_mask
+from s2e_optuna.training.selection import keep_counts, small_loss_mask, small_loss_mask_within
 
 LOSSES = arrays(
     np.float32,
@@ -55,3 +55,17 @@ def test_counts_of_decimal_rates_round_down_exactly(thousandths, batch_size):
 @pytest.mark.parametrize(("rate", "kept"), [(0.7, 7), (0.29, 2), (0.0, 1), (1.0, 10), (0.05, 1)])
 def test_counts_of_a_batch_of_ten(rate, kept):
     assert keep_counts(rate, 10) == kept
+
+
+@settings(deadline=None)
+@given(LOSSES, st.integers(0, 2**40 - 1), st.floats(0, 1))
+def test_the_mask_within_a_set_is_the_sliced_selection(losses, bits, rate):
+    members = np.array([bits >> i & 1 for i in range(losses.shape[1])], dtype=bool)
+    mask = small_loss_mask_within(
+        torch.from_numpy(losses), torch.from_numpy(members), torch.tensor(rate).double()
+    ).numpy()
+    inside = np.flatnonzero(members)
+    count = int(np.float64(np.float32(rate)) * len(inside) + 1e-9) or len(inside)
+    for row, kept in zip(losses, mask, strict=True):
+        sliced = inside[np.argsort(row[inside], kind="stable")[:count]]
+        assert sorted(sliced) == np.flatnonzero(kept).tolist()

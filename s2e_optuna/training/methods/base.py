@@ -45,8 +45,10 @@ class BatchView:
         Outputs [P, networks, B, C].
     labels
         Given labels [B].
-    keep
-        Samples to keep, floor(R(t) B), integers [P, 1, 1].
+    samples
+        Positions of the samples in the training part [B].
+    rate, keep
+        R(t), float64 [P, 1, 1], and samples to keep, floor(R(t) B), integers [P, 1, 1].
     epoch
         Epoch, from 0: one int64 number on the device.
     state
@@ -56,6 +58,8 @@ class BatchView:
     losses: Tensor
     logits: Tensor
     labels: Tensor
+    samples: Tensor
+    rate: Tensor
     keep: Tensor
     epoch: Tensor
     state: Mapping[str, Tensor] = field(default_factory=dict)
@@ -75,7 +79,7 @@ class Step:
         Scaled images [B, channels, height, width] and given labels [B].
     clean
         Images and labels of a batch of clean samples, for methods that use such; else None.
-    keep, epoch, state
+    samples, rate, keep, epoch, state
         As in `BatchView`.
     """
 
@@ -84,6 +88,8 @@ class Step:
     images: Tensor
     labels: Tensor
     clean: tuple[Tensor, Tensor] | None
+    samples: Tensor
+    rate: Tensor
     keep: Tensor
     epoch: Tensor
     state: Mapping[str, Tensor]
@@ -158,15 +164,23 @@ class Method(ABC):
         sample counts as kept where its weight is above 0. Shapes must not depend on values.
         """
 
-    def losses(self, logits: Tensor, labels: Tensor, state: Mapping[str, Tensor]) -> Tensor:
-        """Return the loss of each sample [P, networks, B]: cross-entropy, if not overridden."""
+    def losses(self, logits: Tensor, labels: Tensor, step: Step) -> Tensor:
+        """Return the loss of each sample [P, networks, B]: cross-entropy, if not overridden.
+
+        Parameters
+        ----------
+        logits, labels
+            Outputs [P, networks, B, C] for a batch, and its labels [B].
+        step
+            The rest of what there is to know.
+        """
         flat = sample_losses(logits.flatten(0, 1), labels)
         return torch.unflatten(flat, 0, (-1, self.networks))
 
     def step(self, step: Step) -> Decision:
         """Decide what is learnt from a batch."""
         logits = step.forward(step.parameters, step.images)
-        losses = self.losses(logits, step.labels, step.state)
+        losses = self.losses(logits, step.labels, step)
         return Decision(logits.detach(), losses, self.weights(view(step, logits, losses)))
 
     def fitted_to(self, data: NoisyData) -> Self:
@@ -185,5 +199,12 @@ class Method(ABC):
 def view(step: Step, logits: Tensor, losses: Tensor) -> BatchView:
     """Return what `Method.weights` may look at."""
     return BatchView(
-        losses.detach(), logits.detach(), step.labels, step.keep, step.epoch, step.state
+        losses=losses.detach(),
+        logits=logits.detach(),
+        labels=step.labels,
+        samples=step.samples,
+        rate=step.rate,
+        keep=step.keep,
+        epoch=step.epoch,
+        state=step.state,
     )

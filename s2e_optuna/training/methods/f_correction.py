@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from s2e_optuna.training.errors import DataError
-from s2e_optuna.training.methods.base import BatchView, Method, Preparation, State
+from s2e_optuna.training.methods.base import BatchView, Method, Preparation, State, Step
 
 if TYPE_CHECKING:
     from s2e_optuna.training.data import NoisyData
@@ -67,9 +66,9 @@ class ForwardCorrection(Method):
         stack.state["transition"].copy_(estimate)
         stack.restart()
 
-    def losses(self, logits: Tensor, labels: Tensor, state: Mapping[str, Tensor]) -> Tensor:
+    def losses(self, logits: Tensor, labels: Tensor, step: Step) -> Tensor:
         """Return -log (p T)[y], from logarithms: p may be too small for float32."""
-        columns = state["transition"].log()[..., labels]  # log T[c, y], [P, 1, C, B]
+        columns = step.state["transition"].log()[..., labels]  # log T[c, y], [P, 1, C, B]
         joint = logits.log_softmax(-1) + columns.transpose(-1, -2)
         return -joint.logsumexp(-1)
 
@@ -93,7 +92,7 @@ def estimate_transition(probabilities: Tensor, percentile: float) -> Tensor:
     Tensor
         T [..., C, C]; row i holds the probabilities of class i's sample, and sums to 1.
     """
-    _, samples, classes = probabilities.shape[-3:]
+    samples, classes = probabilities.shape[-2:]
     last = min(samples - 1, max(0, int(samples * percentile / 100.0) - 1))
     # The sample at that place of the sorted column is the highest that is not above it.
     anchors = probabilities.argsort(dim=-2, stable=True)[..., last, :]

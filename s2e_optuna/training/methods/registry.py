@@ -7,13 +7,27 @@ from typing import Any
 
 from s2e_optuna.training.errors import DataError, unknown_name
 from s2e_optuna.training.methods.base import Method
+from s2e_optuna.training.methods.comining import CoMining
 from s2e_optuna.training.methods.coteaching import CoTeaching
+from s2e_optuna.training.methods.coteaching_plus import CoTeachingPlus
+from s2e_optuna.training.methods.decoupling import Decoupling
 from s2e_optuna.training.methods.f_correction import ForwardCorrection
+from s2e_optuna.training.methods.mentornet import MentorNet
 from s2e_optuna.training.methods.reweight import Reweight
 from s2e_optuna.training.methods.standard import Standard
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (Standard(), ForwardCorrection(), CoTeaching(), Reweight())
+    method.name: method
+    for method in (
+        Standard(),
+        Decoupling(),
+        ForwardCorrection(),
+        MentorNet(),
+        CoTeaching(),
+        CoTeachingPlus(),
+        Reweight(),
+        CoMining(),
+    )
 }
 """Methods by name, with their default options."""
 

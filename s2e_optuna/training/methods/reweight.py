@@ -41,7 +41,7 @@ class Reweight(Method):
         assert step.clean is not None
         images, labels = step.clean
         parameters = list(step.parameters.values())
-        clean = self.losses(step.forward(step.parameters, images), labels, step.state)
+        clean = self.losses(step.forward(step.parameters, images), labels, step)
         direction = torch.autograd.grad(clean.mean(-1).sum(), parameters)
         with forward_ad.dual_level():
             moved = {
@@ -51,7 +51,7 @@ class Reweight(Method):
                 )
             }
             logits = step.forward(moved, step.images)
-            losses, products = _parts(self.losses(logits, step.labels, step.state))
+            losses, products = _parts(self.losses(logits, step.labels, step))
             return Decision(_parts(logits)[0].detach(), losses, weights_of(products.detach()))
 
     def weights(self, batch: BatchView) -> Tensor:

@@ -1,0 +1,25 @@
+"""MentorNet with the self-paced curriculum: one network trusts its own small losses."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from s2e_optuna.training.methods.base import BatchView, Method
+from s2e_optuna.training.selection import small_loss_mask
+
+
+class MentorNet(Method):
+    """Self-paced MentorNet (Jiang et al., ICML 2018), as the comparisons use it.
+
+    The mentor is not a network but the rule that MentorNet starts from: learn from the share
+    R(t) with the smallest losses. Nobody corrects what the network wrongly trusts.
+    """
+
+    name = "mentornet"
+    summary = "one network, trains on its own smallest losses (self-paced; Jiang et al., 2018)"
+    networks = 1
+    uses_schedule = True
+
+    def weights(self, batch: BatchView) -> Tensor:
+        """Give 1/k to the k samples with the smallest loss."""
+        return small_loss_mask(batch.losses, batch.keep) / batch.keep.to(batch.losses.dtype)
