@@ -8,6 +8,7 @@ Ctrl-C. Errors that nobody expected keep their traceback.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -21,7 +22,6 @@ import typer
 from s2e_optuna import __version__
 from s2e_optuna.reporting import options as opt
 from s2e_optuna.reporting.locations import (
-    artifact_folder,
     default_storage,
     require_existing,
     studies_folder,
@@ -85,6 +85,7 @@ def search(
     stack: opt.Stack = 4,
     storage: opt.Storage = None,
     study: opt.NewStudy = None,
+    artifacts: opt.Artifacts = None,
     out: opt.SearchOut = None,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -123,6 +124,7 @@ def search(
             final_seeds=seeds,
             out=out,
             data_root=data_root,
+            artifacts=artifacts,
         )
         result, files = run_search(config, ProgressDisplay(quiet=quiet))
         if as_json:
@@ -139,6 +141,7 @@ def worker(
     stack: opt.Stack = 1,
     device: opt.Device = "auto",
     threads: opt.Threads = None,
+    artifacts: opt.Artifacts = None,
     quiet: opt.Quiet = False,
 ) -> None:
     """Join a search from this or another machine.
@@ -148,13 +151,19 @@ def worker(
     """
     with _sentences("Interrupted. Running trials have been handed back."):
         from s2e_optuna.reporting.progress import ProgressDisplay
-        from s2e_optuna.workers.worker import run_worker
+        from s2e_optuna.workers.worker import run_worker, search_job
 
         _silence_optuna()
         url = require_existing(storage or default_storage())
         with ProgressDisplay(quiet=quiet) as display:
             done = run_worker(
-                url, study, stack=stack, device=device, threads=threads, notify=display.worker
+                url,
+                study,
+                stack=stack,
+                device=device,
+                threads=threads,
+                notify=display.worker,
+                make_job=functools.partial(search_job, artifacts=artifacts),
             )
         if not quiet:
             typer.echo(f"This worker completed {done} trials.", err=True)
@@ -174,7 +183,8 @@ def show(
     Without --study, lists the studies of a storage that holds several.
     """
     with _sentences():
-        from s2e_optuna.reporting import show as view
+        from s2e_optuna.reporting import show as printing
+        from s2e_optuna.reporting import view
         from s2e_optuna.reporting.plots import check_picture_path
         from s2e_optuna.reporting.terminal import console
         from s2e_optuna.workers import mask_password
@@ -190,19 +200,21 @@ def show(
                 if as_json:
                     _print_json({"storage": masked, "studies": names})
                 elif names:
-                    view.print_studies(console(), opened)
+                    printing.print_studies(console(), opened)
                 else:
                     _fail(f"the storage {masked} holds no study yet.")
                 return
             study = names[0]
         found = view.read_study(opened, study)
-        written = [] if png is None else view.save_study_pictures(found, png, trial_number=trial)
+        written = (
+            [] if png is None else printing.save_study_pictures(found, png, trial_number=trial)
+        )
         if as_json:
-            content = view.study_dict(found, storage=masked, trial_number=trial, top=top)
+            content = printing.study_dict(found, storage=masked, trial_number=trial, top=top)
             _print_json({**content, "files": [str(path) for path in written]})
             return
         target = console()
-        view.print_study(target, found, trial_number=trial, top=top)
+        printing.print_study(target, found, trial_number=trial, top=top)
         for path in written:
             target.print(f"Wrote {path}", markup=False, soft_wrap=True)
 
@@ -296,6 +308,7 @@ def bench(
 @app.command(epilog="Example: s2e dashboard --storage sqlite:///s2e.db --port 8080")
 def dashboard(
     storage: opt.Storage = None,
+    artifacts: opt.Artifacts = None,
     host: opt.Host = "127.0.0.1",
     port: opt.Port = 8080,
 ) -> None:
@@ -305,6 +318,7 @@ def dashboard(
     whoever can reach it can change and delete your studies.
     """
     with _sentences():
+        from s2e_optuna.reporting.dashboard import find_artifacts, publish_all
         from s2e_optuna.reporting.serve import is_loopback, serve
         from s2e_optuna.workers import mask_password
 
@@ -320,7 +334,14 @@ def dashboard(
                     err=True,
                 )
 
-        folder = artifact_folder(url)
+        folder = find_artifacts(opened, url, artifacts)
+        if folder is None:
+            typer.echo(
+                "There is no artifact folder here: trials will have no pictures. "
+                "Name the one of your search with --artifacts.",
+                err=True,
+            )
+        publish_all(opened)
         serve(opened, host=host, port=port, artifacts=folder, on_ready=announce)
 
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
@@ -16,8 +16,10 @@ from optuna.pruners import NopPruner
 from optuna.storages import BaseStorage
 from optuna.trial import BaseTrial, Trial, TrialState
 
+from s2e_optuna.artifacts.attach import TrialArtifacts, best_so_far
 from s2e_optuna.schedules import Schedule, get_space, suggest_schedule
 from s2e_optuna.training import (
+    CURVES,
     METHODS,
     ComparisonProgress,
     DataError,
@@ -31,10 +33,15 @@ from s2e_optuna.training import (
     train,
 )
 
+if TYPE_CHECKING:
+    from optuna.artifacts._protocol import ArtifactStore
+
 _logger = logging.getLogger(__name__)
 
 LONGEST_CURVE = 20
 """Reports of a trial, about, if ``report_every`` is not given."""
+
+_SCORED = ("test_accuracy", "validation_accuracy", "label_precision")
 
 _FINAL = 1  # spawn key of the seeds of final comparisons: they never meet a trial's seed
 
@@ -99,6 +106,9 @@ class CoTeachingObjective:
         ``trial.should_prune``; by default such that a trial makes about 20. Note that a study
         without a pruner has Optuna's `optuna.pruners.MedianPruner`, and that early errors say
         little here, because memorisation comes late: consider `optuna.pruners.NopPruner`.
+    artifacts
+        Where each trial leaves a picture of its R(t) and a table of its curves for
+        optuna-dashboard: a folder, or an artifact store of Optuna. None leaves them out.
 
     Raises
     ------
@@ -132,6 +142,7 @@ class CoTeachingObjective:
         train_size: int | None = None,
         data_root: str | Path | None = None,
         report_every: int | None = None,
+        artifacts: ArtifactStore | str | Path | None = None,
     ) -> None:
         get_space(space)
         check_searchable(method)
@@ -152,6 +163,7 @@ class CoTeachingObjective:
             device=device,
         )
         self.report_every = report_every or max(1, -(-epochs // LONGEST_CURVE))
+        self.artifacts = None if artifacts is None else TrialArtifacts(artifacts)
         self._source: str | Path | NoisyData = data
         self._load_options: dict[str, Any] = {
             "noise": noise,
@@ -220,8 +232,8 @@ class CoTeachingObjective:
         """Train several trials at once, as one stack.
 
         They share mini-batches and initial weights, drawn afresh for every stack, so that their
-        schedules are compared under the same luck. Reports go to the trials; user attributes are
-        only returned, so that the caller may write them together with the result.
+        schedules are compared under the same luck. Reports and artifacts go to the trials; user
+        attributes are only returned, so that the caller may write them together with the result.
 
         Parameters
         ----------
@@ -253,12 +265,47 @@ class CoTeachingObjective:
             return stop
 
         results = train(self.method, schedules, data, config, relay)
-        return [
+        outcomes = [
             Outcome(TrialState.FAIL, attrs={"error": lost[i]}, error=lost[i])
             if i in lost
             else self._outcome(result)
             for i, result in enumerate(results)
         ]
+        self._attach(
+            {i: trial for i, trial in enumerate(trials) if i not in lost},
+            schedules,
+            results,
+            outcomes,
+        )
+        return outcomes
+
+    def _attach(
+        self,
+        trials: Mapping[int, Trial],
+        schedules: Sequence[Schedule],
+        results: Sequence[TrainResult],
+        outcomes: Sequence[Outcome],
+    ) -> None:
+        """Upload pictures and tables of the trials at these positions: finished ones take none."""
+        if self.artifacts is None or not trials:
+            return
+        first = next(iter(trials.values()))
+        best = best_so_far(first.study)
+        rate = self._load_options["noise_rate"]
+        if rate is None:
+            rate = true_noise_rate(self.data)
+        with one_transaction(first):
+            for i, trial in trials.items():
+                # Somebody may have marked it as failed; its result comes late, too.
+                with contextlib.suppress(UpdateFinishedTrialError):
+                    self.artifacts.attach(
+                        trial,
+                        schedules[i],
+                        {name: getattr(results[i], name) for name in CURVES},
+                        value=outcomes[i].value,
+                        best=best,
+                        noise_rate=rate,
+                    )
 
     def _report(
         self,
@@ -364,6 +411,9 @@ class MethodScore:
         Likewise; NaN where the truth is unknown.
     seconds
         Wall-clock seconds of training, all seeds together.
+    curves
+        Name (``test_accuracy``, ``validation_accuracy``, ``label_precision``) to one tuple of
+        numbers by epoch for each seed; a training that failed has NaN in all its epochs.
     """
 
     method: str
@@ -372,6 +422,7 @@ class MethodScore:
     validation_accuracy: tuple[float, ...]
     label_precision: tuple[float, ...]
     seconds: float
+    curves: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON, with mean and sample standard deviation; null for no number."""
@@ -383,14 +434,26 @@ class MethodScore:
             numbers[f"{name}_std"] = (
                 number_or_none(float(np.std(values, ddof=1))) if len(values) > 1 else None
             )
-        return {**numbers, "seconds": self.seconds, "schedule": list(self.schedule)}
+        curves = {
+            name: [[number_or_none(round(value, 5)) for value in curve] for curve in seeds]
+            for name, seeds in self.curves.items()
+        }
+        return {
+            **numbers,
+            "seconds": self.seconds,
+            "schedule": list(self.schedule),
+            "curves": curves,
+        }
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> MethodScore:
         """Read what `to_dict` wrote; KeyError or TypeError if it is something else."""
 
+        def floats(values: Sequence[float | None]) -> tuple[float, ...]:
+            return tuple(math.nan if value is None else float(value) for value in values)
+
         def numbers(name: str) -> tuple[float, ...]:
-            return tuple(math.nan if value is None else float(value) for value in content[name])
+            return floats(content[name])
 
         return cls(
             method=str(content["method"]),
@@ -399,6 +462,10 @@ class MethodScore:
             validation_accuracy=numbers("validation_accuracy"),
             label_precision=numbers("label_precision"),
             seconds=float(content["seconds"]),
+            curves={
+                name: tuple(floats(curve) for curve in seeds)
+                for name, seeds in content.get("curves", {}).items()
+            },
         )
 
 
@@ -478,6 +545,7 @@ def final_comparison(
             validation_accuracy=_means(runs, "validation_accuracy", last),
             label_precision=_means(runs, "label_precision", last),
             seconds=round(sum(run.seconds for run in runs), 3),
+            curves={key: _curves(runs, key, config.epochs) for key in _SCORED},
         )
         for name, runs in results.items()
     }
@@ -485,6 +553,14 @@ def final_comparison(
     if not usable:
         raise DataError(f"every training with the schedule failed: {results['s2e'][0].failure}")
     return scores, max(usable, key=lambda run: mean_of_last(run.validation_accuracy, last))
+
+
+def _curves(runs: Sequence[TrainResult], name: str, epochs: int) -> tuple[tuple[float, ...], ...]:
+    lost = (math.nan,) * epochs
+    return tuple(
+        tuple(float(value) for value in getattr(run, name)) if run.status == "complete" else lost
+        for run in runs
+    )
 
 
 def _means(runs: Sequence[TrainResult], name: str, last: int) -> tuple[float, ...]:

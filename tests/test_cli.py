@@ -228,7 +228,7 @@ def test_unexpected_errors_keep_their_traceback(
     def fail(*_: Any) -> None:
         raise ValueError("a fault of the program")
 
-    monkeypatch.setattr("s2e_optuna.reporting.show.read_study", fail)
+    monkeypatch.setattr("s2e_optuna.reporting.view.read_study", fail)
     result = run(f"show --storage {stored} --study one")
     assert isinstance(result.exception, ValueError)
 

@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from s2e_optuna.artifacts.folder import stored_file
 from s2e_optuna.reporting.errors import one_sentence
-from s2e_optuna.reporting.locations import missing_file, stored_file
+from s2e_optuna.reporting.locations import missing_file
 from s2e_optuna.reporting.terminal import ascii_only
 
 MINIMUM_PYTHON = (3, 11)

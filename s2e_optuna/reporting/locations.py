@@ -5,25 +5,13 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from s2e_optuna.artifacts.folder import stored_file
 from s2e_optuna.reporting.errors import InputError
-
-ARTIFACTS = "artifacts"
-
-_FILE_SCHEMES = {"sqlite", "journal", "embedded-postgres"}
 
 
 def default_storage() -> str:
     """Return the storage URL for someone who names none: a file in ``storage/`` or here."""
     return "sqlite:///storage/s2e.db" if Path("storage").is_dir() else "sqlite:///s2e.db"
-
-
-def stored_file(url: str) -> Path | None:
-    """Return the file or folder behind a storage URL; None for servers and SQLite in memory."""
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme.split("+")[0] not in _FILE_SCHEMES:
-        return None
-    name = rest.partition("?")[0].removeprefix("/")
-    return Path(name).expanduser() if name and name != ":memory:" else None
 
 
 def missing_file(url: str) -> Path | None:
@@ -39,13 +27,6 @@ def require_existing(url: str) -> str:
             f"there is no storage file {absent}: give the one of your search with --storage."
         )
     return url
-
-
-def artifact_folder(url: str) -> Path | None:
-    """Return the folder of artifacts beside a storage's file, if there is one."""
-    file = stored_file(url)
-    candidates = [Path("storage") / ARTIFACTS] if file is None else [file.parent / ARTIFACTS]
-    return next((folder for folder in candidates if folder.is_dir()), None)
 
 
 def studies_folder() -> Path | None:

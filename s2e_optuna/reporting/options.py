@@ -190,6 +190,16 @@ Storage = Annotated[
         metavar="URL",
     ),
 ]
+Artifacts = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="S2E_ARTIFACTS",
+        help="Folder for pictures and curves of the trials, which the dashboard shows; default: "
+        "artifacts beside the storage's file, or storage/artifacts.",
+        rich_help_panel=WORKERS_PANEL,
+        metavar="FOLDER",
+    ),
+]
 Workers = Annotated[
     int, typer.Option(help="Local processes.", rich_help_panel=WORKERS_PANEL, metavar="N")
 ]

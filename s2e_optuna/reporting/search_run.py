@@ -15,13 +15,7 @@ from s2e_optuna.reporting.plots import (
     schedule_figure,
 )
 from s2e_optuna.reporting.progress import ProgressDisplay
-from s2e_optuna.reporting.show import (
-    StudyView,
-    generation_bands,
-    progress_figure,
-    read_study,
-    scored_schedules,
-)
+from s2e_optuna.reporting.show import progress_figure
 from s2e_optuna.reporting.terminal import (
     ComparisonRow,
     comparison_table,
@@ -30,10 +24,17 @@ from s2e_optuna.reporting.terminal import (
     print_schedules,
     share,
 )
+from s2e_optuna.reporting.view import (
+    StudyView,
+    generation_bands,
+    read_study,
+    scored_schedules,
+)
 from s2e_optuna.schedules import Schedule
 
 if TYPE_CHECKING:
     from s2e_optuna.workers.config import SearchConfig
+    from s2e_optuna.workers.progress import Progress
     from s2e_optuna.workers.search import SearchResult
 
 METHOD_NAMES = {"standard": "plain training", "coteaching": "Co-teaching", "s2e": "S2E"}
@@ -51,12 +52,22 @@ def run_search(
     files
         Name to path of everything that was written, the pictures included.
     """
+    from s2e_optuna.reporting.dashboard import Refresher
     from s2e_optuna.workers import open_storage
     from s2e_optuna.workers.search import search
 
+    def read() -> StudyView:
+        return read_study(open_storage(config.storage), config.study_name)
+
+    def relay(progress: Progress) -> None:
+        display.search(progress)
+        if progress.phase == "search":
+            refresher.notice(progress.finished)
+
     with display:
-        result = search(config, display.search)
-        view = read_study(open_storage(config.storage), config.study_name)
+        with Refresher(read) as refresher:
+            result = search(config, relay)
+        view = read()
         files = {**result.files, **draw_pictures(result, view)}
     return result, files
 
@@ -71,7 +82,7 @@ def draw_pictures(result: SearchResult, view: StudyView) -> dict[str, Path]:
                 Schedule(schedule.rates, name=f"{schedule.name} (trial {result.recommended})"),
                 coteaching=coteaching(result),
                 noise_rate=result.noise_rate,
-                trials=scored_schedules(view, schedule.epochs),
+                trials=scored_schedules(view.ranked[:30], schedule.epochs),
                 maximise=False,
                 value_label=view.value_label,
                 title=config.study_name,

@@ -2,144 +2,44 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from s2e_optuna.reporting.errors import InputError
 from s2e_optuna.reporting.plots import (
-    Band,
-    ScoredSchedule,
     best_so_far_figure,
     distribution_figure,
     save_figure,
     schedule_figure,
 )
 from s2e_optuna.reporting.terminal import (
-    GenerationRow,
-    TrialRow,
     duration,
     generations_table,
     number,
     print_schedules,
     trials_table,
 )
-from s2e_optuna.schedules import Schedule, get_space, trial_schedule
+from s2e_optuna.reporting.view import (
+    StudyView,
+    finished_values,
+    finite_value,
+    generation_bands,
+    generation_rows,
+    reference_schedule,
+    scored_schedules,
+    space_name,
+    trial_row,
+)
+from s2e_optuna.schedules import Schedule, trial_schedule
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from optuna import Study
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
-
-    from s2e_optuna.sampler import Generation
-
-SETTINGS_ATTR = "s2e:search"
-"""User attribute of a study in which a search leaves its settings."""
-
-_DRAWS = 400  # curves drawn from p_theta for a band: its edges are good to a few per cent
-
-
-@dataclass(frozen=True)
-class StudyView:
-    """What is shown of a study, read once.
-
-    Attributes
-    ----------
-    study
-        The study.
-    trials
-        All its trials.
-    ranked
-        Finished trials with a value, best first.
-    generations
-        Theta by generation; empty for other samplers.
-    recommended
-        The trial whose parameters to use; None if none has finished.
-    """
-
-    study: Study
-    trials: tuple[FrozenTrial, ...]
-    ranked: tuple[FrozenTrial, ...]
-    generations: tuple[Generation, ...]
-    recommended: FrozenTrial | None
-
-    @property
-    def maximise(self) -> bool:
-        """Whether larger values are better."""
-        return self.study.direction.name == "MAXIMIZE"
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Number of trials in each state, in lower case."""
-        return dict(Counter(trial.state.name.lower() for trial in self.trials))
-
-    @property
-    def value_label(self) -> str:
-        """What the values are: a search of schedules minimises the validation error."""
-        searched = any("training_seed" in trial.user_attrs for trial in self.ranked[:1])
-        return "validation error" if searched else "value"
-
-    def chosen(self, trial_number: int | None) -> FrozenTrial | None:
-        """Return one trial, or the recommended one; None if none has finished yet."""
-        if trial_number is None:
-            return self.recommended
-        if not 0 <= trial_number < len(self.trials):
-            raise InputError(
-                f"study {self.study.study_name!r} has no trial {trial_number}: "
-                f"its trials are 0 to {len(self.trials) - 1}."
-                if self.trials
-                else f"study {self.study.study_name!r} has no trials yet."
-            )
-        return self.trials[trial_number]
-
-
-def study_names(storage: BaseStorage) -> list[str]:
-    """Names of the studies in a storage, the newest last."""
-    return [study.study_name for study in storage.get_all_studies()]
-
-
-def read_study(storage: BaseStorage, name: str) -> StudyView:
-    """Read a study.
-
-    Raises
-    ------
-    InputError
-        If there is none of this name, or it has several objectives.
-    """
-    import optuna
-
-    from s2e_optuna.sampler import generations, recommended_trial
-
-    names = study_names(storage)
-    if name not in names:
-        known = f"there are {', '.join(names)}" if names else "the storage is empty"
-        raise InputError(f"there is no study {name!r} in this storage: {known}.")
-    study = optuna.load_study(study_name=name, storage=storage)
-    if len(study.directions) > 1:
-        raise InputError(f"study {name!r} has several objectives: s2e works with one.")
-    trials = tuple(study.get_trials(deepcopy=False))
-    sign = -1.0 if study.direction.name == "MAXIMIZE" else 1.0
-    scored = [(trial, _value(trial)) for trial in trials if trial.state.name == "COMPLETE"]
-    ranked = sorted(
-        ((trial, value) for trial, value in scored if value is not None),
-        key=lambda pair: (sign * pair[1], pair[0].number),
-    )
-    return StudyView(
-        study,
-        trials,
-        tuple(trial for trial, _ in ranked),
-        tuple(generations(study)),
-        recommended_trial(study) if ranked else None,
-    )
 
 
 def print_studies(target: Console, storage: BaseStorage) -> None:
@@ -155,7 +55,7 @@ def print_studies(target: Console, storage: BaseStorage) -> None:
         table.add_row(
             Text(summary.study_name),
             str(summary.n_trials),
-            "" if best is None else number(_value(best)),
+            "" if best is None else number(finite_value(best)),
             "" if started is None else f"{started:%Y-%m-%d %H:%M}",
         )
     target.print(table)
@@ -209,9 +109,11 @@ def study_dict(
         "direction": view.study.direction.name.lower(),
         "n_trials": len(view.trials),
         "states": view.counts,
-        "best_value": _value(view.ranked[0]) if view.ranked else None,
+        "best_value": finite_value(view.ranked[0]) if view.ranked else None,
         "trial": None if chosen is None else _trial_dict(chosen),
-        "top": [{"number": trial.number, "value": _value(trial)} for trial in view.ranked[:top]],
+        "top": [
+            {"number": trial.number, "value": finite_value(trial)} for trial in view.ranked[:top]
+        ],
         "generations": [
             {
                 "m": row.m,
@@ -248,7 +150,7 @@ def save_study_pictures(
     figures: dict[str, Figure] = {"": _schedule_picture(view, schedule)}
     if len(view.ranked) > 1:
         figures["-progress"] = progress_figure(view)
-    bands = generation_bands(view.generations, _space_name(view), schedule.epochs)
+    bands = generation_bands(view.generations, space_name(view), schedule.epochs)
     if bands:
         figures["-generations"] = distribution_figure(
             bands, best=schedule, title=view.study.study_name
@@ -259,92 +161,23 @@ def save_study_pictures(
     ]
 
 
-def trial_row(trial: FrozenTrial) -> TrialRow:
-    """Collect what the table of trials shows."""
-    attrs = trial.user_attrs
-    took = trial.duration
-    return TrialRow(
-        trial.number,
-        _value(trial),
-        trial.state.name,
-        label_precision=_numeric(attrs.get("label_precision")),
-        test_accuracy=_numeric(attrs.get("test_accuracy")),
-        seconds=_numeric(attrs.get("seconds", took.total_seconds() if took else None)),
-        schedule=trial_schedule(trial),
-    )
-
-
-def generation_rows(generations: tuple[Generation, ...]) -> list[GenerationRow]:
-    """Collect what the table of generations shows."""
-    rows = []
-    former = None
-    for generation in generations:
-        kl = None
-        if former is not None:
-            kl = float(generation.family.kl(generation.theta, former.theta))
-        rows.append(
-            GenerationRow(
-                generation.m,
-                generation.trial_number,
-                len(generation.batch),
-                float(generation.entropy()),
-                kl,
-                _mean_alpha(generation),
-            )
-        )
-        former = generation
-    return rows
-
-
-def generation_bands(
-    generations: tuple[Generation, ...], space_name: str | None, epochs: int
-) -> list[Band]:
-    """Summarise the curves that each generation draws; empty if it draws no schedules."""
-    if space_name is None:
-        return []
-    space = get_space(space_name)
-    bands = []
-    for generation in generations:
-        params = generation.sample_params(_DRAWS, seed=generation.m)
-        if any(parameter.name not in params[0] for parameter in space.parameters):
-            return []
-        x = np.stack([space.encode(draw) for draw in params])
-        bands.append(Band.of_rates(f"generation {generation.m}", space.rates(x, epochs)))
-    return bands
-
-
 def progress_figure(view: StudyView) -> Figure:
     """Draw the best value so far against finished trials, in the order in which they ended."""
-    finished = sorted(
-        view.ranked,
-        key=lambda trial: (trial.datetime_complete or datetime.max, trial.number),
-    )
-    values = np.array([trial.value for trial in finished], dtype=np.float64)
     return best_so_far_figure(
-        {view.study.study_name: values},
+        {view.study.study_name: finished_values(view)},
         maximise=view.maximise,
         y_label=view.value_label,
         title=view.study.study_name,
     )
 
 
-def scored_schedules(view: StudyView, epochs: int, top: int = 30) -> list[ScoredSchedule]:
-    """Return the schedules of the best trials with their values."""
-    found = []
-    for trial in view.ranked[:top]:
-        schedule, value = trial_schedule(trial), _value(trial)
-        if schedule is not None and value is not None and schedule.epochs == epochs:
-            found.append(ScoredSchedule(schedule, value))
-    return found
-
-
 def _schedule_picture(view: StudyView, schedule: Schedule) -> Figure:
-    coteaching, rate = _reference(view, schedule.epochs)
+    coteaching, rate = reference_schedule(view, schedule.epochs)
     return schedule_figure(
         schedule,
         coteaching=coteaching,
         noise_rate=rate,
-        trials=scored_schedules(view, schedule.epochs),
+        trials=scored_schedules(view.ranked[:30], schedule.epochs),
         maximise=view.maximise,
         value_label=view.value_label,
         title=view.study.study_name,
@@ -357,7 +190,7 @@ def _print_trial(target: Console, trial: FrozenTrial) -> None:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("value", number(_value(trial)))
+    table.add_row("value", number(finite_value(trial)))
     for name, value in trial.params.items():
         table.add_row(name, Text(number(value) if isinstance(value, float) else str(value)))
     for name, value in trial.user_attrs.items():
@@ -371,7 +204,7 @@ def _trial_dict(trial: FrozenTrial) -> dict[str, Any]:
     return {
         "number": trial.number,
         "state": trial.state.name.lower(),
-        "value": _value(trial),
+        "value": finite_value(trial),
         "params": trial.params,
         "schedule": None if schedule is None else [float(rate) for rate in schedule.rates],
     }
@@ -383,7 +216,7 @@ def _curves(view: StudyView, chosen: FrozenTrial) -> list[Schedule]:
     if schedule is None:
         return []
     curves = [schedule]
-    coteaching, _ = _reference(view, schedule.epochs)
+    coteaching, _ = reference_schedule(view, schedule.epochs)
     if coteaching is not None:
         curves.append(coteaching)
     other = view.recommended
@@ -393,40 +226,3 @@ def _curves(view: StudyView, chosen: FrozenTrial) -> list[Schedule]:
             name = f"{recommended.name} (recommended)"
             curves.append(Schedule(recommended.rates, name=name))
     return curves
-
-
-def _reference(view: StudyView, epochs: int) -> tuple[Schedule | None, float | None]:
-    """Return Co-teaching's schedule with the noise rate, and that rate, if it is known."""
-    settings = view.study.user_attrs.get(SETTINGS_ATTR)
-    rate = _numeric(settings.get("noise_rate")) if isinstance(settings, dict) else None
-    if rate is None or not 0.0 <= rate < 1.0:
-        return None, None
-    return Schedule.coteaching(epochs, rate), rate
-
-
-def _space_name(view: StudyView) -> str | None:
-    for trial in view.ranked:
-        attr = trial.user_attrs.get("schedule")
-        if isinstance(attr, dict) and "space" in attr:
-            return str(attr["space"])
-    return None
-
-
-def _mean_alpha(generation: Generation) -> tuple[float, ...]:
-    groups = list(generation.codec.groups)
-    if "alpha" not in groups:
-        return ()
-    where = generation.family.theta_slices[groups.index("alpha")]
-    theta = generation.theta[where]
-    return tuple(float(weight) for weight in theta / theta.sum())
-
-
-def _value(trial: FrozenTrial) -> float | None:
-    value = trial.values[0] if trial.values else None
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _numeric(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 
+from s2e_optuna.artifacts.folder import artifact_folder
 from s2e_optuna.objective import CoTeachingObjective, check_searchable
 from s2e_optuna.sampler import S2ESampler
 from s2e_optuna.schedules import get_space
@@ -28,6 +30,8 @@ from s2e_optuna.training import (
 )
 from s2e_optuna.workers.loop import TARGET_ATTR
 from s2e_optuna.workers.storage import mask_password
+
+_logger = logging.getLogger(__name__)
 
 CONFIG_ATTR = "s2e:search"
 """User attribute of the study: what its trials do (`SearchConfig.settings`)."""
@@ -81,6 +85,10 @@ class SearchConfig:
         Folder for downloads.
     report_every
         Epochs between two reports of a trial; see `CoTeachingObjective`.
+    artifacts
+        Folder for pictures and curves of the trials, made if it is missing; by default
+        `s2e_optuna.artifacts.folder.artifact_folder` of the storage's URL, and none for a
+        storage object.
 
     Raises
     ------
@@ -112,6 +120,7 @@ class SearchConfig:
     out: str | Path | None = None
     data_root: str | Path | None = None
     report_every: int | None = None
+    artifacts: str | Path | None = None
 
     def __post_init__(self) -> None:
         _check_numbers(self)
@@ -155,6 +164,13 @@ class SearchConfig:
         return Path("s2e-out") / self.study_name if self.out is None else Path(self.out)
 
     @property
+    def artifact_folder(self) -> Path | None:
+        """Where pictures and curves of the trials go, as an absolute path; None for nowhere."""
+        if self.artifacts is not None:
+            return Path(self.artifacts).expanduser().resolve()
+        return artifact_folder(self.storage).resolve() if isinstance(self.storage, str) else None
+
+    @property
     def devices(self) -> tuple[str, ...]:
         """Devices to spread workers over; raises `DataError` if one is not there."""
         return split_devices(self.device)
@@ -192,7 +208,13 @@ class SearchConfig:
     def stored(self) -> dict[str, Any]:
         """Return what a worker needs to know: the settings, and how to carry them out."""
         root = None if self.data_root is None else str(Path(self.data_root).resolve())
-        return {**self.settings(), "data_root": root, "report_every": self.report_every}
+        folder = self.artifact_folder
+        return {
+            **self.settings(),
+            "data_root": root,
+            "report_every": self.report_every,
+            "artifacts": None if folder is None else str(folder),
+        }
 
     def load(self) -> NoisyData:
         """Load the data and check that they can be trained on.
@@ -324,12 +346,37 @@ def make_sampler(settings: Mapping[str, Any], worker: int | None = None) -> Base
         raise ConfigError(f"the sampler {name} does not take these options: {error}") from error
 
 
-def objective_of(stored: Mapping[str, Any], device: str) -> CoTeachingObjective:
-    """Make the objective that a study's stored configuration describes."""
+def objective_of(
+    stored: Mapping[str, Any], device: str, artifacts: Path | None = None
+) -> CoTeachingObjective:
+    """Make the objective that a study's stored configuration describes.
+
+    Parameters
+    ----------
+    stored
+        See `read_stored`.
+    device
+        What to train on.
+    artifacts
+        Folder for pictures of trials, if another one than the search has stored. If neither is
+        there, which is usual on another machine, a warning says so and there are no pictures.
+    """
     names = ("noise", "noise_rate", "method", "network", "space", "epochs", "batch_size")
     more = ("learning_rate", "seed", "validation", "train_size", "data_root", "report_every")
     options = {name: stored[name] for name in names + more}
-    return CoTeachingObjective(stored["data"], device=device, **options)
+    folder = _usable_artifacts(artifacts or stored.get("artifacts"))
+    return CoTeachingObjective(stored["data"], device=device, artifacts=folder, **options)
+
+
+def _usable_artifacts(folder: str | Path | None) -> Path | None:
+    if folder is None or (path := Path(folder)).is_dir():
+        return None if folder is None else path
+    _logger.warning(
+        "The artifact folder %s is not on this machine: trials of this worker will have no "
+        "pictures in the dashboard. Mount it here, or name it with --artifacts.",
+        path,
+    )
+    return None
 
 
 def read_stored(study: optuna.Study) -> dict[str, Any]:

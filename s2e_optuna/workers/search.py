@@ -168,6 +168,7 @@ def search(config: SearchConfig, on_progress: OnProgress = lambda progress: None
         started = time.monotonic()
         study, url = _open(config)
         target = _raise_target(study, config.trials)
+        _make_artifact_folder(study)
         if tally(study.get_trials(deepcopy=False)).finished < target:
             pool = LocalPool(
                 study,
@@ -181,6 +182,17 @@ def search(config: SearchConfig, on_progress: OnProgress = lambda progress: None
         clear_study(study)
         searched = time.monotonic() - started
         return _finish(config, study, data, searched, on_progress)
+
+
+def _make_artifact_folder(study: optuna.Study) -> None:
+    """Make the folder that the study's workers put their pictures into."""
+    folder = read_stored(study).get("artifacts")
+    if folder is None:
+        return
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # each worker says that it lacks the folder
+        _logger.warning("The artifact folder %s cannot be made (%s).", folder, error.strerror)
 
 
 def _check_folder(folder: Path) -> None:

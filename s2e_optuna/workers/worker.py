@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -57,12 +58,17 @@ MakeJob = Callable[[optuna.Study, str, int], Job]
 """``(study, device, worker number) -> Job``; must be importable by name for other processes."""
 
 
-def search_job(study: optuna.Study, device: str, number: int) -> Job:
-    """Make the job that a study's stored configuration describes."""
+def search_job(
+    study: optuna.Study, device: str, number: int, *, artifacts: Path | None = None
+) -> Job:
+    """Make the job that a study's stored configuration describes.
+
+    ``artifacts`` is the folder for pictures where it is another one than the search's.
+    """
     from s2e_optuna.workers.config import make_sampler, objective_of, read_stored
 
     stored = read_stored(study)
-    objective = objective_of(stored, device)
+    objective = objective_of(stored, device, artifacts)
     assert objective.data is not None  # loaded now, so that what is wrong shows before a trial
     return Job(objective.evaluate, make_sampler(stored, number), stored["epochs"])
 

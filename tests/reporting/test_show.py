@@ -10,14 +10,12 @@ from rich.console import Console
 
 from s2e_optuna.reporting.errors import InputError
 from s2e_optuna.reporting.show import (
-    StudyView,
-    generation_rows,
     print_studies,
     print_study,
-    read_study,
     save_study_pictures,
     study_dict,
 )
+from s2e_optuna.reporting.view import StudyView, generation_rows, read_study
 
 
 @pytest.fixture(scope="module")
