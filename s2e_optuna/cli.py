@@ -318,12 +318,14 @@ def dashboard(
     whoever can reach it can change and delete your studies.
     """
     with _sentences():
-        from s2e_optuna.reporting.dashboard import find_artifacts, publish_all
+        from s2e_optuna.reporting.dashboard import find_artifacts, publish_in_background
         from s2e_optuna.reporting.serve import is_loopback, serve
         from s2e_optuna.workers import mask_password
 
         url = storage or default_storage()
         opened = _open_existing(url)
+
+        folder = find_artifacts(opened, url, artifacts)
 
         def announce(address: str) -> None:
             typer.echo(f"Dashboard of {mask_password(url)}: {address} (Ctrl-C stops it)", err=True)
@@ -333,15 +335,14 @@ def dashboard(
                     "change and delete your studies.",
                     err=True,
                 )
+            if folder is None:
+                typer.echo(
+                    "No artifact folder is here: trials have no pictures. If your search made "
+                    "one elsewhere, name it with --artifacts.",
+                    err=True,
+                )
+            publish_in_background(opened)
 
-        folder = find_artifacts(opened, url, artifacts)
-        if folder is None:
-            typer.echo(
-                "There is no artifact folder here: trials will have no pictures. "
-                "Name the one of your search with --artifacts.",
-                err=True,
-            )
-        publish_all(opened)
         serve(opened, host=host, port=port, artifacts=folder, on_ready=announce)
 
 

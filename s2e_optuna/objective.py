@@ -435,7 +435,7 @@ class MethodScore:
                 number_or_none(float(np.std(values, ddof=1))) if len(values) > 1 else None
             )
         curves = {
-            name: [[number_or_none(round(value, 5)) for value in curve] for curve in seeds]
+            name: [[number_or_none(value) for value in curve] for curve in seeds]
             for name, seeds in self.curves.items()
         }
         return {
@@ -558,7 +558,7 @@ def final_comparison(
 def _curves(runs: Sequence[TrainResult], name: str, epochs: int) -> tuple[tuple[float, ...], ...]:
     lost = (math.nan,) * epochs
     return tuple(
-        tuple(float(value) for value in getattr(run, name)) if run.status == "complete" else lost
+        tuple(round(float(v), 5) for v in getattr(run, name)) if run.status == "complete" else lost
         for run in runs
     )
 

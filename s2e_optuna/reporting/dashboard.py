@@ -153,6 +153,18 @@ def publish_all(storage: BaseStorage) -> None:
             publish(read_study(storage, summary.study_name))
 
 
+def publish_in_background(storage: BaseStorage) -> None:
+    """Do what `publish_all` does in a thread; trouble with it is logged."""
+
+    def run() -> None:
+        try:
+            publish_all(storage)
+        except Exception as error:  # the dashboard is useful without them
+            _warn(error)
+
+    threading.Thread(target=run, name="s2e-publish", daemon=True).start()
+
+
 def find_artifacts(storage: BaseStorage, url: str, given: Path | None = None) -> Path | None:
     """Return the folder of a storage's artifacts; None if there is none on this machine.
 
@@ -230,8 +242,12 @@ class Refresher:
                 publish(view)
                 self._shown = len(view.ranked)
         except Exception as error:  # pictures are not worth a search
-            _logger.warning("The dashboard's pictures could not be refreshed: %s", error)
-            _logger.debug("The traceback:", exc_info=True)
+            _warn(error)
+
+
+def _warn(error: Exception) -> None:
+    _logger.warning("The dashboard's pictures could not be refreshed: %s", error)
+    _logger.debug("The traceback:", exc_info=True)
 
 
 def _searched(settings: Mapping[str, Any]) -> str:

@@ -103,9 +103,7 @@ def test_a_trial_shows_its_schedule(page: Any, dashboard: tuple[str, int]) -> No
     keep("trial-schedule.png", page.screenshot(clip={"x": 0, "y": 0, "width": 440, "height": 400}))
 
 
-def test_the_study_shows_schedules_and_how_theta_moved(
-    page: Any, dashboard: tuple[str, int]
-) -> None:
+def test_the_study_shows_how_the_search_went(page: Any, dashboard: tuple[str, int]) -> None:
     page.goto(f"{dashboard[0]}dashboard/studies/1")
     for title in ("R(t) of", "Distribution of R(t)", "Entropy of p_theta", "Best validation"):
         plot = page.locator(".js-plotly-plot", has=page.get_by_text(title)).first
