@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +43,11 @@ LONGEST_CURVE = 20
 """Reports of a trial, about, if ``report_every`` is not given."""
 
 _SCORED = ("test_accuracy", "validation_accuracy", "label_precision")
+
+REPORT_SECONDS = 10.0
+"""Seconds between two writings of reports, where no pruner waits for them."""
+
+_LOST = "the trial was marked as finished by another process"
 
 _FINAL = 1  # spawn key of the seeds of final comparisons: they never meet a trial's seed
 
@@ -102,8 +108,9 @@ class CoTeachingObjective:
     validation, train_size, data_root
         See `s2e_optuna.training.load_data`.
     report_every
-        Epochs between two calls of ``trial.report`` (a statement on the storage each) and of
-        ``trial.should_prune``; by default such that a trial makes about 20. Note that a study
+        Epochs between two calls of ``trial.report`` and of ``trial.should_prune``; by default
+        such that a trial makes about 20. Without a pruner (`optuna.pruners.NopPruner`) they are
+        written together, those of ten seconds in one transaction. Note that a study
         without a pruner has Optuna's `optuna.pruners.MedianPruner`, and that early errors say
         little here, because memorisation comes late: consider `optuna.pruners.NopPruner`.
     artifacts
@@ -254,25 +261,26 @@ class CoTeachingObjective:
             If the data cannot be used.
         """
         data = self.data  # before anything is suggested: what fails here fails for every trial
-        schedules = [_suggest(trial, self.config.epochs, self.space) for trial in trials]
+        schedules = _suggest(trials, self.config.epochs, self.space)
         config = replace(self.config, seed=self.training_seed(trials[0].number))
-        lost: dict[int, str] = {}
+        reporter = _Reporter(trials, self.report_every, self.config.epochs)
 
         def relay(epoch: int, reports: list[EpochReport]) -> set[int]:
-            stop = self._report(epoch, reports, trials, lost)
+            stop = reporter(epoch, reports)
             if on_epoch is not None:
                 on_epoch(epoch + 1)
             return stop
 
         results = train(self.method, schedules, data, config, relay)
+        reporter.flush()
         outcomes = [
-            Outcome(TrialState.FAIL, attrs={"error": lost[i]}, error=lost[i])
-            if i in lost
+            Outcome(TrialState.FAIL, attrs={"error": _LOST}, error=_LOST)
+            if i in reporter.lost
             else self._outcome(result)
             for i, result in enumerate(results)
         ]
         self._attach(
-            {i: trial for i, trial in enumerate(trials) if i not in lost},
+            {i: trial for i, trial in enumerate(trials) if i not in reporter.lost},
             schedules,
             results,
             outcomes,
@@ -306,28 +314,6 @@ class CoTeachingObjective:
                         best=best,
                         noise_rate=rate,
                     )
-
-    def _report(
-        self,
-        epoch: int,
-        reports: list[EpochReport],
-        trials: Sequence[Trial],
-        lost: dict[int, str],
-    ) -> set[int]:
-        """Report this epoch, if it is one to report; return the positions to stop."""
-        if (epoch + 1) % self.report_every and epoch + 1 != self.config.epochs:
-            return set()
-        with one_transaction(trials[0]):
-            for report in reports:
-                try:
-                    trials[report.trial].report(1.0 - report.validation_accuracy, epoch)
-                except UpdateFinishedTrialError:
-                    lost[report.trial] = "the trial was marked as finished by another process"
-        return {
-            report.trial
-            for report in reports
-            if report.trial in lost or _should_prune(trials[report.trial])
-        }
 
     def _outcome(self, result: TrainResult) -> Outcome:
         attrs: dict[str, float | int | str] = {
@@ -378,18 +364,59 @@ def one_transaction(trial: BaseTrial) -> contextlib.AbstractContextManager[None]
     return batch()
 
 
-def _suggest(trial: Trial, epochs: int, space: str) -> Schedule:
-    # Samplers draw lazily; they may read and think for long, so not inside the transaction.
-    getattr(trial, "relative_params", None)
-    with one_transaction(trial):
-        return suggest_schedule(trial, epochs, space)
+def _suggest(trials: Sequence[Trial], epochs: int, space: str) -> list[Schedule]:
+    for trial in trials:
+        # Samplers draw lazily; they may read and think for long, so not inside the transaction.
+        getattr(trial, "relative_params", None)
+    with one_transaction(trials[0]):
+        return [suggest_schedule(trial, epochs, space) for trial in trials]
 
 
-def _should_prune(trial: Trial) -> bool:
+class _Reporter:
+    """Reports a stack's validation errors to its trials, and asks which of them to stop.
+
+    Where nothing is pruned, reports only serve those who watch. They are then written together,
+    those of `REPORT_SECONDS` in one transaction.
+    """
+
+    def __init__(self, trials: Sequence[Trial], every: int, epochs: int) -> None:
+        self.lost: set[int] = set()
+        """Positions of trials that another process has finished."""
+        self._trials = trials
+        self._every = every
+        self._epochs = epochs
+        self._prunes = any(_may_prune(trial) for trial in trials)
+        self._waiting: list[tuple[int, int, float]] = []
+        self._written = time.monotonic()
+
+    def __call__(self, epoch: int, reports: Sequence[EpochReport]) -> set[int]:
+        """Report this epoch, if it is one to report; return the positions to stop."""
+        if (epoch + 1) % self._every and epoch + 1 != self._epochs:
+            return set()
+        self._waiting += [(r.trial, epoch, 1.0 - r.validation_accuracy) for r in reports]
+        if self._prunes or time.monotonic() - self._written >= REPORT_SECONDS:
+            self.flush()
+        return {
+            r.trial
+            for r in reports
+            if r.trial in self.lost or (self._prunes and self._trials[r.trial].should_prune())
+        }
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with one_transaction(self._trials[0]):
+            for position, epoch, error in self._waiting:
+                try:
+                    self._trials[position].report(error, epoch)
+                except UpdateFinishedTrialError:
+                    self.lost.add(position)
+        self._waiting = []
+        self._written = time.monotonic()
+
+
+def _may_prune(trial: Trial) -> bool:
     study = getattr(trial, "study", None)  # a FixedTrial has none
-    if study is not None and isinstance(study.pruner, NopPruner):
-        return False
-    return trial.should_prune()
+    return study is None or not isinstance(study.pruner, NopPruner)
 
 
 # -------------------------------------------------------------------- after the search

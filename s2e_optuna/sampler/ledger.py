@@ -124,6 +124,16 @@ def was_born_waiting(trial: FrozenTrial) -> bool:
     return tag is not None and tag["n"] != trial.number
 
 
+@dataclass(frozen=True)
+class History:
+    """The trials from which a theta was computed, oldest batch first."""
+
+    trials: Sequence[FrozenTrial] = ()
+    """All members of all batches."""
+    values: Array = field(default_factory=lambda: np.empty(0))
+    """Their values f(x), to be minimised, shape [n]."""
+
+
 @dataclass
 class Chain:
     """The generations of one ``sig``."""
@@ -140,11 +150,14 @@ class Chain:
     """Finished trials that the estimate can use and that are in no commit's batch."""
     used: set[int] = field(default_factory=set)
     """Trials in some commit's batch."""
+    latest: int = 1
+    """The newest generation."""
+    _history: tuple[int | None, History] = (None, History())
 
     @property
     def newest(self) -> Commit | None:
         """The commit that opened the newest generation; None while it is the first."""
-        return self.opened[max(self.opened)] if self.opened else None
+        return self.opened.get(self.latest)
 
     def add_commit(self, commit: Commit) -> None:
         """Take in a commit; doing so twice changes nothing."""
@@ -152,6 +165,7 @@ class Chain:
         rival = self.opened.get(commit.m)
         if rival is None or commit.number < rival.number:
             self.opened[commit.m] = commit
+            self.latest = max(self.latest, commit.m)
         self.used.update(commit.batch)
         for number in commit.batch:
             self.candidates.pop(number, None)
@@ -176,14 +190,42 @@ class Chain:
             return False
         return tag.get("sig") in (None, self.sig) and self.theta_of(tag.get("src")) is not None
 
-    def batches_before(self, source: int | None) -> list[tuple[int, ...]]:
-        """Batches of trial ``source``'s commit and of all it builds on, oldest first."""
+    def history(
+        self,
+        source: int | None,
+        finished: Mapping[int, FrozenTrial],
+        values_of: Callable[[Sequence[FrozenTrial]], Array],
+    ) -> History:
+        """Return what trial ``source``'s commit and all it builds on were computed from.
+
+        The last answer is kept: the next commit builds on it, and only its batch is new.
+
+        Parameters
+        ----------
+        source
+            The trial with the commit; None for theta^1.
+        finished
+            Finished trials by number.
+        values_of
+            Values of a batch, always the same function.
+        """
+        known, history = self._history
         batches = []
-        while source is not None:
-            commit = self.commits[source]
-            batches.append(commit.batch)
-            source = commit.parent
-        return batches[::-1]
+        at = source
+        while at is not None and at != known:
+            commit = self.commits[at]
+            batches.append([finished[number] for number in commit.batch])
+            at = commit.parent
+        if at is None:
+            history = History()
+        if batches:
+            batches.reverse()
+            history = History(
+                [*history.trials, *(trial for batch in batches for trial in batch)],
+                np.concatenate([history.values, *map(values_of, batches)]),
+            )
+        self._history = (source, history)
+        return history
 
     def theta_of(self, source: int | None) -> Array | None:
         """Theta of the generation that trial ``source`` opened; theta^1 for None."""

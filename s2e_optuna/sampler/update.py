@@ -178,15 +178,17 @@ def next_theta(
     """
     theta = chain.theta_of(source)
     assert theta is not None
-    batches = [*chain.batches_before(source), tuple(batch)]
-    trials = [[finished[n] for n in members] for members in batches]
+    members = [finished[n] for n in batch]
     # One thread: sums are then taken in the same order everywhere, and with matrices of this
     # size several threads spend their time waiting for each other.
     with threadpool_limits(1, user_api="blas"):
         if options.estimator == "score":
-            theta = _score_step(options, chain, theta, trials[-1], sign)
+            theta = _score_step(options, chain, theta, members, sign)
         else:
-            theta = _surrogate_steps(options, chain, theta, trials, number, sign)
+            past = chain.history(source, finished, lambda trials: batch_values(trials, sign))
+            trials = [*past.trials, *members]
+            f = np.concatenate([past.values, batch_values(members, sign)])
+            theta = _surrogate_steps(options, chain, theta, trials, f, number)
     return np.array(rounded(theta))
 
 
@@ -228,18 +230,17 @@ def _surrogate_steps(
     options: Options,
     chain: Chain,
     theta: Array,
-    batches: Sequence[Sequence[FrozenTrial]],
+    trials: Sequence[FrozenTrial],
+    f: Array,
     number: int,
-    sign: int,
 ) -> Array:
     codec = chain.codec
-    trials = [trial for batch in batches for trial in batch]
-    f = np.concatenate([batch_values(batch, sign) for batch in batches])
     if np.ptp(f) == 0.0:
         return theta
     chosen = worth_fitting(f)
-    features = features_for(codec, trials)
-    points = codec.encode([trials[i].params for i in chosen])
+    fitted = [trials[i] for i in chosen]
+    features = features_for(codec, fitted)
+    points = codec.encode([trial.params for trial in fitted])
     process = GaussianProcess.fit(features(points), f[chosen])
 
     def utility(x: Array) -> Array:

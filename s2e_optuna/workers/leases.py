@@ -22,7 +22,8 @@ from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 
-from s2e_optuna.workers.rdb import OWNER_ATTR, SharedStorage
+from s2e_optuna.workers.rows import OWNER_ATTR
+from s2e_optuna.workers.shared import SharedStorage
 from s2e_optuna.workers.storage import MAX_RETRY
 
 ERROR_ATTR = "error"

@@ -24,8 +24,9 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState
 
 from s2e_optuna.workers.leases import ERROR_ATTR, Heartbeat, Reaper
-from s2e_optuna.workers.progress import WorkerStatus, tally
-from s2e_optuna.workers.rdb import OWNER_ATTR, SharedStorage, batch_of
+from s2e_optuna.workers.progress import RunningTally, WorkerStatus
+from s2e_optuna.workers.rows import OWNER_ATTR
+from s2e_optuna.workers.shared import SharedStorage, batch_of, one_read_of
 
 TARGET_ATTR = "s2e:trials"
 """User attribute of the study: the budget N."""
@@ -176,21 +177,23 @@ def work(
         done, pauses = 0, iter(_PAUSES)
         while max_trials is None or done < max_trials:
             switch.check()
-            worker.reaper.look()
-            seen = tally(study.get_trials(deepcopy=False))
-            if seen.finished >= target:
-                target = read_target(study)  # it may have been raised meanwhile
+            with one_read_of(study._storage):
+                worker.reaper.look()
+                seen = worker.tally.update(study.get_trials(deepcopy=False))
                 if seen.finished >= target:
-                    break
-            free = target - seen.finished - seen.running
+                    target = read_target(study)  # it may have been raised meanwhile
+                    if seen.finished >= target:
+                        break
+                free = target - seen.finished - seen.running
+                limit = stack if max_trials is None else min(stack, max_trials - done)
+                trials = worker.ask(min(limit, free), target) if free > 0 else []
             if free <= 0:
                 notify(WorkerStatus("waiting", message=worker.waits_for()))
                 pause = next(pauses, _PAUSES[-1])
                 time.sleep(pause * random.uniform(0.8, 1.2))
                 continue
             pauses = iter(_PAUSES)
-            count = min(stack, free, max_trials - done if max_trials is not None else stack)
-            done += worker.run_stack(count, target)
+            done += worker.run(trials)
     return done
 
 
@@ -207,6 +210,7 @@ class _Worker:
     ) -> None:
         self.study = study
         self.reaper = Reaper(study)
+        self.tally = RunningTally()
         self._evaluate = evaluate
         self._epochs = epochs
         self._notify = notify
@@ -227,14 +231,23 @@ class _Worker:
         more = f" and {len(running) - 3} more" if len(running) > 3 else ""
         return f"waiting for the running trials {', '.join(names)}{more}" if names else "waiting"
 
-    def run_stack(self, count: int, target: int) -> int:
-        """Run up to ``count`` trials; return how many were completed or pruned."""
+    def ask(self, count: int, target: int) -> list[Trial]:
+        """Start up to ``count`` trials, fewer if the study turns out to have enough."""
         trials: list[Trial] = []
+        for _ in range(count):
+            trial = self.study.ask()
+            if self._is_surplus(trial.number, target):
+                tell(self.study, {trial: _failure(SURPLUS)})
+                break
+            trials.append(trial)
+        return trials
+
+    def run(self, trials: Sequence[Trial]) -> int:
+        """Run trials as one stack; return how many were completed or pruned."""
+        if not trials:
+            return 0
         outcomes: Sequence[Outcome]
         try:
-            trials = self._ask(count, target)
-            if not trials:
-                return 0
             numbers = tuple(trial.number for trial in trials)
             self._notify(WorkerStatus("training", numbers, 0, self._epochs))
             self._notified = time.monotonic()
@@ -242,35 +255,20 @@ class _Worker:
             with Heartbeat(self.study._storage, ids), self._switch.training():
                 outcomes = self._evaluate(trials, lambda epoch: self._on_epoch(numbers, epoch))
         except StopWork:
-            for trial in trials:
-                tell(self.study, trial, _failure("handed back: the worker was asked to stop"))
+            handed_back = _failure("handed back: the worker was asked to stop")
+            tell(self.study, dict.fromkeys(trials, handed_back))
             raise
         except Exception as error:
-            if not trials:
-                raise  # the storage failed, not a trial
             message = f"{type(error).__name__}: {error}"
             _logger.warning("Trials %s failed: %s", [t.number for t in trials], message)
             _logger.debug("The traceback:", exc_info=True)
-            outcomes = [_failure(message)] * len(trials)
-            for trial, outcome in zip(trials, outcomes, strict=True):
-                tell(self.study, trial, outcome)
-            self._count_error(outcomes[0])
-            return 0
-        for trial, outcome in zip(trials, outcomes, strict=True):
-            tell(self.study, trial, outcome)
+            outcomes = [_failure(message)]
+            tell(self.study, dict.fromkeys(trials, outcomes[0]))
+        else:
+            tell(self.study, dict(zip(trials, outcomes, strict=True)))
         for outcome in outcomes:
             self._count_error(outcome)
         return sum(outcome.state != TrialState.FAIL for outcome in outcomes)
-
-    def _ask(self, count: int, target: int) -> list[Trial]:
-        trials: list[Trial] = []
-        for _ in range(count):
-            trial = self.study.ask()
-            if self._is_surplus(trial.number, target):
-                tell(self.study, trial, _failure(SURPLUS))
-                break
-            trials.append(trial)
-        return trials
 
     def _is_surplus(self, number: int, target: int) -> bool:
         if number < target:
@@ -301,24 +299,29 @@ def _failure(message: str) -> Failure:
     return Failure(message, attrs={ERROR_ATTR: message})
 
 
-def tell(study: optuna.Study, trial: Trial, outcome: Outcome) -> None:
-    """Write attributes and result, in one transaction where the storage offers that.
+def tell(study: optuna.Study, outcomes: Mapping[Trial, Outcome]) -> None:
+    """Write attributes and results, in one transaction where the storage offers that.
 
     A trial that somebody has marked as failed meanwhile stays as it is; that is logged.
     """
-    try:
-        with batch_of(study._storage):
-            for key, value in outcome.attrs.items():
-                trial.set_user_attr(key, value)
-            told = study.tell(trial, outcome.value, state=outcome.state, skip_if_finished=True)
-    except UpdateFinishedTrialError:
-        told = None
-    late = told is None or (told.state.is_finished() and told.state != outcome.state)
-    if late and outcome.state != TrialState.FAIL:
-        _logger.warning(
-            "The result of trial %d came late: it had been given up and marked as failed.",
-            trial.number,
-        )
+    late = set()
+    with one_read_of(study._storage), batch_of(study._storage) as left_out:
+        for trial, outcome in outcomes.items():
+            try:
+                for key, value in outcome.attrs.items():
+                    trial.set_user_attr(key, value)
+                told = study.tell(trial, outcome.value, state=outcome.state, skip_if_finished=True)
+            except UpdateFinishedTrialError:
+                late.add(trial._trial_id)
+            else:
+                if told.state.is_finished() and told.state != outcome.state:
+                    late.add(trial._trial_id)
+    for trial, outcome in outcomes.items():
+        if trial._trial_id in late | left_out and outcome.state != TrialState.FAIL:
+            _logger.warning(
+                "The result of trial %d came late: it had been given up and marked as failed.",
+                trial.number,
+            )
 
 
 def is_shared(study: optuna.Study) -> bool:

@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 
 from s2e_optuna.workers.leases import Reaper, release, release_owned
 from s2e_optuna.workers.loop import is_shared
-from s2e_optuna.workers.progress import Progress, Tally, WorkerProgress, WorkerStatus, tally
+from s2e_optuna.workers.progress import Progress, RunningTally, Tally, WorkerProgress, WorkerStatus
 from s2e_optuna.workers.storage import explain
 from s2e_optuna.workers.worker import (
     DONE,
@@ -128,6 +128,7 @@ class LocalPool:
         first = len(study.get_trials(deepcopy=False))
         # Numbers differ from those of an earlier run of the same search.
         self._slots = [_Slot(first * 1000 + i, devices[i % len(devices)]) for i in range(workers)]
+        self._counted = RunningTally()
         self._started = time.monotonic()
         self._finished_before = 0
 
@@ -281,7 +282,7 @@ class LocalPool:
                     _logger.warning("Trials of a stopped worker could not be marked as failed.")
 
     def _tally(self) -> Tally:
-        return tally(self._study.get_trials(deepcopy=False))
+        return self._counted.update(self._study.get_trials(deepcopy=False))
 
     def _progress(self, target: int) -> Progress:
         seen = self._tally()

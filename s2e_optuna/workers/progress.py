@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from optuna.trial import FrozenTrial, TrialState
+
+_STATES = tuple(state.name.lower() for state in TrialState)
 
 
 @dataclass(frozen=True)
@@ -112,12 +114,37 @@ class Tally:
         return self.counts["running"]
 
 
+class RunningTally:
+    """Counts a study's trials again and again; the work grows with new and open trials only."""
+
+    def __init__(self) -> None:
+        self._finished = Tally(dict.fromkeys(_STATES, 0))
+        self._seen = 0
+        self._open: list[int] = []
+
+    def update(self, trials: Sequence[FrozenTrial]) -> Tally:
+        """Count; ``trials`` are all trials of the study, in order."""
+        looked_at = [trials[number] for number in (*self._open, *range(self._seen, len(trials)))]
+        self._seen = len(trials)
+        still_open = [trial for trial in looked_at if not trial.state.is_finished()]
+        self._open = [trial.number for trial in still_open]
+        ended = tally(trial for trial in looked_at if trial.state.is_finished())
+        self._finished = _sum(self._finished, ended)
+        return _sum(self._finished, tally(still_open))
+
+
 def tally(trials: Iterable[FrozenTrial]) -> Tally:
     """Count trials by state and find the lowest value of the complete ones."""
-    counts = {state.name.lower(): 0 for state in TrialState}
+    counts = dict.fromkeys(_STATES, 0)
     best: float | None = None
     for trial in trials:
         counts[trial.state.name.lower()] += 1
         if trial.state == TrialState.COMPLETE and trial.values:
             best = trial.values[0] if best is None else min(best, trial.values[0])
     return Tally(counts, best)
+
+
+def _sum(one: Tally, other: Tally) -> Tally:
+    values = [t.best_value for t in (one, other) if t.best_value is not None]
+    counts = {state: one.counts[state] + other.counts[state] for state in _STATES}
+    return Tally(counts, min(values, default=None))

@@ -9,46 +9,38 @@ What is added to `optuna.storages.RDBStorage`, and why:
   middle of a search costs no trial.
 - Batches: what is written inside ``with storage.batch():`` goes out as one transaction. A
   schedule has 19 parameters, and a transaction for each of them is most of a trial's overhead.
-- Owners: trials that one of our workers starts name that worker from birth (in the transaction
-  that creates them), so that nobody has to guess which trials a dead worker left behind.
+- Reads: two statements bring whatever is new about all trials (`rows`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import logging
 import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, TypeVar
 
-import optuna
 import sqlalchemy
-from optuna.distributions import (
-    BaseDistribution,
-    check_distribution_compatibility,
-    distribution_to_json,
-)
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
-from optuna.storages._rdb import models
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
-OWNER_ATTR = "worker"
-"""User attribute of a trial: the worker that runs it, ``host:pid:token``."""
+from s2e_optuna.workers import rows
 
 BUSY_TIMEOUT = 60.0
 """Seconds that a SQLite statement waits for another process's transaction."""
 
 PATIENCE = 180.0
 """Seconds for which a lost server is tried again."""
+
+_READS = "s2e_only_reads"  # option of a connection that takes no lock for writing in SQLite
 
 _logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -69,86 +61,6 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
                     raise
                 time.sleep(random.uniform(0.01, 0.1))
     connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _check_unfinished(connection: sqlalchemy.Connection, trial_ids: Sequence[int]) -> None:
-    trials = models.TrialModel.__table__.c
-    query = (
-        sqlalchemy.select(trials.trial_id, trials.state)
-        .where(trials.trial_id.in_(trial_ids))
-        .order_by(trials.trial_id)
-        .with_for_update()
-    )
-    found = connection.execute(query).all()
-    if len(found) != len(trial_ids):
-        raise KeyError(models.NOT_FOUND_MSG)
-    for trial_id, state in found:
-        if state.is_finished():
-            raise UpdateFinishedTrialError(f"Trial with id {trial_id} is finished already.")
-
-
-class _Rows:
-    """Rows of a batch, by table; one statement writes all rows of a table.
-
-    The mapped classes of Optuna need two statements or more for each value. Calls that are not
-    simply rows (`take` returns False) go through Optuna's own methods.
-    """
-
-    def __init__(self) -> None:
-        self._params: list[dict[str, Any]] = []
-        # By unique key, so that the last of several writes counts.
-        self._user_attrs: dict[tuple[int, str], dict[str, Any]] = {}
-        self._system_attrs: dict[tuple[int, str], dict[str, Any]] = {}
-        self._reports: dict[tuple[int, int], dict[str, Any]] = {}
-
-    def take(self, name: str, args: tuple[Any, ...]) -> bool:
-        """Turn a call into a row, if it is one."""
-        if name == "_set_trial_param":
-            trial_id, key, value, distribution, previous = args
-            if previous is None:
-                return False  # Optuna's method looks for one in the database
-            check_distribution_compatibility(previous, distribution)
-            self._params.append(
-                {
-                    "trial_id": trial_id,
-                    "param_name": key,
-                    "param_value": value,
-                    "distribution_json": distribution_to_json(distribution),
-                }
-            )
-        elif name in ("set_trial_user_attr", "set_trial_system_attr"):
-            trial_id, key, value = args
-            attrs = self._user_attrs if name == "set_trial_user_attr" else self._system_attrs
-            row = {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-            attrs[trial_id, key] = row
-        elif name == "set_trial_intermediate_value":
-            trial_id, step, value = args
-            model = models.TrialIntermediateValueModel
-            stored, kind = model.intermediate_value_to_stored_repr(value)
-            self._reports[trial_id, step] = {
-                "trial_id": trial_id,
-                "step": step,
-                "intermediate_value": stored,
-                "intermediate_value_type": kind,
-            }
-        else:
-            return False
-        return True
-
-    def insert(self, connection: sqlalchemy.Connection) -> None:
-        """Write all rows; those of attributes and reports replace older ones."""
-        if self._params:
-            connection.execute(sqlalchemy.insert(models.TrialParamModel.__table__), self._params)
-        for model, key, rows in (
-            (models.TrialUserAttributeModel, "key", self._user_attrs),
-            (models.TrialSystemAttributeModel, "key", self._system_attrs),
-            (models.TrialIntermediateValueModel, "step", self._reports),
-        ):
-            if rows:
-                table = model.__table__
-                old = sqlalchemy.tuple_(table.c.trial_id, table.c[key]).in_(list(rows))
-                connection.execute(sqlalchemy.delete(table).where(old))
-                connection.execute(sqlalchemy.insert(table), list(rows.values()))
 
 
 class SharedRDBStorage(RDBStorage):
@@ -197,7 +109,8 @@ class SharedRDBStorage(RDBStorage):
 
     def _begin(self, connection: sqlalchemy.Connection) -> None:
         # Not yet immediate in the constructor: it opens connections while it reads on another.
-        connection.exec_driver_sql(self._begin_statement)
+        reads = connection.get_execution_options().get(_READS, False)
+        connection.exec_driver_sql("BEGIN" if reads else self._begin_statement)
 
     # ---------------------------------------------------------------- lost connections
 
@@ -238,7 +151,7 @@ class SharedRDBStorage(RDBStorage):
                 return call()
             except UpdateFinishedTrialError:
                 # A connection lost during the commit leaves open whether it took place.
-                if attempts > 1 and RDBStorage.get_trial(self, trial_id).state == state:
+                if attempts > 1 and self.get_trial(trial_id).state == state:
                     return True
                 raise
 
@@ -247,39 +160,43 @@ class SharedRDBStorage(RDBStorage):
     # ---------------------------------------------------------------- batches
 
     @contextlib.contextmanager
-    def batch(self) -> Iterator[None]:
+    def batch(self) -> Iterator[set[int]]:
         """Collect this thread's writes to trials; write them in one transaction at the end.
 
         Nothing is written if the block raises. Writes to trials that another process has finished
-        meanwhile (marked as failed, say) are left out and logged.
+        meanwhile (marked as failed, say) are left out and logged; after the block their ids are
+        in the set that it is given.
         """
+        left_out: set[int] = set()
         if self._calls is not None:  # already inside a batch
-            yield
+            yield left_out
             return
         calls: list[_Call] = []
         self._local.calls = calls
         try:
-            yield
+            yield left_out
         finally:
             self._local.calls = None
         if calls:
-            self._write(calls)
+            left_out |= self._write(calls)
+        if left_out:
+            _logger.info("Trials with ids %s are finished already.", sorted(left_out))
 
     @property
     def _calls(self) -> list[_Call] | None:
         return getattr(self._local, "calls", None)
 
-    def _write(self, calls: list[_Call]) -> None:
+    def _write(self, calls: list[_Call]) -> set[int]:
+        """Write, and return the ids of trials that were left out."""
         try:
-            self._write_in_one_transaction(calls)
-            return
-        except UpdateFinishedTrialError:
-            pass
-        except (StorageInternalError, SQLAlchemyError) as error:
+            with _translated():
+                return self._write_in_one_transaction(calls)
+        except StorageInternalError as error:
             if not self._is_lost(error):
                 raise
             self.lost_at = time.monotonic()
         # One by one every call can be repeated, whatever part of the batch is already there.
+        left_out = set()
         for name, args in calls:
             method = functools.partial(getattr(RDBStorage, name), self, *args)
             try:
@@ -288,25 +205,71 @@ class SharedRDBStorage(RDBStorage):
                 else:
                     self._patiently(method)
             except UpdateFinishedTrialError:
-                _logger.info("Trial with id %d is finished already: %s left out.", args[0], name)
+                left_out.add(args[0])
+        return left_out
 
-    def _write_in_one_transaction(self, calls: list[_Call]) -> None:
-        rows = _Rows()
-        rest = [(name, args) for name, args in calls if not rows.take(name, args)]
-        trial_ids = sorted({args[0] for _, args in calls})
-        with self.engine.connect() as connection, connection.begin() as transaction:
-            _check_unfinished(connection, trial_ids)
-            rows.insert(connection)
-            self.scoped_session.remove()
-            # The session's own commits then do nothing, and its rollbacks undo everything.
-            self.scoped_session(bind=connection, join_transaction_mode="rollback_only")
-            try:
+    def _write_in_one_transaction(self, calls: list[_Call]) -> set[int]:
+        trial_ids = {args[0] for _, args in calls}
+        with self.engine.connect() as connection, connection.begin():
+            open_ids = rows.lock_unfinished(connection, sorted(trial_ids))
+            batch = rows.Batch()
+            rest = [
+                (name, args)
+                for name, args in calls
+                if args[0] in open_ids and not batch.take(name, args)
+            ]
+            batch.insert(connection)
+            with self._session_on(connection):
                 for name, args in rest:
                     getattr(RDBStorage, name)(self, *args)
-            finally:
-                self.scoped_session.remove()
-            if not transaction.is_active:
-                raise UpdateFinishedTrialError("The batch was rolled back.")
+            batch.finish(connection)
+        return trial_ids - open_ids
+
+    @contextlib.contextmanager
+    def _session_on(self, connection: sqlalchemy.Connection) -> Iterator[None]:
+        """Let Optuna's methods take part in a connection's transaction.
+
+        The session's own commits then do nothing, and its rollbacks undo everything.
+        """
+        self.scoped_session.remove()
+        self.scoped_session(bind=connection, join_transaction_mode="rollback_only")
+        try:
+            yield
+        finally:
+            self.scoped_session.remove()
+
+    # ---------------------------------------------------------------- reads
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlalchemy.Connection]:
+        with _translated(), self.engine.connect() as connection:
+            connection.execution_options(**{_READS: True})
+            yield connection
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        def attempt() -> list[FrozenTrial]:
+            with self._reading() as connection:
+                return rows.read_trials(
+                    connection, study_id, trial_id_greater_than, included_trial_ids
+                )
+
+        found = self._patiently(attempt)
+        return found if states is None else [trial for trial in found if trial.state in states]
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """See `optuna.storages.BaseStorage`."""
+
+        def attempt() -> FrozenTrial:
+            with self._reading() as connection:
+                return rows.read_trial(connection, trial_id)
+
+        return self._patiently(attempt)
 
     # ---------------------------------------------------------------- writes
 
@@ -351,19 +314,27 @@ class SharedRDBStorage(RDBStorage):
         method = functools.partial(RDBStorage.set_trial_state_values, self)
         return self._finish_patiently(lambda: method(trial_id, state, values), trial_id, state)
 
+    def create_owned_trial(self, study_id: int, owner: str) -> FrozenTrial:
+        """Create a running trial that names its worker from birth."""
+
+        def attempt() -> FrozenTrial:
+            with _translated(), self.engine.connect() as connection, connection.begin():
+                return rows.create_running_trial(connection, study_id, owner)
+
+        return self._patiently(attempt)
+
     def start_waiting_trial(self, trial_id: int, owner: str) -> bool:
         """Start a waiting trial for a worker; False if another one was faster."""
 
         def attempt() -> bool:
-            with self.engine.connect() as connection, connection.begin():
-                self.scoped_session.remove()
-                self.scoped_session(bind=connection, join_transaction_mode="rollback_only")
-                try:
-                    if not RDBStorage.set_trial_state_values(self, trial_id, TrialState.RUNNING):
-                        return False
-                    RDBStorage.set_trial_user_attr(self, trial_id, OWNER_ATTR, owner)
-                finally:
-                    self.scoped_session.remove()
+            with (
+                self.engine.connect() as connection,
+                connection.begin(),
+                self._session_on(connection),
+            ):
+                if not RDBStorage.set_trial_state_values(self, trial_id, TrialState.RUNNING):
+                    return False
+                RDBStorage.set_trial_user_attr(self, trial_id, rows.OWNER_ATTR, owner)
             return True
 
         return self._patiently(attempt)
@@ -372,16 +343,21 @@ class SharedRDBStorage(RDBStorage):
 
     def with_heartbeat(self, trial_ids: Sequence[int]) -> set[int]:
         """Which of the trials have ever sent a heartbeat."""
-        if not trial_ids:
-            return set()
-        beats = sqlalchemy.table("trial_heartbeats", sqlalchemy.column("trial_id"))
-        query = sqlalchemy.select(beats.c.trial_id).where(beats.c.trial_id.in_(list(trial_ids)))
 
         def attempt() -> set[int]:
-            with self.engine.connect() as connection:
-                return {int(row[0]) for row in connection.execute(query)}
+            with self._reading() as connection:
+                return rows.with_heartbeat(connection, trial_ids)
 
         return self._patiently(attempt)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Raise SQLAlchemy's errors as Optuna does."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise StorageInternalError("The database failed.") from error
 
 
 def _patient(name: str) -> Any:
@@ -400,7 +376,6 @@ for _name in (
     "_create_new_trial",
     "_get_best_trial_id",
     "_get_stale_trial_ids",
-    "_get_trials",
     "get_all_studies",
     "get_n_trials",
     "get_study_directions",
@@ -408,7 +383,6 @@ for _name in (
     "get_study_name_from_id",
     "get_study_system_attrs",
     "get_study_user_attrs",
-    "get_trial",
     "get_trial_id_from_study_id_trial_number",
     "get_trial_system_attrs",
     "get_trial_user_attrs",
@@ -417,65 +391,3 @@ for _name in (
     "set_study_user_attr",
 ):
     setattr(SharedRDBStorage, _name, _patient(_name))
-
-
-class SharedStorage(_CachedStorage):
-    """A cached `SharedRDBStorage`: what `open_storage` returns for databases.
-
-    Parameters
-    ----------
-    backend
-        The database.
-
-    Attributes
-    ----------
-    owner : str or None
-        If set, trials that are started through this object carry it as the user attribute
-        ``worker``.
-    """
-
-    _backend: SharedRDBStorage
-
-    def __init__(self, backend: SharedRDBStorage) -> None:
-        super().__init__(backend)
-        self.owner: str | None = None
-
-    def batch(self) -> contextlib.AbstractContextManager[None]:
-        """Write what is set inside the ``with`` block in one transaction, at its end."""
-        return self._backend.batch()
-
-    @property
-    def lost_at(self) -> float | None:
-        """When a connection was last found lost, `time.monotonic` seconds."""
-        return self._backend.lost_at
-
-    def with_heartbeat(self, trial_ids: Sequence[int]) -> set[int]:
-        """Which of the trials have ever sent a heartbeat."""
-        return self._backend.with_heartbeat(trial_ids)
-
-    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """See `optuna.storages.BaseStorage`."""
-        if template_trial is None and self.owner is not None:
-            template_trial = optuna.create_trial(
-                state=TrialState.RUNNING, user_attrs={OWNER_ATTR: self.owner}
-            )
-            template_trial.datetime_start = datetime.now()
-        return super().create_new_trial(study_id, template_trial)
-
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
-        """See `optuna.storages.BaseStorage`."""
-        if state == TrialState.RUNNING and self.owner is not None:
-            return self._backend.start_waiting_trial(trial_id, self.owner)
-        return super().set_trial_state_values(trial_id, state, values)
-
-    def dispose(self) -> None:
-        """Close this process's connections."""
-        self._backend.scoped_session.remove()
-        self._backend.engine.dispose()
-
-
-def batch_of(storage: BaseStorage) -> contextlib.AbstractContextManager[None]:
-    """Batch of a `SharedStorage`; on other storages every write stands alone."""
-    return storage.batch() if isinstance(storage, SharedStorage) else contextlib.nullcontext()

@@ -22,7 +22,8 @@ from optuna.storages import (
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import SQLAlchemyError
 
-from s2e_optuna.workers.rdb import BUSY_TIMEOUT, SharedRDBStorage, SharedStorage
+from s2e_optuna.workers.rdb import BUSY_TIMEOUT, SharedRDBStorage
+from s2e_optuna.workers.shared import SharedStorage
 
 HEARTBEAT = 10
 """Seconds between two heartbeats of a running trial, where heartbeats are used."""
@@ -78,7 +79,7 @@ def open_storage(url: str | BaseStorage, *, heartbeat: int | None = None) -> Bas
     Returns
     -------
     optuna.storages.BaseStorage
-        For databases a `s2e_optuna.workers.rdb.SharedStorage`.
+        For databases a `s2e_optuna.workers.shared.SharedStorage`.
 
     Raises
     ------

@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from s2e_optuna.workers.loop import Evaluator, RepeatedError, StopSwitch, StopWork, work
 from s2e_optuna.workers.progress import WorkerStatus
-from s2e_optuna.workers.rdb import SharedStorage
+from s2e_optuna.workers.shared import SharedStorage
 from s2e_optuna.workers.storage import (
     HEARTBEAT,
     StorageError,

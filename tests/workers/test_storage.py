@@ -14,7 +14,8 @@ from optuna.trial import TrialState
 
 from s2e_optuna import open_storage, suggest_schedule
 from s2e_optuna.workers import StorageError, mask_password
-from s2e_optuna.workers.rdb import OWNER_ATTR, SharedStorage
+from s2e_optuna.workers.rows import OWNER_ATTR
+from s2e_optuna.workers.shared import SharedStorage
 
 
 def engine_of(storage):

@@ -11,9 +11,10 @@ import worker_jobs
 from optuna.trial import TrialState
 from threadpoolctl import threadpool_limits
 
-from s2e_optuna.workers.leases import OWNER_ATTR, Reaper, release
+from s2e_optuna.workers.leases import Reaper, release
 from s2e_optuna.workers.loop import SURPLUS, TARGET_ATTR, StopSwitch, StopWork, work
 from s2e_optuna.workers.pool import LocalPool, SearchError
+from s2e_optuna.workers.rows import OWNER_ATTR
 from s2e_optuna.workers.worker import run_worker
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
