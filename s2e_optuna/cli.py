@@ -70,6 +70,12 @@ def search(
     noise_rate: opt.NoiseRate = None,
     train_size: opt.TrainSize = None,
     validation: opt.Validation = "auto",
+    labels: opt.Labels = None,
+    path_column: opt.PathColumn = None,
+    label_column: opt.LabelColumn = None,
+    clean_column: opt.CleanColumn = None,
+    save_labels: opt.SaveLabels = None,
+    image_size: opt.ImageSize = None,
     data_root: opt.DataRoot = None,
     method: opt.SearchedMethod = "coteaching",
     network: opt.Network = "auto",
@@ -108,6 +114,11 @@ def search(
             noise_rate=noise_rate,
             validation=validation,
             train_size=train_size,
+            labels=labels,
+            path_column=path_column,
+            label_column=label_column,
+            clean_column=clean_column,
+            image_size=image_size,
             method=method,
             network=network,
             space=space,
@@ -126,7 +137,7 @@ def search(
             data_root=data_root,
             artifacts=artifacts,
         )
-        result, files = run_search(config, ProgressDisplay(quiet=quiet))
+        result, files = run_search(config, ProgressDisplay(quiet=quiet), save_labels)
         if as_json:
             names = {name: str(path) for name, path in files.items()}
             _print_json({**result.to_dict(), "files": names})
@@ -228,6 +239,12 @@ def train(
     noise_rate: opt.NoiseRate = None,
     train_size: opt.TrainSize = None,
     validation: opt.Validation = "auto",
+    labels: opt.Labels = None,
+    path_column: opt.PathColumn = None,
+    label_column: opt.LabelColumn = None,
+    clean_column: opt.CleanColumn = None,
+    save_labels: opt.SaveLabels = None,
+    image_size: opt.ImageSize = None,
     data_root: opt.DataRoot = None,
     network: opt.Network = "auto",
     epochs: opt.TrainEpochs = None,
@@ -250,11 +267,17 @@ def train(
         from s2e_optuna.reporting.terminal import console
 
         training_run.check_output_folder(out)
+        training_run.check_labels_file(save_labels)
         request = training_run.TrainRequest(
             data=data,
             noise=noise,
             noise_rate=noise_rate,
             train_size=train_size,
+            labels=labels,
+            path_column=path_column,
+            label_column=label_column,
+            clean_column=clean_column,
+            image_size=image_size,
             validation=validation,
             method=method,
             schedule=schedule,
@@ -269,6 +292,8 @@ def train(
         with ProgressDisplay(quiet=quiet) as display:
             outcome = training_run.run_training(request, display)
         written = [] if out is None else training_run.save_outcome(outcome, out)
+        if save_labels is not None:
+            written.append(training_run.save_drawn_labels(outcome, save_labels))
         if as_json:
             _print_json(training_run.outcome_dict(outcome, written))
         else:

@@ -25,6 +25,8 @@ from s2e_optuna.training import (
     ComparisonProgress,
     DataError,
     EpochReport,
+    InMemory,
+    Noise,
     NoisyData,
     TrainConfig,
     TrainResult,
@@ -92,9 +94,10 @@ class CoTeachingObjective:
     Parameters
     ----------
     data
-        A name or path for `s2e_optuna.training.load_data`, or the data themselves.
+        A name or path for `s2e_optuna.training.load_data`, a pair (images, labels), a torch
+        ``Dataset`` of such pairs, or a `s2e_optuna.training.NoisyData`.
     noise, noise_rate
-        Label noise to put on the training labels: ``"symmetric"`` or ``"pair"``, and its rate.
+        Label noise to put on the training labels, see `s2e_optuna.training.load_data`.
     method
         Name in `s2e_optuna.training.METHODS`; it must use a schedule.
     network, batch_size, learning_rate, device
@@ -105,7 +108,7 @@ class CoTeachingObjective:
         Number of epochs T.
     seed
         Seed of the label noise and of all trainings.
-    validation, train_size, data_root
+    validation, train_size, labels, path_column, label_column, clean_column, image_size, data_root
         See `s2e_optuna.training.load_data`.
     report_every
         Epochs between two calls of ``trial.report`` and of ``trial.should_prune``; by default
@@ -133,9 +136,9 @@ class CoTeachingObjective:
 
     def __init__(
         self,
-        data: str | Path | NoisyData = "digits",
+        data: str | Path | InMemory | NoisyData = "digits",
         *,
-        noise: str | None = None,
+        noise: Noise | None = None,
         noise_rate: float | None = None,
         method: str = "coteaching",
         network: str = "auto",
@@ -147,6 +150,11 @@ class CoTeachingObjective:
         device: str = "auto",
         validation: str = "auto",
         train_size: int | None = None,
+        labels: str | Path | None = None,
+        path_column: str | None = None,
+        label_column: str | None = None,
+        clean_column: str | None = None,
+        image_size: int | None = None,
         data_root: str | Path | None = None,
         report_every: int | None = None,
         artifacts: ArtifactStore | str | Path | None = None,
@@ -171,14 +179,19 @@ class CoTeachingObjective:
         )
         self.report_every = report_every or max(1, -(-epochs // LONGEST_CURVE))
         self.artifacts = None if artifacts is None else TrialArtifacts(artifacts)
-        self._source: str | Path | NoisyData = data
+        self._source: str | Path | InMemory | NoisyData = data
         self._load_options: dict[str, Any] = {
             "noise": noise,
             "noise_rate": noise_rate,
             "seed": seed,
             "validation": validation,
             "train_size": train_size,
-            "root": data_root,
+            "labels": labels,
+            "path_column": path_column,
+            "label_column": label_column,
+            "clean_column": clean_column,
+            "image_size": image_size,
+            "data_root": data_root,
         }
         self._loaded: NoisyData | None = data if isinstance(data, NoisyData) else None
 
@@ -509,9 +522,7 @@ def final_seeds(seed: int, count: int) -> list[int]:
 
 def true_noise_rate(data: NoisyData) -> float | None:
     """Share of wrong training labels, where the truth is known."""
-    if data.y_clean is None:
-        return None
-    return float((data.y_clean != data.y_train).double().mean())
+    return data.noise_rate
 
 
 def final_comparison(
@@ -523,7 +534,7 @@ def final_comparison(
     method: str = "coteaching",
     noise_rate: float | None = None,
     progress: Callable[[ComparisonProgress], None] | None = None,
-) -> tuple[dict[str, MethodScore], TrainResult]:
+) -> tuple[dict[str, MethodScore], list[TrainResult]]:
     """Compare the schedule that was found with plain training and with Co-teaching.
 
     Parameters
@@ -547,8 +558,8 @@ def final_comparison(
     -------
     scores : dict
         ``standard``, ``coteaching`` (only if a noise rate is known) and ``s2e``.
-    best : TrainResult
-        Of the trainings with ``schedule``, the one with the best validation accuracy.
+    trained : list of TrainResult
+        The completed trainings with ``schedule``, that with the best validation accuracy first.
 
     Raises
     ------
@@ -562,6 +573,7 @@ def final_comparison(
     if tau is not None:
         entries["coteaching"] = ("coteaching", Schedule.coteaching(config.epochs, tau))
     entries["s2e"] = (method, schedule)
+    config = replace(config, keep_probabilities=True)  # for the list of suspects
     results = evaluate_schedules(entries, data, config, seeds, progress)
     last = last_epochs(config.epochs)
     scores = {
@@ -579,7 +591,8 @@ def final_comparison(
     usable = [run for run in results["s2e"] if run.status == "complete"]
     if not usable:
         raise DataError(f"every training with the schedule failed: {results['s2e'][0].failure}")
-    return scores, max(usable, key=lambda run: mean_of_last(run.validation_accuracy, last))
+    usable.sort(key=lambda run: mean_of_last(run.validation_accuracy, last), reverse=True)
+    return scores, usable
 
 
 def _curves(runs: Sequence[TrainResult], name: str, epochs: int) -> tuple[tuple[float, ...], ...]:

@@ -173,7 +173,7 @@ def test_fewer_samples_than_a_batch(data):
 def test_final_comparison(data):
     config = TrainConfig(epochs=EPOCHS, device="cpu")
     seeds = final_seeds(0, 2)
-    scores, best = final_comparison(data, Schedule.constant(EPOCHS, 0.7), config, seeds)
+    scores, trained = final_comparison(data, Schedule.constant(EPOCHS, 0.7), config, seeds)
     assert list(scores) == ["standard", "coteaching", "s2e"]
     for score in scores.values():
         assert all(0 <= value <= 1 for value in score.test_accuracy)
@@ -181,8 +181,10 @@ def test_final_comparison(data):
         assert type(score).from_dict(score.to_dict()) == score
     true_rate = module.true_noise_rate(data)
     assert min(scores["coteaching"].schedule) >= 1 - true_rate
-    assert best.seed in seeds
-    assert best.model is not None
+    assert sorted(run.seed for run in trained) == sorted(seeds)
+    assert all(run.model is not None for run in trained)
+    assert set(scores["s2e"].curves) == {"test_accuracy", "validation_accuracy", "label_precision"}
+    assert np.array(scores["standard"].curves["test_accuracy"]).shape == (2, EPOCHS)
 
 
 def test_final_comparison_without_a_known_noise_rate():

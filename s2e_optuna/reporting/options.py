@@ -12,7 +12,7 @@ import typer
 SAMPLERS = ("s2e", "tpe", "random", "cmaes", "gp", "qmc")
 SPACES = ("s2e", "coteaching", "single", "rbf", "mlp")
 DATA_SETS = ("digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100")
-NOISES = ("symmetric", "pair")
+NOISES = ("symmetric", "pair", "instance")
 
 DATA_PANEL = "Data"
 TRAINING_PANEL = "Training"
@@ -38,7 +38,8 @@ Data = Annotated[
 Noise = Annotated[
     str | None,
     typer.Option(
-        help="Put wrong labels on the training part: symmetric or pair.",
+        help="Put wrong labels on the training part: symmetric, pair, instance, or a file with a "
+        "transition matrix (.csv, .txt, .npy).",
         autocompletion=one_of(NOISES),
         rich_help_panel=DATA_PANEL,
         metavar="KIND",
@@ -63,10 +64,64 @@ Validation = Annotated[
         metavar="PART",
     ),
 ]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        help="Take the training labels from this table (.csv, .tsv, also .gz) or from a file that "
+        "--save-labels wrote. Samples that it does not list are left out.",
+        rich_help_panel=DATA_PANEL,
+        metavar="FILE",
+    ),
+]
+PathColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="Its column with paths or ids. [default: path, id, file, filename or image; without "
+        "one the order tells]",
+        show_default=False,
+        rich_help_panel=DATA_PANEL,
+        metavar="NAME",
+    ),
+]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="Its column with labels. [default: label, given, given_label or class]",
+        show_default=False,
+        rich_help_panel=DATA_PANEL,
+        metavar="NAME",
+    ),
+]
+CleanColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="Its column with the true labels, for reports only. [default: clean, if it exists]",
+        show_default=False,
+        rich_help_panel=DATA_PANEL,
+        metavar="NAME",
+    ),
+]
+SaveLabels = Annotated[
+    Path | None,
+    typer.Option(
+        help="Save the labels that are trained on (.csv, .csv.gz or .npz).",
+        rich_help_panel=DATA_PANEL,
+        metavar="FILE",
+    ),
+]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Resize the images of a folder to N x N.",
+        rich_help_panel=DATA_PANEL,
+        metavar="N",
+    ),
+]
 DataRoot = Annotated[
     Path | None,
     typer.Option(
-        help="Folder for downloads; default: the user's cache.",
+        help="Folder for downloads and decoded images; default: the user's cache.",
         rich_help_panel=DATA_PANEL,
         metavar="FOLDER",
     ),

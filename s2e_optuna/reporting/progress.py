@@ -27,6 +27,9 @@ LINE_INTERVAL = 15.0
 """Seconds between plain lines."""
 
 
+READING_SHOWN_AFTER = 1.0
+"""Seconds after which the reading of images is shown."""
+
 _PHASES = {"search": "searching", "retrain": "final comparison"}
 _UNITS = {"search": "trials", "retrain": "epochs"}
 _MOST_WORKERS = 16  # lines of the display; a screen has some forty
@@ -62,6 +65,7 @@ class ProgressDisplay:
         self._last_line = float("-inf")
         self._last_stage: tuple[str, bool] | None = None
         self._live: Live | None = None
+        self._reading_since: float | None = None
 
     def __enter__(self) -> Self:
         if not self._quiet and self._console.is_terminal:
@@ -108,6 +112,22 @@ class ProgressDisplay:
 
         line = f"{what}: epoch {epoch} of {epochs}" + (f", {note}" if note else "")
         self._show(what, view, lambda: line, final=epoch == epochs)
+
+    def reading(self, done: int, total: int) -> None:
+        """Show how many images have been decoded, if that takes more than a moment."""
+        now = self._clock()
+        if self._reading_since is None:
+            self._reading_since = now
+        if now - self._reading_since < READING_SHOWN_AFTER:
+            return
+
+        def view() -> RenderableType:
+            grid = _grid()
+            grid.add_row(Text("reading images", "bold"), _bar(done, total), f"{done}/{total}")
+            return grid
+
+        line = f"reading images: {done} of {total}"
+        self._show("reading images", view, lambda: line, final=done == total)
 
     def note(self, text: str) -> None:
         """Show a sentence that stays."""

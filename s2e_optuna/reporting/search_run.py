@@ -41,9 +41,18 @@ METHOD_NAMES = {"standard": "plain training", "coteaching": "Co-teaching", "s2e"
 
 
 def run_search(
-    config: SearchConfig, display: ProgressDisplay
+    config: SearchConfig, display: ProgressDisplay, labels_file: Path | None = None
 ) -> tuple[SearchResult, dict[str, Path]]:
     """Search, and draw pictures beside the other files.
+
+    Parameters
+    ----------
+    config
+        What to do.
+    display
+        Where progress is shown.
+    labels_file
+        Save the labels that were trained on here.
 
     Returns
     -------
@@ -53,8 +62,12 @@ def run_search(
         Name to path of everything that was written, the pictures included.
     """
     from s2e_optuna.reporting.dashboard import Refresher
+    from s2e_optuna.training import check_labels_path, save_labels
     from s2e_optuna.workers import open_storage
     from s2e_optuna.workers.search import search
+
+    if labels_file is not None:
+        check_labels_path(labels_file)
 
     def read() -> StudyView:
         return read_study(open_storage(config.storage), config.study_name)
@@ -66,9 +79,12 @@ def run_search(
 
     with display:
         with Refresher(read) as refresher:
-            result = search(config, relay)
+            result = search(config, relay, display.reading)
         view = read()
         files = {**result.files, **draw_pictures(result, view)}
+        if labels_file is not None:
+            save_labels(labels_file, result.data)
+            files["labels"] = labels_file
     return result, files
 
 

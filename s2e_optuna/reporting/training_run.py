@@ -33,7 +33,8 @@ class TrainRequest:
 
     Attributes
     ----------
-    data, noise, noise_rate, train_size, validation, data_root
+    data, noise, noise_rate, train_size, validation, labels, path_column, label_column,
+    clean_column, image_size, data_root
         See `s2e_optuna.training.load_data`.
     method
         A name in `s2e_optuna.training.METHODS`; None is ``coteaching``.
@@ -50,6 +51,11 @@ class TrainRequest:
     noise_rate: float | None = None
     train_size: int | None = None
     validation: str = "auto"
+    labels: Path | None = None
+    path_column: str | None = None
+    label_column: str | None = None
+    clean_column: str | None = None
+    image_size: int | None = None
     method: str | None = None
     schedule: Path | None = None
     network: str = "auto"
@@ -107,7 +113,13 @@ def run_training(request: TrainRequest, display: ProgressDisplay) -> TrainOutcom
     s2e_optuna.training.DataError
         If the data, the method or the device cannot be used.
     """
-    from s2e_optuna.training import TrainConfig, evaluate_schedules, get_method, load_data
+    from s2e_optuna.training import (
+        DATA_OPTIONS,
+        TrainConfig,
+        evaluate_schedules,
+        get_method,
+        load_data,
+    )
 
     if request.seeds < 1:
         raise InputError(f"--seeds must be at least 1, but is {request.seeds}.")
@@ -124,15 +136,8 @@ def run_training(request: TrainRequest, display: ProgressDisplay) -> TrainOutcom
                 "or --noise-rate for Co-teaching's own schedule."
             )
         schedule = Schedule.coteaching(epochs, request.noise_rate)
-    data = load_data(
-        request.data,
-        noise=request.noise,
-        noise_rate=request.noise_rate,
-        seed=request.seed,
-        validation=request.validation,
-        train_size=request.train_size,
-        root=request.data_root,
-    )
+    options = {name: getattr(request, name) for name in DATA_OPTIONS}
+    data = load_data(request.data, seed=request.seed, progress=display.reading, **options)
     config = TrainConfig(
         epochs=epochs,
         network=request.network,
@@ -170,6 +175,22 @@ def check_output_folder(path: Path | None) -> None:
         raise InputError(f"{path} cannot be made: {parent} is a file.")
 
 
+def check_labels_file(path: Path | None) -> None:
+    """Raise an error, before hours of work, if labels cannot be saved to ``path``."""
+    from s2e_optuna.training import check_labels_path
+
+    if path is not None:
+        check_labels_path(path)
+
+
+def save_drawn_labels(outcome: TrainOutcome, path: Path) -> Path:
+    """Save the labels that were trained on."""
+    from s2e_optuna.training import save_labels
+
+    save_labels(path, outcome.data)
+    return path
+
+
 def save_outcome(outcome: TrainOutcome, folder: Path) -> list[Path]:
     """Write the best model, its learning curves, its schedule and its list of suspects."""
     from s2e_optuna.training import get_method, save_model, suspects, write_suspects
@@ -188,7 +209,7 @@ def save_outcome(outcome: TrainOutcome, folder: Path) -> list[Path]:
         outcome.schedule.to_json(folder / "schedule.json")
         written.append(folder / "schedule.json")
     if get_method(outcome.method).uses_schedule:
-        write_suspects(suspects(best, outcome.data), folder / "suspects.csv")
+        write_suspects(suspects(outcome.complete, outcome.data), folder / "suspects.csv")
         written.append(folder / "suspects.csv")
     return written
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,13 +10,26 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from s2e_optuna.training.errors import DataError
-from s2e_optuna.training.noise import corrupt_labels, transition_matrix
-
-SPLIT_SEED = 20200
-"""Seed of every split of a data set; fixed, so that all runs see the same parts."""
 
 FLOAT_LIMIT = 100.0
 """Largest magnitude taken as a scaled pixel or feature; 0..255 as floats is a mistake."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledSamples:
+    """Samples whose labels may be wrong, whatever they are used for.
+
+    Attributes
+    ----------
+    ids
+        One name for each sample.
+    given, clean
+        Labels in the data and, where they are known, true ones; int64 [N].
+    """
+
+    ids: tuple[str, ...]
+    given: NDArray[np.int64]
+    clean: NDArray[np.int64] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +59,10 @@ class NoisyData:
         What was done to the labels, in words.
     ids
         One name for each training sample: its path, or its row in the source.
+    val_ids
+        Likewise for a validation part that was cut from the training data; else empty.
+    y_val_clean
+        True labels of such a part, where they are known.
     """
 
     name: str
@@ -62,12 +78,35 @@ class NoisyData:
     validation: str
     noise: str
     ids: tuple[str, ...]
+    val_ids: tuple[str, ...] = ()
+    y_val_clean: Tensor | None = None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of one image."""
         channels, height, width = self.x_train.shape[1:]
         return channels, height, width
+
+    @property
+    def noise_rate(self) -> float | None:
+        """Share of wrong training labels as they were drawn; None where nobody knows the truth."""
+        if self.y_clean is None:
+            return None
+        return float((self.y_clean != self.y_train).double().mean())
+
+    def labelled_samples(self) -> LabelledSamples:
+        """Return the training samples and, behind them, those that were cut from them.
+
+        The latter are a validation part with noisy labels: not trained on, but as doubtful.
+        """
+        if not self.val_ids or self.validation != "noisy":
+            clean = None if self.y_clean is None else self.y_clean.numpy()
+            return LabelledSamples(self.ids, self.y_train.numpy(), clean)
+        given = torch.cat([self.y_train, self.y_val]).numpy()
+        truth = None
+        if self.y_clean is not None and self.y_val_clean is not None:
+            truth = torch.cat([self.y_clean, self.y_val_clean]).numpy()
+        return LabelledSamples((*self.ids, *self.val_ids), given, truth)
 
     def with_labels(self, given: ArrayLike, noise: str = "labels of the user") -> NoisyData:
         """Return the same data with other given labels for the training part.
@@ -173,195 +212,3 @@ def as_labels(
             f"(0 .. {n_classes - 1}): correct the labels or the number of classes"
         )
     return torch.from_numpy(values.astype(np.int64))
-
-
-def stratified_order(labels: ArrayLike, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Order samples at random so that every leading part has the classes in proportion."""
-    values = np.asarray(labels)
-    order = rng.permutation(len(values))
-    position = np.empty(len(values))
-    for label in np.unique(values):
-        members = order[values[order] == label]
-        position[members] = (np.arange(len(members)) + 0.5) / len(members)
-    return order[np.argsort(position[order], kind="stable")]
-
-
-def holdout_size(n_samples: int) -> int:
-    """Size of a validation part cut from training data: a tenth, but 500 if a fifth allows."""
-    return max(1, n_samples // 10, min(500, n_samples // 5))
-
-
-def from_arrays(
-    x_train: ArrayLike | Tensor,
-    y_train: ArrayLike | Tensor,
-    x_val: ArrayLike | Tensor | None = None,
-    y_val: ArrayLike | Tensor | None = None,
-    x_test: ArrayLike | Tensor | None = None,
-    y_test: ArrayLike | Tensor | None = None,
-    *,
-    name: str = "arrays",
-    noise: str | None = None,
-    noise_rate: float | None = None,
-    seed: int = 0,
-    validation: str = "auto",
-    train_size: int | None = None,
-    n_classes: int | None = None,
-    class_names: Sequence[str] | None = None,
-    ids: Sequence[str] | None = None,
-) -> NoisyData:
-    """Build a `NoisyData` from arrays, with every check.
-
-    Without a validation part, random halves of the test part become validation and test;
-    without either, or with ``validation="noisy"``, validation is cut from the noisy training
-    data.
-
-    Parameters
-    ----------
-    x_train, y_train, x_val, y_val, x_test, y_test
-        Images (see `as_images`) and integer labels.
-    name
-        What the data set is called in reports.
-    noise, noise_rate, seed
-        Kind of label noise to put on the training labels, its rate and its seed. Without
-        `noise` the labels are taken as they are and the truth counts as unknown.
-    validation
-        ``"auto"``, ``"clean"`` or ``"noisy"``.
-    train_size
-        Use only that many training samples, drawn at random in proportion to the classes.
-    n_classes, class_names
-        Number and names of the classes; by default what the labels show.
-    ids
-        One name for each training sample.
-
-    Raises
-    ------
-    DataError
-        Anything about the input that cannot be trained on.
-    """
-    if validation not in ("auto", "clean", "noisy"):
-        raise DataError(f"unknown validation {validation!r}: choose auto, clean or noisy")
-    images, labels = _part(x_train, y_train, "training")
-    val = None if x_val is None and y_val is None else _part(x_val, y_val, "validation")
-    test = None if x_test is None and y_test is None else _part(x_test, y_test, "test")
-    for what, part in (("validation", val), ("test", test)):
-        if part is not None and part[0].shape[1:] != images.shape[1:]:
-            raise DataError(
-                f"the {what} images are {list(part[0].shape[1:])} and the training images "
-                f"{list(images.shape[1:])} (channels, height, width): make them the same size"
-            )
-    n_classes = _count_classes(labels, [p[1] for p in (val, test) if p], n_classes, class_names)
-    names = tuple(class_names) if class_names else tuple(str(c) for c in range(n_classes))
-    names_of_samples = tuple(ids) if ids is not None else tuple(map(str, range(len(labels))))
-    if len(names_of_samples) != len(labels):
-        raise DataError(f"{len(names_of_samples)} ids for {len(labels)} training images")
-
-    rng = np.random.default_rng(SPLIT_SEED)
-    if val is None and test is not None and validation != "noisy":
-        if len(test[1]) < 2:
-            raise DataError("the test part has one sample: give two or more, or a validation part")
-        order = torch.from_numpy(rng.permutation(len(test[1])))
-        half = len(order) // 2
-        val, test = _take(test, order[:half]), _take(test, order[half:])
-
-    if train_size is not None and train_size != len(labels):
-        if not n_classes <= train_size <= len(labels):
-            raise DataError(
-                f"train_size {train_size} is out of range: choose {n_classes} (one sample a "
-                f"class) to {len(labels)} (all of them)"
-            )
-        kept = np.sort(stratified_order(labels.numpy(), rng)[:train_size])
-        images, labels = _take((images, labels), torch.from_numpy(kept))
-        names_of_samples = tuple(names_of_samples[i] for i in kept)
-
-    clean, noise_words = labels if noise is not None else None, "none added"
-    if noise is not None:
-        if noise_rate is None:
-            raise DataError(f"noise {noise!r} needs a noise_rate, for example 0.3")
-        matrix = transition_matrix(noise, noise_rate, n_classes)
-        labels = torch.from_numpy(
-            corrupt_labels(labels.numpy(), matrix, np.random.default_rng(seed))
-        )
-        noise_words = f"{noise} {noise_rate:g} (seed {seed})"
-    elif noise_rate is not None:
-        raise DataError("noise_rate was given without noise: choose noise symmetric or pair")
-
-    if val is None or validation == "noisy":
-        if validation == "clean" and clean is None:
-            raise DataError(
-                "there is no clean validation part: give x_val and y_val (or a test part), or "
-                "use validation noisy"
-            )
-        size = holdout_size(len(labels))
-        if size >= len(labels):
-            raise DataError("the training part is too small to cut a validation part from it")
-        order = torch.from_numpy(stratified_order(labels.numpy(), rng))
-        out, rest = order[:size].sort().values, order[size:].sort().values
-        validation = "clean" if validation == "clean" else "noisy"
-        val_labels = clean if validation == "clean" and clean is not None else labels
-        val = images[out], val_labels[out]
-        images, labels = images[rest], labels[rest]
-        clean = None if clean is None else clean[rest]
-        names_of_samples = tuple(names_of_samples[i] for i in rest.tolist())
-    else:
-        validation = "clean"
-    return NoisyData(
-        name=name,
-        x_train=images,
-        y_train=labels,
-        y_clean=clean,
-        x_val=val[0],
-        y_val=val[1],
-        x_test=None if test is None else test[0],
-        y_test=None if test is None else test[1],
-        n_classes=n_classes,
-        class_names=names,
-        validation=validation,
-        noise=noise_words,
-        ids=names_of_samples,
-    )
-
-
-Part = tuple[Tensor, Tensor]
-
-
-def _part(images: ArrayLike | Tensor | None, labels: ArrayLike | Tensor | None, what: str) -> Part:
-    if images is None or labels is None:
-        raise DataError(f"the {what} part needs both images and labels, one of them is missing")
-    checked = as_images(images, what)
-    return checked, as_labels(labels, len(checked), what)
-
-
-def _take(part: Part, index: Tensor) -> Part:
-    return part[0][index], part[1][index]
-
-
-def _count_classes(
-    labels: Tensor,
-    others: Sequence[Tensor],
-    n_classes: int | None,
-    class_names: Sequence[str] | None,
-) -> int:
-    """Find the number of classes and refuse labels beyond it and classes without samples."""
-    if n_classes is None:
-        n_classes = (
-            len(class_names)
-            if class_names
-            else 1 + max(int(part.max()) for part in (labels, *others))
-        )
-    if class_names and len(class_names) != n_classes:
-        raise DataError(f"{len(class_names)} class names for {n_classes} classes")
-    if n_classes < 2:
-        raise DataError("all labels are 0: training needs at least two classes")
-    for part, what in zip(
-        (labels, *others), ("training", "validation or test", "validation or test"), strict=False
-    ):
-        as_labels(part, len(part), what, n_classes)
-    counts = torch.bincount(labels, minlength=n_classes)
-    empty = torch.nonzero(counts == 0).flatten().tolist()
-    if empty:
-        shown = ", ".join(class_names[c] if class_names else str(c) for c in empty[:5])
-        raise DataError(
-            f"{len(empty)} of {n_classes} classes have no training sample (class {shown}): "
-            "add samples, or number the classes 0 .. C-1 without gaps"
-        )
-    return n_classes

@@ -1,10 +1,14 @@
-"""Image folders: one folder a class, optionally below train/, val/ and test/."""
+"""Image folders: which files they hold, and decoding those that are needed.
+
+Layout: one folder a class, optionally below train/, val/ and test/. Where labels come from a
+table, the training images may also lie in one folder without classes.
+"""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,134 +24,172 @@ EXTENSIONS = frozenset(
 )
 """File names taken as images; other files in a class folder are left alone."""
 
+Size = tuple[int, int]
+"""Height and width."""
+
+OnImages = Callable[[int, int], None]
+"""Called with the number of images decoded so far and in all."""
+
+_CHUNK = 256
+
 
 @dataclass(frozen=True, eq=False)
-class ImagePart:
-    """Decoded images of one part.
+class ImageListing:
+    """Files of one part.
 
     Attributes
     ----------
-    images
-        uint8 [N, channels, height, width].
-    labels
-        int64 [N].
     paths
-        Path of each image below the folder that the user named.
+        Path of each image below the folder that the user named, with ``/``.
+    labels
+        int64 [N]: positions of the class folders in alphabetical order; None in a folder without
+        class folders.
     """
 
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
     paths: tuple[str, ...]
+    labels: NDArray[np.int64] | None
 
 
-def read_image_folder(
-    folder: str | Path, image_size: int | tuple[int, int] | None = None
-) -> tuple[dict[str, ImagePart], tuple[str, ...]]:
-    """Read a folder of class folders, or one with train/, val/ and test/ above them.
+def list_image_folder(
+    folder: str | Path, *, labelled: bool = True
+) -> tuple[dict[str, ImageListing], tuple[str, ...]]:
+    """List a folder of class folders, or one with train/, val/ and test/ above them.
 
     Parameters
     ----------
     folder
         ``folder/class/image`` or ``folder/train/class/image`` (and val, test).
-    image_size
-        Resize every image to this side, or (height, width).
+    labelled
+        Whether the folders of the training images have to be classes. Where a table gives the
+        labels, they need not.
 
     Returns
     -------
     tuple
         Parts by name (``"train"`` and, where there are such folders, ``"val"``, ``"test"``)
-        and the class names in alphabetical order, which is the order of the labels.
+        and the class names in alphabetical order; none where there are no class folders.
 
     Raises
     ------
     DataError
-        No images, classes that differ between the parts, unreadable files, differing sizes.
+        No images, or classes that differ between the parts.
     """
     root = Path(folder)
-    size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if size is not None and min(size) < 1:
-        raise DataError(f"image_size {image_size} is out of range: give a positive side")
-    parts = {"train": root / "train"} if (root / "train").is_dir() else {"train": root}
-    if parts["train"] != root:
-        parts |= {name: root / name for name in ("val", "test") if (root / name).is_dir()}
-    class_names = _subfolders(parts["train"])
-    if not class_names:
+    places = {"train": root / "train"} if (root / "train").is_dir() else {"train": root}
+    if places["train"] != root:
+        places |= {name: root / name for name in ("val", "test") if (root / name).is_dir()}
+    class_names = _subfolders(places["train"])
+    if not class_names and labelled:
         raise DataError(
-            f"{parts['train']} holds no folders: put the images of each class in a folder of its "
-            "own, as in folder/class/image.png"
+            f"{places['train']} holds no folders: put the images of each class in a folder of "
+            "its own, as in folder/class/image.png, or give a table of labels"
         )
-    files: dict[str, list[tuple[Path, int]]] = {}
-    for part, place in parts.items():
+    if not class_names and len(places) > 1:  # a flat training folder beside sorted ones
+        class_names = sorted({c for part in places.values() for c in _subfolders(part)})
+    listed: dict[str, ImageListing] = {}
+    for part, place in places.items():
         unknown = sorted(set(_subfolders(place)) - set(class_names))
         if unknown:
             raise DataError(
-                f"{place} has the class {unknown[0]!r} that {parts['train']} has not: "
+                f"{place} has the class {unknown[0]!r} that {places['train']} has not: "
                 "use the same class folders in every part"
             )
-        files[part] = [
-            (path, label)
-            for label, name in enumerate(class_names)
-            for path in _image_files(place / name)
-        ]
-        if not files[part]:
+        flat = not _subfolders(place)
+        found = (
+            [(name, -1) for name in _image_files(place)]
+            if flat
+            else [
+                (name, label)
+                for label, class_name in enumerate(class_names)
+                for name in _image_files(place / class_name)
+            ]
+        )
+        if not found or (flat and part != "train"):
             raise DataError(f"{place} holds no images: expected files such as class/image.png")
-    every = [path for part in files.values() for path, _ in part]
-    pixels = _decode_all(every, size)
-    result: dict[str, ImagePart] = {}
-    start = 0
-    for part, listed in files.items():
-        labels = np.array([label for _, label in listed], dtype=np.int64)
-        paths = tuple(path.relative_to(root).as_posix() for path, _ in listed)
-        result[part] = ImagePart(pixels[start : start + len(listed)], labels, paths)
-        start += len(listed)
-    return result, tuple(class_names)
+        listed[part] = ImageListing(
+            paths=tuple(Path(name).relative_to(root).as_posix() for name, _ in found),
+            labels=None if flat else np.array([label for _, label in found], dtype=np.int64),
+        )
+    return listed, tuple(class_names)
+
+
+def image_size_of(image_size: int | Size | None) -> Size | None:
+    """Return (height, width) of what the user gave; DataError if it is out of range."""
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if size is not None and min(size) < 1:
+        raise DataError(f"image_size {image_size} is out of range: give a positive side")
+    return size
 
 
 def _subfolders(folder: Path) -> list[str]:
     return sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
 
 
-def _image_files(folder: Path) -> list[Path]:
+def _image_files(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     names = sorted(os.path.join(d, f) for d, _, found in os.walk(folder) for f in found)
-    return [Path(n) for n in names if os.path.splitext(n)[1].lower() in EXTENSIONS]
+    return [name for name in names if os.path.splitext(name)[1].lower() in EXTENSIONS]
 
 
-def _decode_all(paths: Sequence[Path], size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    """Decode to [N, 3, H, W], or [N, 1, H, W] when every image is grey."""
-    first, _ = _decode(paths[0], size)
-    shape = first.shape[:2]
-    pixels = np.empty((len(paths), 3, *shape), dtype=np.uint8)
+def decode_images(
+    paths: Sequence[str | Path], size: Size | None = None, progress: OnImages | None = None
+) -> NDArray[np.uint8]:
+    """Decode images to [N, 3, H, W], or to [N, 1, H, W] when every one of them is grey.
 
-    def work(chunk: range) -> bool:
-        all_grey = True
-        for i in chunk:
-            image, grey = _decode(paths[i], size)
-            if image.shape[:2] != shape:
-                raise DataError(
-                    f"{paths[i]} is {image.shape[1]}x{image.shape[0]} pixels and {paths[0]} "
-                    f"{shape[1]}x{shape[0]}: give image_size so that all are resized to one size"
-                )
-            pixels[i] = image.transpose(2, 0, 1)
-            all_grey &= grey
-        return all_grey
+    Parameters
+    ----------
+    paths
+        The files.
+    size
+        Resize every image to this height and width; None takes that of the first.
+    progress
+        Told how far it is.
 
-    step = 256
-    chunks = [range(i, min(i + step, len(paths))) for i in range(0, len(paths), step)]
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        all_grey = all(list(pool.map(work, chunks)))
+    Raises
+    ------
+    DataError
+        Unreadable files, and sizes that differ where `size` is None.
+    """
+    with warnings.catch_warnings():
+        # Set once for all threads: filters belong to the process. Pillow's size limit stays.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        first, _ = _decode(paths[0], size)
+        shape = first.shape[:2]
+        pixels = np.empty((len(paths), 3, *shape), dtype=np.uint8)
+
+        def work(chunk: range) -> tuple[bool, int]:
+            all_grey = True
+            for i in chunk:
+                image, grey = _decode(paths[i], size)
+                if image.shape[:2] != shape:
+                    raise DataError(
+                        f"{paths[i]} is {image.shape[1]}x{image.shape[0]} pixels and {paths[0]} "
+                        f"{shape[1]}x{shape[0]}: give an image size so that all are resized to it"
+                    )
+                pixels[i] = image.transpose(2, 0, 1)
+                all_grey &= grey
+            return all_grey, len(chunk)
+
+        starts = range(0, len(paths), _CHUNK)
+        chunks = [range(i, min(i + _CHUNK, len(paths))) for i in starts]
+        all_grey, done = True, 0
+        # Large images decode side by side; of small ones a second thread does not read more.
+        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+            for grey, count in pool.map(work, chunks):
+                all_grey &= grey
+                done += count
+                if progress is not None:
+                    progress(done, len(paths))
     return pixels[:, :1].copy() if all_grey else pixels
 
 
-def _decode(path: Path, size: tuple[int, int] | None) -> tuple[NDArray[np.uint8], bool]:
-    """Read one image as [H, W, 3] and say whether it is grey. Pillow's size limit stays."""
+def _decode(path: str | Path, size: Size | None) -> tuple[NDArray[np.uint8], bool]:
+    """Read one image as [H, W, 3] and say whether it is grey."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                grey = image.mode in ("1", "L")
-                colour: Image.Image = image.convert("RGB")
+        with Image.open(path) as image:
+            grey = image.mode in ("1", "L")
+            colour: Image.Image = image.convert("RGB")
         if size is not None and colour.size != (size[1], size[0]):
             colour = colour.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         return np.asarray(colour), grey

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from s2e_optuna.training.data import SPLIT_SEED, NoisyData, scale_pixels, stratified_order
+from s2e_optuna.training.assemble import SPLIT_SEED, stratified_order
+from s2e_optuna.training.data import NoisyData, scale_pixels
 from s2e_optuna.training.errors import DataError
 
 ImagesLabels = tuple[Tensor, Tensor]

@@ -1,17 +1,43 @@
-"""Data by name or path: bundled digits, torchvision's sets, ``.npz`` files, image folders."""
+"""Data by name, path or in memory: bundled digits, torchvision's sets, files, torch data sets."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
 
-from s2e_optuna.training.data import SPLIT_SEED, NoisyData, from_arrays, stratified_order
+from s2e_optuna.training.assemble import (
+    SPLIT_SEED,
+    Rows,
+    assemble,
+    dataset_arrays,
+    from_arrays,
+    stratified_order,
+)
+from s2e_optuna.training.data import NoisyData
 from s2e_optuna.training.errors import DataError
-from s2e_optuna.training.images import read_image_folder
+from s2e_optuna.training.image_cache import read_images
+from s2e_optuna.training.images import (
+    OnImages,
+    Size,
+    image_size_of,
+    list_image_folder,
+)
+from s2e_optuna.training.labels import (
+    LabelTable,
+    encode_labels,
+    match_rows,
+    read_labels,
+    table_classes,
+)
+from s2e_optuna.training.noise import Noise
 from s2e_optuna.training.npz import read_npz
 from s2e_optuna.training.torchvision_support import torchvision_datasets
 
@@ -27,12 +53,30 @@ TORCHVISION_SETS = {
 DATA_SETS = ("digits", *TORCHVISION_SETS)
 """Names that `load_data` knows, besides paths."""
 
-NPZ_ARRAYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test")
+NPZ_ARRAYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "y_clean")
+"""Arrays of an ``.npz`` file."""
+
+DATA_OPTIONS = (
+    "noise",
+    "noise_rate",
+    "validation",
+    "train_size",
+    "labels",
+    "path_column",
+    "label_column",
+    "clean_column",
+    "image_size",
+    "data_root",
+)
+"""Options of `load_data` that searches, trainings and the command line pass on by name."""
+
+InMemory = tuple[Any, Any] | Dataset[Any]
+"""Images and labels, or a torch data set of such pairs."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """Arguments for `from_arrays` that come from where the data lie."""
+    """What lies where the data come from: arguments for `from_arrays`, all but the options."""
 
     name: str
     arrays: dict[str, Any]
@@ -41,16 +85,21 @@ class _Source:
 
 
 def load_data(
-    source: str | Path = "digits",
+    source: str | Path | InMemory = "digits",
     *,
-    noise: str | None = None,
+    noise: Noise | None = None,
     noise_rate: float | None = None,
     seed: int = 0,
     validation: str = "auto",
     train_size: int | None = None,
-    root: str | Path | None = None,
+    labels: str | Path | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    clean_column: str | None = None,
+    image_size: int | Size | None = None,
+    data_root: str | Path | None = None,
     download: bool = True,
-    image_size: int | tuple[int, int] | None = None,
+    progress: OnImages | None = None,
 ) -> NoisyData:
     """Load a data set and, if asked, put label noise on its training part.
 
@@ -60,52 +109,92 @@ def load_data(
         ``digits`` (bundled with scikit-learn: 8x8 images, 1,000 / 397 / 400 for training,
         validation and test), ``mnist``, ``fashion_mnist``, ``kmnist``, ``cifar10``,
         ``cifar100`` (torchvision), the path of an ``.npz`` file with x_train, y_train and
-        optionally x_val, y_val, x_test, y_test, class_names, or of an image folder.
+        optionally x_val, y_val, x_test, y_test, y_clean, class_names, or of an image folder; or
+        a pair (images, labels), or a torch ``Dataset`` of such pairs.
     noise, noise_rate, seed
-        Label noise: ``"symmetric"`` or ``"pair"``, its rate and its seed. Without `noise` the
-        labels are taken as they are and the truth counts as unknown.
+        Label noise: ``"symmetric"``, ``"pair"`` or ``"instance"`` with its rate; a file with a
+        transition matrix, or the matrix itself; and its seed. Without `noise` the labels are
+        taken as they are.
     validation
         ``"clean"``: the validation part, or a random half of the test part. ``"noisy"``: cut
         from the noisy training data. ``"auto"``: clean if there is such a part.
     train_size
-        Use only that many training samples.
-    root
-        Folder for downloads; by default a folder of the user's cache.
-    download
-        Whether torchvision may download.
+        Use only that many training samples; of an image folder no others are decoded.
+    labels, path_column, label_column, clean_column
+        A table with the given labels of the training samples and its columns, or a file that
+        `save_labels` has written; see `read_labels`. The training part is what it lists.
     image_size
         Resize the images of a folder to this side, or (height, width).
+    data_root
+        Folder for downloads and decoded images; by default a folder of the user's cache.
+    download
+        Whether torchvision may download.
+    progress
+        Told how many images have been decoded, and how many there are.
 
     Raises
     ------
     DataError
         One sentence that says what is wrong and what to do.
     """
-    loaded = _find(source, root, download, image_size)
-    return from_arrays(
+    if labels is None and (path_column or label_column or clean_column):
+        raise DataError("a column was named without a table of labels: give labels, too")
+    if labels is not None and noise is not None:
+        raise DataError(f"the labels come from {labels}: leave noise out, or leave labels out")
+    table = None
+    if labels is not None:
+        table = read_labels(
+            labels,
+            path_column=path_column,
+            label_column=label_column,
+            clean_column=clean_column,
+        )
+    options: dict[str, Any] = {
+        "noise": noise,
+        "noise_rate": noise_rate,
+        "seed": seed,
+        "validation": validation,
+        "train_size": train_size,
+    }
+    named = isinstance(source, str) and source in DATA_SETS
+    if not named and isinstance(source, str | Path) and Path(source).expanduser().is_dir():
+        root = default_root() if data_root is None else Path(data_root).expanduser()
+        size = image_size_of(image_size)
+        folder = Path(source).expanduser()
+        return _image_folder(folder, size, table, root / "images", progress, options)
+    loaded = _find(source, data_root, download)
+    if table is not None:
+        loaded = _with_table(loaded, table)
+        options["noise_words"] = f"labels of {table.source}"
+    return _assemble_arrays(loaded, options)
+
+
+def _assemble_arrays(loaded: _Source, options: Mapping[str, Any]) -> NoisyData:
+    words = options.get("noise_words")
+    plain = {key: value for key, value in options.items() if key != "noise_words"}
+    data = from_arrays(
         **loaded.arrays,
         name=loaded.name,
         class_names=loaded.class_names,
         ids=loaded.ids,
-        noise=noise,
-        noise_rate=noise_rate,
-        seed=seed,
-        validation=validation,
-        train_size=train_size,
+        **plain,
     )
+    return data if words is None else replace(data, noise=words)
 
 
-def _find(
-    source: str | Path,
-    root: str | Path | None,
-    download: bool,
-    image_size: int | tuple[int, int] | None,
-) -> _Source:
+def _find(source: str | Path | InMemory, root: str | Path | None, download: bool) -> _Source:
+    if isinstance(source, tuple | list):
+        if len(source) != 2:
+            raise DataError(f"{len(source)} arrays are no data set: give a pair (images, labels)")
+        return _Source("arrays", {"x_train": source[0], "y_train": source[1]})
+    if isinstance(source, Dataset):
+        images, given = dataset_arrays(source)
+        names = getattr(source, "classes", None)
+        class_names = None if names is None else tuple(map(str, names))
+        return _Source(type(source).__name__, {"x_train": images, "y_train": given}, class_names)
     if isinstance(source, str) and source in DATA_SETS:
         return _digits() if source == "digits" else _torchvision_set(source, root, download)
     path = Path(source).expanduser()
-    if path.is_dir():
-        return _image_folder(path, image_size)
     if path.suffix == ".npz":
         return _npz(path)
     if path.exists():
@@ -115,6 +204,79 @@ def _find(
     raise DataError(
         f"unknown data set {str(source)!r}: choose one of {', '.join(DATA_SETS)}, or give the "
         "path of an .npz file or an image folder"
+    )
+
+
+def _with_table(loaded: _Source, table: LabelTable) -> _Source:
+    """Replace the training labels by those of a table; what it does not list is left out."""
+    count = len(loaded.arrays["y_train"])
+    ids = loaded.ids or tuple(map(str, range(count)))
+    rows = match_rows(table, ids, loaded.name)
+    names = loaded.class_names
+    if names is None:
+        highest = max(int(np.max(np.asarray(loaded.arrays["y_train"]))), 0)
+        names = tuple(map(str, range(highest + 1)))
+    given, clean, rows = _in_order(table, names, rows)
+    arrays = dict(loaded.arrays)
+    arrays["x_train"] = arrays["x_train"][rows]
+    arrays["y_train"] = given
+    arrays["y_clean"] = clean
+    return replace(loaded, arrays=arrays, class_names=names, ids=tuple(ids[i] for i in rows))
+
+
+def _in_order(
+    table: LabelTable, class_names: tuple[str, ...], rows: Rows
+) -> tuple[Rows, Rows | None, Rows]:
+    """Return given and true labels and positions, in the order of the samples."""
+    order = np.argsort(rows)
+    given = encode_labels(table.given, class_names, table.source)[order]
+    clean = None
+    if table.clean is not None:
+        clean = encode_labels(table.clean, class_names, table.source)[order]
+    return given, clean, rows[order]
+
+
+def _image_folder(
+    folder: Path,
+    size: Size | None,
+    table: LabelTable | None,
+    cache: Path,
+    progress: OnImages | None,
+    options: Mapping[str, Any],
+) -> NoisyData:
+    parts, class_names = list_image_folder(folder, labelled=table is None)
+    paths = {part: listing.paths for part, listing in parts.items()}
+    found = {part: listing.labels for part, listing in parts.items()}
+    words, clean = "none added", None
+    if table is not None:
+        rows = match_rows(table, parts["train"].paths, str(folder))
+        columns = [column for column in (table.given, table.clean) if column is not None]
+        class_names = table_classes(columns, class_names)
+        given, clean, rows = _in_order(table, class_names, rows)
+        paths["train"] = tuple(paths["train"][i] for i in rows)
+        found["train"] = given
+        words = f"labels of {table.source}"
+
+    def read(wanted: Mapping[str, tuple[str, Rows]]) -> dict[str, Tensor]:
+        # One array for all parts, so that they agree on colour; each part is a slice of it.
+        chosen = {
+            part: [paths[source][i] for i in index] for part, (source, index) in wanted.items()
+        }
+        files = [path for part in chosen.values() for path in part]
+        pixels = torch.from_numpy(read_images(folder, files, size, cache, progress))
+        slices = torch.split(pixels, [len(part) for part in chosen.values()])
+        return dict(zip(chosen, slices, strict=True))
+
+    return assemble(
+        {part: torch.from_numpy(values) for part, values in found.items() if values is not None},
+        read,
+        y_clean=None if clean is None else torch.from_numpy(clean),
+        name=folder.resolve().name,
+        class_names=class_names,
+        n_classes=None,
+        ids=paths["train"],
+        noise_words=words,
+        **options,
     )
 
 
@@ -168,11 +330,3 @@ def _npz(path: Path) -> _Source:
     arrays = read_npz(path, [*NPZ_ARRAYS, "class_names"], required=["x_train", "y_train"])
     names = arrays.pop("class_names", None)
     return _Source(path.stem, arrays, None if names is None else tuple(map(str, names)))
-
-
-def _image_folder(path: Path, image_size: int | tuple[int, int] | None) -> _Source:
-    parts, class_names = read_image_folder(path, image_size)
-    arrays: dict[str, Any] = {}
-    for name, part in parts.items():
-        arrays |= {f"x_{name}": part.images, f"y_{name}": part.labels}
-    return _Source(path.resolve().name, arrays, class_names, parts["train"].paths)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from s2e_optuna.objective import CoTeachingObjective, check_searchable
 from s2e_optuna.sampler import S2ESampler
 from s2e_optuna.schedules import get_space
 from s2e_optuna.training import (
+    DATA_OPTIONS,
     DATA_SETS,
     NoisyData,
     TrainConfig,
     check_network,
+    is_matrix_file,
     load_data,
     make_network,
     resolve_device,
@@ -53,11 +56,15 @@ class SearchConfig:
     data
         Name or path, see `s2e_optuna.training.load_data`.
     noise, noise_rate
-        Label noise to add: ``"symmetric"`` or ``"pair"``, and its rate; None adds none.
+        Label noise to add: ``"symmetric"``, ``"pair"`` or ``"instance"`` and its rate, or a file
+        with a transition matrix; None adds none.
     validation
         ``"auto"``, ``"clean"`` or ``"noisy"``.
     train_size
         Use only that many training samples.
+    labels, path_column, label_column, clean_column, image_size
+        A table of labels and its columns, and the size of images; see
+        `s2e_optuna.training.load_data`.
     method, network, space
         Method of training, network, search space of the schedule.
     epochs, batch_size, learning_rate, seed
@@ -82,7 +89,7 @@ class SearchConfig:
     out
         Folder for what the search leaves behind; by default ``s2e-out/`` and the study's name.
     data_root
-        Folder for downloads.
+        Folder for downloads and decoded images.
     report_every
         Epochs between two reports of a trial; see `CoTeachingObjective`.
     artifacts
@@ -101,6 +108,11 @@ class SearchConfig:
     noise_rate: float | None = None
     validation: str = "auto"
     train_size: int | None = None
+    labels: str | Path | None = None
+    path_column: str | None = None
+    label_column: str | None = None
+    clean_column: str | None = None
+    image_size: int | None = None
     method: str = "coteaching"
     network: str = "auto"
     space: str = "s2e"
@@ -156,7 +168,10 @@ class SearchConfig:
         if self.study is not None:
             return self.study
         name = self.data if self.data in DATA_SETS else Path(self.data).resolve().stem
-        return f"{name}-{self.noise}-{self.noise_rate:g}" if self.noise else name
+        if self.noise:
+            rate = "" if self.noise_rate is None else f"-{self.noise_rate:g}"
+            return f"{name}-{Path(self.noise).stem}{rate}"
+        return f"{name}-{self.label_column}" if self.label_column else name
 
     @property
     def folder(self) -> Path:
@@ -185,11 +200,19 @@ class SearchConfig:
     def settings(self) -> dict[str, Any]:
         """Return what decides about a trial's result: stored, and compared on resuming."""
         data = self.data if self.data in DATA_SETS else str(Path(self.data).resolve())
+        files = {
+            "noise": self.noise if not is_matrix_file(self.noise) else _resolved(self.noise),
+            "labels": _resolved(self.labels),
+            "contents": _digest(self.labels if self.labels is not None else self.noise),
+        }
         names = (
-            "noise",
             "noise_rate",
             "validation",
             "train_size",
+            "path_column",
+            "label_column",
+            "clean_column",
+            "image_size",
             "method",
             "network",
             "space",
@@ -201,13 +224,14 @@ class SearchConfig:
         )
         return {
             "data": data,
+            **files,
             **{name: getattr(self, name) for name in names},
             "sampler_options": dict(self.sampler_options),
         }
 
     def stored(self) -> dict[str, Any]:
         """Return what a worker needs to know: the settings, and how to carry them out."""
-        root = None if self.data_root is None else str(Path(self.data_root).resolve())
+        root = _resolved(self.data_root)
         folder = self.artifact_folder
         return {
             **self.settings(),
@@ -216,8 +240,13 @@ class SearchConfig:
             "artifacts": None if folder is None else str(folder),
         }
 
-    def load(self) -> NoisyData:
+    def load(self, progress: Callable[[int, int], None] | None = None) -> NoisyData:
         """Load the data and check that they can be trained on.
+
+        Parameters
+        ----------
+        progress
+            Told how many images have been decoded, and how many there are.
 
         Raises
         ------
@@ -226,15 +255,8 @@ class SearchConfig:
         ConfigError
             If there are fewer training samples than a batch.
         """
-        data = load_data(
-            self.data,
-            noise=self.noise,
-            noise_rate=self.noise_rate,
-            seed=self.seed,
-            validation=self.validation,
-            train_size=self.train_size,
-            root=self.data_root,
-        )
+        options = {name: getattr(self, name) for name in DATA_OPTIONS}
+        data = load_data(self.data, seed=self.seed, progress=progress, **options)
         make_network(self.network, data.input_shape, data.n_classes)
         if self.batch_size is not None and len(data.y_train) < self.batch_size:
             raise ConfigError(
@@ -260,14 +282,17 @@ def _check_numbers(config: SearchConfig) -> None:
         _check_integer(name, getattr(config, name), 1)
     for name in ("seed", "final_seeds"):
         _check_integer(name, getattr(config, name), 0)
-    for name in ("batch_size", "train_size", "report_every"):
+    for name in ("batch_size", "train_size", "image_size", "report_every"):
         if getattr(config, name) is not None:
             _check_integer(name, getattr(config, name), 1)
     if not (config.learning_rate > 0 and math.isfinite(config.learning_rate)):
         raise ConfigError(f"learning_rate must be above 0, but is {config.learning_rate}.")
     if config.noise is None and config.noise_rate is not None:
         raise ConfigError("noise_rate needs noise: choose noise symmetric or pair.")
-    if config.noise is not None and config.noise_rate is None:
+    if is_matrix_file(config.noise):
+        if config.noise_rate is not None:
+            raise ConfigError(f"{config.noise} has its rates in itself: leave noise_rate out.")
+    elif config.noise is not None and config.noise_rate is None:
         raise ConfigError(f"noise {config.noise} needs a noise_rate, for example 0.4.")
     if config.noise_rate is not None and not 0.0 <= config.noise_rate < 1.0:
         raise ConfigError(f"noise_rate must be in [0, 1), but is {config.noise_rate}.")
@@ -280,6 +305,17 @@ def _check_numbers(config: SearchConfig) -> None:
     batch_size = config.sampler_options.get("batch_size", 1)
     if config.sampler == "s2e":
         _check_integer("the sampler's batch_size (K)", batch_size, 1)
+
+
+def _resolved(path: str | Path | None) -> str | None:
+    return None if path is None else str(Path(path).expanduser().resolve())
+
+
+def _digest(file: str | Path | None) -> str | None:
+    """Digest of a file's contents: trials on other labels do not belong into the same study."""
+    if file is None or not Path(file).expanduser().is_file():
+        return None  # no file; where it should be one, loading the data says so
+    return hashlib.sha256(Path(file).expanduser().read_bytes()).hexdigest()[:16]
 
 
 def _check_integer(name: str, value: Any, lowest: int) -> None:
@@ -361,9 +397,11 @@ def objective_of(
         Folder for pictures of trials, if another one than the search has stored. If neither is
         there, which is usual on another machine, a warning says so and there are no pictures.
     """
-    names = ("noise", "noise_rate", "method", "network", "space", "epochs", "batch_size")
-    more = ("learning_rate", "seed", "validation", "train_size", "data_root", "report_every")
-    options = {name: stored[name] for name in names + more}
+    names = ("method", "network", "space", "epochs", "batch_size", "learning_rate", "seed")
+    # Studies of earlier versions lack some options, which were at their defaults then.
+    options: dict[str, Any] = {
+        name: stored.get(name) for name in (*names, *DATA_OPTIONS, "report_every")
+    }
     folder = _usable_artifacts(artifacts or stored.get("artifacts"))
     return CoTeachingObjective(stored["data"], device=device, artifacts=folder, **options)
 

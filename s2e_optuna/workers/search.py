@@ -9,8 +9,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,7 +30,8 @@ from s2e_optuna.schedules import Schedule, trial_schedule
 from s2e_optuna.training import (
     ComparisonProgress,
     NoisyData,
-    TrainResult,
+    OnImages,
+    Suspect,
     save_model,
     suspect_quality,
     suspects,
@@ -57,7 +58,7 @@ MODEL_FILE = "model.safetensors"
 COMPARISON_FILE = "comparison.json"
 SUSPECTS_FILE = "suspects.csv"
 
-_FORMAT = "s2e-comparison-1"
+_FORMAT = "s2e-comparison-2"
 
 _logger = logging.getLogger(__name__)
 
@@ -88,11 +89,14 @@ class SearchResult:
     validation
         ``"clean"`` or ``"noisy"``: what the search validated on.
     suspects_quality
-        Precision and recall of the list of suspects, where the truth is known.
+        How many samples the list of suspects holds and, where the truth is known, its precision,
+        recall and average precision; None without a final comparison.
     seconds
         Wall-clock seconds by phase: ``search`` and ``retrain``.
     files
         Name to path of what was written.
+    data
+        What was searched on.
     """
 
     config: SearchConfig
@@ -106,6 +110,7 @@ class SearchResult:
     suspects_quality: Mapping[str, float | int | None] | None
     seconds: Mapping[str, float]
     files: Mapping[str, Path]
+    data: NoisyData = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as the JSON object of ``s2e search --json``; null where there is no number."""
@@ -135,7 +140,11 @@ class SearchResult:
         }
 
 
-def search(config: SearchConfig, on_progress: OnProgress = lambda progress: None) -> SearchResult:
+def search(
+    config: SearchConfig,
+    on_progress: OnProgress = lambda progress: None,
+    on_images: OnImages | None = None,
+) -> SearchResult:
     """Search a schedule, train with it, compare it; the same call again goes on where it stopped.
 
     Local worker processes import the program's main module: a script that calls this needs
@@ -147,6 +156,8 @@ def search(config: SearchConfig, on_progress: OnProgress = lambda progress: None
         What to do.
     on_progress
         Told about twice a second how far it is, from this thread.
+    on_images
+        Told how many images have been decoded, and how many there are.
 
     Returns
     -------
@@ -162,7 +173,7 @@ def search(config: SearchConfig, on_progress: OnProgress = lambda progress: None
     KeyboardInterrupt
         After Ctrl-C or SIGTERM; running trials have been handed back as failed.
     """
-    data = config.load()
+    data = config.load(on_images)
     _check_folder(config.folder)
     with _interrupted_by_sigterm():
         started = time.monotonic()
@@ -287,6 +298,7 @@ def _finish(
         suspects_quality=quality,
         seconds={"search": searched, "retrain": time.monotonic() - started},
         files=files,
+        data=data,
     )
 
 
@@ -322,7 +334,7 @@ def _compare(
             )
         )
 
-    scores, best = final_comparison(
+    scores, trained = final_comparison(
         data,
         schedule,
         config.train_config(),
@@ -332,21 +344,27 @@ def _compare(
         noise_rate=config.noise_rate if config.noise else None,
         progress=relay,
     )
-    assert best.model is not None
-    save_model(best.model, files["model"])
-    write_suspects(suspects(best, data), files["suspects"])
-    return scores, _quality(best, data)
+    best = trained[0].model
+    assert best is not None
+    save_model(best, files["model"])
+    rows = suspects(trained, data)
+    write_suspects(rows, files["suspects"])
+    return scores, _quality(rows)
 
 
-def _quality(best: TrainResult, data: NoisyData) -> Mapping[str, float | int | None] | None:
-    quality = suspect_quality(best, data)
+def _quality(rows: Sequence[Suspect]) -> Mapping[str, float | int | None]:
+    """Count what is listed and, where the truth is known, say how good the list is."""
+    quality = suspect_quality(rows)
+    listed = sum(row.listed for row in rows)
     if quality is None:
-        return None
+        return {"listed": listed, "samples": len(rows)}
     return {
-        "listed": quality.listed,
+        "listed": listed,
+        "samples": len(rows),
         "wrong": quality.wrong,
         "precision": number_or_none(quality.precision),
         "recall": number_or_none(quality.recall),
+        "average_precision": number_or_none(quality.average_precision),
     }
 
 
@@ -355,11 +373,10 @@ def _quality(best: TrainResult, data: NoisyData) -> Mapping[str, float | int | N
 
 def _comparison_key(config: SearchConfig, schedule: Schedule) -> dict[str, Any]:
     """Everything that a comparison depends on."""
-    names = ("data", "noise", "noise_rate", "validation", "train_size", "method", "network")
-    more = ("epochs", "batch_size", "learning_rate", "seed")
+    searching = ("space", "sampler", "sampler_options")  # how the schedule was found
     settings = config.settings()
     return {
-        **{name: settings[name] for name in names + more},
+        **{name: value for name, value in settings.items() if name not in searching},
         "seeds": final_seeds(config.seed, config.final_seeds),
         "schedule": [float(rate) for rate in schedule.rates],
     }

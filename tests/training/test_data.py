@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2e_optuna.training import DataError, from_arrays
-from s2e_optuna.training.data import as_images, scale_pixels, stratified_order
+from s2e_optuna.training.assemble import stratified_order
+from s2e_optuna.training.data import as_images, scale_pixels
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (60, 5, 5)).astype(np.uint8)

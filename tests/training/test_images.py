@@ -79,7 +79,7 @@ def _bomb(folder):
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (_large, "large.png is 20x30 pixels and .*000.png 6x5: give image_size"),
+        (_large, "large.png is 20x30 pixels and .*000.png 6x5: give an image size"),
         (_truncated, "cannot read the image .*cut.png"),
         (_text, "cannot read the image .*text.png"),
         (_bomb, "bomb.png is too large"),
@@ -121,3 +121,15 @@ def test_image_size_out_of_range(tmp_path):
     write_classes(tmp_path, 3)
     with pytest.raises(DataError, match="image_size 0"):
         load_data(tmp_path, image_size=0)
+
+
+def test_only_what_is_needed_is_decoded(tmp_path):
+    for part in ("train", "test"):
+        write_classes(tmp_path / part, 10)
+    chosen = {name.removeprefix("train/") for name in load_data(tmp_path, train_size=4).ids}
+    for path in (tmp_path / "train").glob("*/*.png"):
+        if path.relative_to(tmp_path / "train").as_posix() not in chosen:
+            path.write_text("no image at all")
+    assert len(load_data(tmp_path, train_size=4).y_train) == 4
+    with pytest.raises(DataError, match="cannot read the image"):
+        load_data(tmp_path)

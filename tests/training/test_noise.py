@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from s2e_optuna.training import (
     DataError,
     corrupt_labels,
-    load_labels,
-    save_labels,
+    corrupt_labels_by_instance,
+    read_transition_matrix,
     transition_matrix,
 )
 
@@ -56,8 +56,9 @@ def test_rate_zero_changes_nothing():
         ("symmetric", 0.9, "0 <= noise_rate < 0.9"),
         ("symmetric", -0.1, "out of range"),
         ("symmetric", float("nan"), "out of range"),
-        ("pair", 0.5, "as frequent as the true one"),
-        ("triple", 0.2, "choose one of pair, symmetric"),
+        ("pair", 0.5, "a wrong class could be as frequent as the true one"),
+        ("instance", 0.5, "0 <= noise_rate < 0.5"),
+        ("triple", 0.2, "choose one of instance, pair, symmetric, or give a file"),
     ],
 )
 def test_bad_noise_says_why(kind, rate, says):
@@ -78,21 +79,50 @@ def test_bad_matrices_are_refused(labels, matrix, says):
         corrupt_labels(labels, matrix, np.random.default_rng(0))
 
 
-def test_labels_come_back_from_a_file(tmp_path):
-    save_labels(tmp_path / "labels", [1, 2, 0], [1, 1, 0])
-    given_labels, clean = load_labels(tmp_path / "labels")
-    assert given_labels.tolist() == [1, 2, 0]
-    assert clean is not None
-    assert clean.tolist() == [1, 1, 0]
+def test_instance_noise_has_about_its_rate_and_depends_on_the_sample():
+    rng = np.random.default_rng(0)
+    clean = np.repeat(np.arange(4), 3000)
+    looks = rng.random((2, 4, 20))  # two kinds of samples in each class
+    kind = rng.integers(0, 2, len(clean))
+    drawn = corrupt_labels_by_instance(clean, looks[kind, clean], 0.3, 4, rng)
+    assert (drawn != clean).mean() == pytest.approx(0.3, abs=0.02)
+    wrong = drawn != clean
+    to = np.zeros((2, 4, 4))
+    np.add.at(to, (kind[wrong], clean[wrong], drawn[wrong]), 1)
+    shares = to / to.sum(axis=2, keepdims=True)
+    assert np.abs(shares[0] - shares[1]).max() > 0.2
+    same = corrupt_labels_by_instance(clean, looks[0, clean], 0.0, 4, rng)
+    assert (same == clean).all()
 
 
-def test_unknown_truth_stays_unknown_in_a_file(tmp_path):
-    save_labels(tmp_path / "labels.npz", [1, 2, 0])
-    assert load_labels(tmp_path / "labels.npz")[1] is None
+def test_a_transition_matrix_is_read_from_a_file(tmp_path):
+    matrix = transition_matrix("pair", 0.25, 3)
+    np.savetxt(tmp_path / "t.csv", matrix, delimiter=",")
+    np.savetxt(tmp_path / "t.txt", matrix)
+    np.save(tmp_path / "t.npy", matrix)
+    for name in ("t.csv", "t.txt", "t.npy"):
+        assert read_transition_matrix(tmp_path / name) == pytest.approx(matrix)
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off"])
-def test_a_damaged_label_file_is_reported(tmp_path, content):
-    (tmp_path / "labels.npz").write_bytes(content)
-    with pytest.raises(DataError, match="cannot read"):
-        load_labels(tmp_path / "labels.npz")
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("t.csv", b"1,0\n0", "cannot use .*t.csv"),
+        ("t.csv", b"1,0\nx,1", "cannot use .*t.csv"),
+        ("t.csv", b"0.5,0.6\n0,1", "sum to 1"),
+        ("t.csv", b"nan,1\n0,1", "sum to 1"),
+        ("t.npy", b"\x93NUMPY cut", "cannot use .*t.npy"),
+        ("t.txt", None, "there is no file"),
+    ],
+)
+def test_a_bad_matrix_file_is_explained(tmp_path, name, content, says):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=says):
+        read_transition_matrix(tmp_path / name)
+
+
+def test_a_pickle_is_not_taken_for_a_matrix(tmp_path):
+    np.save(tmp_path / "t.npy", np.array([None, 1], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match=r"cannot use .*t\.npy"):
+        read_transition_matrix(tmp_path / "t.npy")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from s2e_optuna.training import DataError, load_data
 
@@ -32,8 +33,8 @@ def _write_idx(path: Path, array: np.ndarray, compress: bool = False) -> None:
         file.write(header + array.astype(np.uint8).tobytes())
 
 
-def _mnist(root: Path) -> dict[str, np.ndarray]:
-    raw = root / "MNIST" / "raw"
+def _mnist(root: Path, loader: str = "MNIST") -> dict[str, np.ndarray]:
+    raw = root / loader / "raw"
     raw.mkdir(parents=True)
     written = {}
     for prefix, size in (("train", 40), ("t10k", 20)):
@@ -45,13 +46,22 @@ def _mnist(root: Path) -> dict[str, np.ndarray]:
     return written
 
 
-def test_mnist_in_torchvisions_files(tmp_path):
-    written = _mnist(tmp_path)
-    data = load_data("mnist", root=tmp_path, download=False, noise="symmetric", noise_rate=0.2)
+@pytest.mark.parametrize(
+    ("name", "loader", "third"),
+    [
+        ("mnist", "MNIST", "3 - three"),
+        ("fashion_mnist", "FashionMNIST", "Dress"),
+        ("kmnist", "KMNIST", "tsu"),
+    ],
+)
+def test_mnist_and_its_kin_in_torchvisions_files(tmp_path, name, loader, third):
+    written = _mnist(tmp_path, loader)
+    options = {"data_root": tmp_path, "download": False}
+    data = load_data(name, noise="symmetric", noise_rate=0.2, **options)
     assert data.input_shape == (1, 28, 28)
     assert (data.x_train[:, 0].numpy() == written["train"]).all()
     assert (len(data.y_val), data.validation) == (10, "clean")
-    assert data.class_names[3] == "3 - three"
+    assert (data.name, data.class_names[3]) == (name, third)
 
 
 @pytest.mark.parametrize("broken", ["missing", "truncated"])
@@ -61,7 +71,7 @@ def test_mnist_that_cannot_be_read(tmp_path, broken):
         file = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
         file.write_bytes(file.read_bytes()[:500])
     with pytest.raises(DataError, match=r"cannot load mnist from .*downloaded again"):
-        load_data("mnist", root=tmp_path, download=False)
+        load_data("mnist", data_root=tmp_path, download=False)
 
 
 def _pickle(path: Path, content: object) -> str:
@@ -90,7 +100,7 @@ def test_cifar_in_torchvisions_files(tmp_path, monkeypatch, name):
     monkeypatch.setattr(loader, "meta", meta)
     for part, listed in sums.items():
         monkeypatch.setattr(loader, part, listed)
-    data = load_data(name, root=tmp_path, download=False)
+    data = load_data(name, data_root=tmp_path, download=False)
     assert data.input_shape == (3, 32, 32)
     assert (data.x_train[0].flatten().numpy() == first).all()
     assert data.class_names == tuple(names)
@@ -161,6 +171,70 @@ def test_bad_npz_files_are_explained(tmp_path, case):
 def test_unknown_sources_list_what_exists(source, says):
     with pytest.raises(DataError, match=says):
         load_data(source)
+
+
+def test_a_pair_of_arrays_is_data(tmp_path):
+    arrays = _arrays()
+    data = load_data((arrays["x_train"], arrays["y_train"]), noise="pair", noise_rate=0.2)
+    assert (data.name, data.n_classes, data.validation) == ("arrays", 3, "noisy")
+    with pytest.raises(DataError, match="3 arrays are no data set"):
+        load_data((1, 2, 3))
+
+
+class _Pictures(torch.utils.data.Dataset):
+    classes = ("a", "b", "c")
+
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index]
+
+
+def test_a_torch_dataset_is_data():
+    images = RNG.integers(0, 256, (30, 5, 4, 3)).astype(np.uint8)
+    data = load_data(_Pictures([(Image.fromarray(x), i % 3) for i, x in enumerate(images)]))
+    assert (data.input_shape, data.class_names) == ((3, 5, 4), ("a", "b", "c"))
+    again = load_data(_Pictures([(torch.from_numpy(x), i % 3) for i, x in enumerate(images)]))
+    assert torch.equal(data.x_train, again.x_train)
+
+
+@pytest.mark.parametrize(
+    ("items", "says"),
+    [
+        ([], "is empty"),
+        ([np.zeros((4, 4))], "must be a pair"),
+        ([(np.zeros((4, 4)), 0), (np.zeros((4, 5)), 1)], "resize them"),
+        ([(np.zeros((4, 4)), 0.5), (np.zeros((4, 4)), 1)], "labels must be integers"),
+    ],
+)
+def test_bad_torch_datasets_are_explained(items, says):
+    with pytest.raises(DataError, match=says):
+        load_data(_Pictures(items))
+
+
+def test_an_npz_file_may_hold_the_truth(tmp_path):
+    arrays = _arrays()
+    np.savez(tmp_path / "mine.npz", **arrays, y_clean=np.roll(arrays["y_train"], 1))
+    assert load_data(tmp_path / "mine.npz").noise_rate == 1.0
+
+
+def test_an_own_transition_matrix(tmp_path):
+    matrix = [[0.5, 0.5, 0], [0, 1, 0], [0, 0, 1]]
+    np.savetxt(tmp_path / "t.csv", matrix, delimiter=",")
+    arrays = _arrays(300)
+    pair = (arrays["x_train"], arrays["y_train"])
+    first, second = (load_data(pair, noise=n) for n in (matrix, tmp_path / "t.csv"))
+    assert torch.equal(first.y_train, second.y_train)
+    wrong = first.y_clean[first.y_train != first.y_clean]
+    assert len(wrong) > 20 and set(wrong.tolist()) == {0}
+    with pytest.raises(DataError, match="2 rows for 3 classes"):
+        load_data(pair, noise=np.eye(2))
+    with pytest.raises(DataError, match="leave noise_rate out"):
+        load_data(pair, noise=matrix, noise_rate=0.2)
 
 
 @pytest.mark.skipif(not MNIST_DATA.exists(), reason=f"{MNIST_DATA} is missing")

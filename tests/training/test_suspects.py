@@ -7,17 +7,32 @@ import pytest
 from s2e_optuna.training import (
     DataError,
     TrainConfig,
+    from_arrays,
+    read_suspects,
     suspect_quality,
     suspects,
+    suspects_of_models,
     train,
     write_suspects,
 )
+from s2e_optuna.training.suspects import suspicion
+
+CONFIG = TrainConfig(epochs=20, batch_size=20, learning_rate=3e-3)
+RATES = np.maximum(0.7, 1 - np.arange(20) / 20)
 
 
 @pytest.fixture(scope="module")
 def trained(blobs):
-    config = TrainConfig(epochs=20, batch_size=20, learning_rate=3e-3)
-    return train("coteaching", [np.maximum(0.7, 1 - np.arange(20) / 20)], blobs, config)[0]
+    return [
+        train("coteaching", [RATES], blobs, replace(CONFIG, seed=seed))[0] for seed in range(2)
+    ]
+
+
+def test_suspicion_is_keeping_and_margin_in_equal_parts():
+    probabilities = [[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.0, 0.0, 1.0]]
+    scores = suspicion(probabilities, [0, 1, 1], [1.0, 0.5, np.nan])
+    assert scores == pytest.approx([0.25 / 2, (0.5 + 0.75) / 2, 1.0])
+    assert suspicion(probabilities, [0, 1, 1]) == pytest.approx([0.25, 0.75, 1.0])
 
 
 def test_wrong_labels_come_first(trained, blobs):
@@ -31,42 +46,80 @@ def test_wrong_labels_come_first(trained, blobs):
 
 
 def test_precision_and_recall_against_the_truth(trained, blobs):
-    quality = suspect_quality(trained, blobs)
-    listed = trained.kept_counts < 0.5 * trained.offered_counts
-    wrong = (blobs.y_clean != blobs.y_train).numpy()
-    assert (quality.listed, quality.wrong) == (listed.sum(), wrong.sum())
-    assert quality.precision == pytest.approx(wrong[listed].mean())
-    assert quality.recall == pytest.approx(listed[wrong].mean())
-    assert min(quality.precision, quality.recall) > 0.8
+    rows = suspects(trained[0], blobs)
+    quality = suspect_quality(rows)
+    listed = {int(row.id) for row in rows if row.suspicion > 0.5}
+    wrong = set(np.flatnonzero((blobs.y_clean != blobs.y_train).numpy()).tolist())
+    assert (quality.listed, quality.wrong) == (len(listed), len(wrong))
+    assert quality.precision == pytest.approx(len(listed & wrong) / len(listed))
+    assert quality.recall == pytest.approx(len(listed & wrong) / len(wrong))
+    assert min(quality.precision, quality.recall, quality.average_precision) > 0.8
 
 
 def test_without_the_truth_there_is_no_quality(trained, blobs):
-    assert suspect_quality(trained, replace(blobs, y_clean=None)) is None
+    rows = suspects(trained, replace(blobs, y_clean=None))
+    assert suspect_quality(rows) is None and {row.true for row in rows} == {None}
 
 
-def test_samples_that_were_never_offered_are_not_listed(trained, blobs):
-    nothing = np.zeros_like(trained.offered_counts)
-    never = replace(trained, kept_counts=nothing, offered_counts=nothing)
-    assert suspect_quality(never, blobs).listed == 0
-    assert {row.kept_share for row in suspects(never, blobs)} == {1.0}
+def test_samples_that_were_never_offered_are_judged_by_probability(trained, blobs):
+    nothing = np.zeros_like(trained[0].offered_counts)
+    never = replace(trained[0], kept_counts=nothing, offered_counts=nothing)
+    rows = suspects(never, blobs)
+    assert {row.kept_share for row in rows} == {None}
+    assert suspect_quality(rows).average_precision > 0.8
 
 
-def test_the_table_is_written_with_names(trained, blobs, tmp_path):
-    named = replace(
-        blobs, class_names=("a", 'b, "c"', "é"), ids=tuple(f"d/{i}.png" for i in range(120))
+def test_samples_cut_for_validation_are_on_the_list_too(blobs):
+    noisy = from_arrays(
+        blobs.x_train, blobs.y_clean, noise="pair", noise_rate=0.3, n_classes=3, seed=1
     )
+    rows = suspects(train("coteaching", [RATES], noisy, CONFIG), noisy)
+    assert len(rows) == 120 and len(noisy.val_ids) == 24
+    cut = [row for row in rows if row.id in noisy.val_ids]
+    assert len(cut) == 24 and {row.kept_share for row in cut} == {None}
+    assert suspect_quality(rows).precision > 0.8
+
+
+def test_a_model_alone_lists_suspects(trained, blobs):
+    rows = suspects_of_models([run.model for run in trained], blobs)
+    assert suspect_quality(rows).average_precision > 0.8
+    with pytest.raises(DataError, match="knows the classes 0, 1, 2 and the data a, b, c"):
+        suspects_of_models([trained[0].model], replace(blobs, class_names=("a", "b", "c")))
+
+
+@pytest.mark.parametrize("truth", [True, False])
+def test_the_table_is_written_with_names_and_read_again(trained, blobs, tmp_path, truth):
+    named = replace(
+        blobs,
+        class_names=("a", 'b, "c"', "é"),
+        ids=tuple(f"d/{i}.png" for i in range(120)),
+        y_clean=blobs.y_clean if truth else None,
+    )
+    runs = [replace(run, model=None, training_probabilities=None) for run in trained]
+    with pytest.raises(DataError, match="complete training"):
+        suspects(runs, named)
     rows = suspects(trained, named)
     write_suspects(rows, tmp_path / "suspects.csv")
     with (tmp_path / "suspects.csv").open(newline="", encoding="utf-8") as file:
-        read = list(csv.DictReader(file))
-    assert len(read) == 120
-    assert read[0]["id"] == rows[0].id
-    assert {row["given_label"] for row in read} == set(named.class_names)
-    assert float(read[0]["suspicion"]) == pytest.approx(rows[0].suspicion, abs=1e-4)
+        written = list(csv.DictReader(file))
+    assert len(written) == 120 and written[0]["id"] == rows[0].id
+    assert {row["given_label"] for row in written} == set(named.class_names)
+    assert ("true_label" in written[0]) == truth
+    again = read_suspects(tmp_path / "suspects.csv")
+    assert [(row.id, row.listed, row.true) for row in again] == [
+        (row.id, row.listed, row.true) for row in rows
+    ]
+
+
+@pytest.mark.parametrize("content", ["", "id,x\n1,2", "id,given_label\n1", "\x00"])
+def test_other_files_are_no_lists(tmp_path, content):
+    (tmp_path / "s.csv").write_text(content)
+    with pytest.raises(DataError, match="is not a list of suspects"):
+        read_suspects(tmp_path / "s.csv")
 
 
 def test_other_data_and_unfinished_trainings_are_refused(trained, blobs, digits):
     with pytest.raises(DataError, match="saw 120 samples"):
         suspects(trained, digits)
     with pytest.raises(DataError, match="complete training"):
-        suspects(replace(trained, training_predictions=None), blobs)
+        suspects(replace(trained[0], status="stopped"), blobs)

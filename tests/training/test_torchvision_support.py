@@ -37,4 +37,4 @@ def test_a_failing_import_says_which_versions_and_what_to_install(
     status = torchvision_status()
     assert not status.ok
     with pytest.raises(DataError, match=f"{says}.*pip install --upgrade torch torchvision"):
-        load_data("mnist", root=tmp_path)
+        load_data("mnist", data_root=tmp_path)
