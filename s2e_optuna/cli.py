@@ -1,4 +1,4 @@
-"""The command line: ``s2e search | worker | show | train | bench | dashboard | doctor``.
+"""The command line: ``s2e search | worker | show | train | bench | dashboard | proxy | doctor``.
 
 Commands import what they need when they run, so that ``s2e --help`` is quick. Results go to
 standard output, progress and errors to standard error. Exit codes: 0; 1 if something is broken
@@ -187,13 +187,17 @@ def show(
     trial: opt.ShownTrial = None,
     top: opt.Top = 10,
     png: opt.Picture = None,
+    audit: opt.Audit = False,
     as_json: opt.Json = False,
 ) -> None:
     """Show a study: its best trials, the best R(t), theta by generation.
 
-    Without --study, lists the studies of a storage that holds several.
+    Without --study, lists the studies of a storage that holds several. With --audit,
+    recomputes every theta from the stored trials; exit code 1 if one does not agree.
     """
+    agrees = True
     with _sentences():
+        from s2e_optuna.reporting import audit as auditing
         from s2e_optuna.reporting import show as printing
         from s2e_optuna.reporting import view
         from s2e_optuna.reporting.plots import check_picture_path
@@ -217,17 +221,25 @@ def show(
                 return
             study = names[0]
         found = view.read_study(opened, study)
+        audited = auditing.audit_study(found.study) if audit else None
+        agrees = audited is None or audited.clean
         written = (
             [] if png is None else printing.save_study_pictures(found, png, trial_number=trial)
         )
         if as_json:
             content = printing.study_dict(found, storage=masked, trial_number=trial, top=top)
-            _print_json({**content, "files": [str(path) for path in written]})
-            return
-        target = console()
-        printing.print_study(target, found, trial_number=trial, top=top)
-        for path in written:
-            target.print(f"Wrote {path}", markup=False, soft_wrap=True)
+            content["files"] = [str(path) for path in written]
+            _print_json(content if audited is None else {**content, "audit": audited.to_dict()})
+        else:
+            target = console()
+            printing.print_study(target, found, trial_number=trial, top=top)
+            for path in written:
+                target.print(f"Wrote {path}", markup=False, soft_wrap=True)
+            if audited is not None:
+                target.print()
+                auditing.print_audit(target, audited)
+    if not agrees:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: s2e train mnist --schedule schedule.json --out model")
@@ -369,6 +381,38 @@ def dashboard(
             publish_in_background(opened)
 
         serve(opened, host=host, port=port, artifacts=folder, on_ready=announce)
+
+
+@app.command(epilog="Example: s2e proxy --storage postgresql+psycopg://… --host 0.0.0.0")
+def proxy(
+    storage: opt.Storage = None,
+    host: opt.Host = "127.0.0.1",
+    port: opt.ProxyPort = 13000,
+) -> None:
+    """Stand between a database and very many workers (grpc://HOST:PORT).
+
+    Workers of all machines share its few connections and its cache. Listens on
+    this machine only, unless --host says otherwise. There is no login: whoever
+    can reach it can change and delete your studies.
+    """
+    with _sentences():
+        from s2e_optuna.reporting.serve import is_loopback
+        from s2e_optuna.workers import mask_password
+        from s2e_optuna.workers.proxy import run_proxy
+
+        _silence_optuna()
+        url = storage or default_storage()
+
+        def announce(bound: int) -> None:
+            typer.echo(f"Proxy of {mask_password(url)}: grpc://{host}:{bound}", err=True)
+            if not is_loopback(host):
+                typer.echo(
+                    f"Warning: {host} is not this machine alone. Whoever can reach it can "
+                    "change and delete your studies.",
+                    err=True,
+                )
+
+        run_proxy(url, host=host, port=port, on_ready=announce)
 
 
 @app.command(epilog="Example: s2e doctor --storage sqlite:///s2e.db")

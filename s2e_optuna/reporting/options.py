@@ -290,6 +290,9 @@ ShownTrial = Annotated[
 Top = Annotated[int, typer.Option(min=1, help="Number of trials in the table.", metavar="N")]
 Host = Annotated[str, typer.Option(help="Address to listen on.", metavar="ADDRESS")]
 Port = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", metavar="N")]
+ProxyPort = Annotated[
+    int, typer.Option(help="Port to listen on; 0 takes a free one.", metavar="N")
+]
 Benchmark = Annotated[
     str | None,
     typer.Argument(help="Name of a study; without it they are listed.", metavar="NAME"),
@@ -318,6 +321,14 @@ Picture = Annotated[
         "so far and the generations.",
         rich_help_panel=OUTPUT_PANEL,
         metavar="FILE",
+    ),
+]
+Audit = Annotated[
+    bool,
+    typer.Option(
+        "--audit",
+        help="Recompute every theta from the stored trials; exit code 1 if one does not agree.",
+        rich_help_panel=OUTPUT_PANEL,
     ),
 ]
 Json = Annotated[

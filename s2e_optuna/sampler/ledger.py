@@ -326,6 +326,12 @@ class Ledger:
         matching = [sig for sig in commits if sig.startswith(f"{space_signature(space)}-")]
         return max(matching, key=lambda sig: commits[sig], default=None)
 
+    def commit_counts(self) -> dict[str, int]:
+        """Count commits by ``sig``."""
+        counts = {sig: len(chain.commits) for sig, chain in self._chains.items()}
+        counts |= {sig: len(orphans) for sig, orphans in self._orphans.items()}
+        return counts
+
     def may_commit(self, number: int) -> bool:
         """Whether every trial before ``number`` is finished, tagged, or given up."""
         now = self._clock()

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import secrets
 import threading
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -251,8 +252,7 @@ class S2ESampler(BaseSampler):
         return ledger
 
     def _chain(self, ledger: Ledger, space: dict[str, BaseDistribution]) -> Chain:
-        sig = f"{space_signature(space)}-{self._options.signature()}"
-        return ledger.chain(sig, space, self._options.accepts)
+        return ledger.chain(self.signature(space), space, self._options.accepts)
 
     def _chain_of(self, trial: FrozenTrial, ledger: Ledger) -> Chain | None:
         """Return the chain that the trial draws from; None while the space is not known."""
@@ -304,6 +304,10 @@ class S2ESampler(BaseSampler):
         # stream from which the trial's parameters are drawn.
         rng = np.random.default_rng([self._seed, number, 1])
         return bool(rng.random() < self._options.uniform_share)
+
+    def signature(self, space: Mapping[str, BaseDistribution]) -> str:
+        """Name a search space and this sampler's options, as the tags of its trials do."""
+        return f"{space_signature(space)}-{self._options.signature()}"
 
     def audit(self, study: Study) -> list[str]:
         """Recompute every committed theta of the study's current chain from the stored trials.

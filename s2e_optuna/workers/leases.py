@@ -1,10 +1,14 @@
 """Which running trials are alive, and what becomes of the others.
 
-A worker beats for its trials from a thread (`Heartbeat`). A trial whose last beat is too old is
-marked as failed and queued again; so is one that has an owner but never had a beat, once somebody
-has watched it for the grace period (its worker died at its very beginning). Nobody compares the
-clocks of two machines: beats are timed by the database, watching by the watcher's own clock.
-Trials without an owner belong to other programs and are left alone.
+A worker beats for its trials from a thread (`Heartbeat`). In a database a beat is Optuna's own: a
+trial whose last one is too old is marked as failed and queued again; so is one that has an owner
+but never had a beat, once somebody has watched it for the grace period (its worker died at its
+very beginning). Journals and proxies have no beats. There a worker counts up a system attribute of
+one of its trials, its lease, and all of its trials are given up once somebody has watched them for
+the grace period without seeing anything change.
+
+Nobody compares the clocks of two machines: beats are timed by the database, watching by the
+watcher's own clock. Trials without an owner belong to other programs and are left alone.
 """
 
 from __future__ import annotations
@@ -22,12 +26,16 @@ from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 
+from s2e_optuna.workers.leased import LeasedStorage
 from s2e_optuna.workers.rows import OWNER_ATTR
 from s2e_optuna.workers.shared import SharedStorage
 from s2e_optuna.workers.storage import MAX_RETRY
 
 ERROR_ATTR = "error"
 """User attribute of a failed trial: why."""
+
+LEASE_ATTR = "s2e:lease"
+"""System attribute of a trial where there are no heartbeats: a count that its worker raises."""
 
 _logger = logging.getLogger(__name__)
 
@@ -40,7 +48,7 @@ class Heartbeat:
     Parameters
     ----------
     storage
-        Where to; nothing happens if it has no heartbeats.
+        Where to; nothing happens if it knows neither heartbeats nor leases.
     trial_ids
         Storage ids of the trials.
     """
@@ -69,21 +77,35 @@ class Heartbeat:
             self._thread.join()
 
     def _beat(self, interval: float) -> None:
-        assert isinstance(self._storage, SharedStorage)
+        count = 0
         try:
             while not self._stop.wait(interval):
-                for trial_id in self._trial_ids:
-                    try:
-                        self._storage.record_heartbeat(trial_id)
-                    except Exception:  # the next beat may come through; the trial itself goes on
-                        _logger.warning("A heartbeat was not stored.", exc_info=True)
+                count += 1
+                try:
+                    if isinstance(self._storage, SharedStorage):
+                        for trial_id in self._trial_ids:
+                            self._storage.record_heartbeat(trial_id)
+                    else:
+                        self._renew_lease(count)
+                except Exception:  # the next beat may come through; the trial itself goes on
+                    _logger.warning("A heartbeat was not stored.", exc_info=True)
         finally:
             self._storage.remove_session()
 
+    def _renew_lease(self, count: int) -> None:
+        for trial_id in self._trial_ids:
+            try:
+                self._storage.set_trial_system_attr(trial_id, LEASE_ATTR, count)
+            except UpdateFinishedTrialError:  # somebody gave it up; the others may still run
+                continue
+            return
+
 
 def heartbeat_interval(storage: BaseStorage) -> int | None:
-    """Seconds between heartbeats; None if the storage has none."""
-    return storage.get_heartbeat_interval() if isinstance(storage, SharedStorage) else None
+    """Seconds between heartbeats, or between renewals of a lease; None if there are none."""
+    if isinstance(storage, SharedStorage):
+        return storage.get_heartbeat_interval()
+    return storage.lease if isinstance(storage, LeasedStorage) else None
 
 
 class Reaper:
@@ -94,7 +116,7 @@ class Reaper:
     study
         Which trials.
     grace
-        Seconds for which a trial without any beat is watched.
+        Seconds for which a trial without any sign of life is watched.
     clock
         Seconds since some moment; replaced in tests.
     """
@@ -113,6 +135,7 @@ class Reaper:
         self._clock = clock
         self._next = clock()
         self._silent_since: dict[int, float] = {}
+        self._leases: dict[str, tuple[object, float]] = {}
 
     def look(self, mine: Iterable[int] = ()) -> None:
         """Look, if the last look is at least one interval ago.
@@ -126,27 +149,52 @@ class Reaper:
         if self._every is None or now < self._next:
             return
         self._next = now + self._every
-        assert isinstance(self._storage, SharedStorage)
+        assert isinstance(self._storage, SharedStorage | LeasedStorage)
         lost_at = self._storage.lost_at
         if lost_at is not None and time.monotonic() - lost_at < self._grace:
             return  # the server was away: living workers may not have come through yet
+        known = set(mine)
+        others = [
+            trial
+            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            if OWNER_ATTR in trial.user_attrs and trial._trial_id not in known
+        ]
+        if isinstance(self._storage, LeasedStorage):
+            for trial in self._expired(others, now):
+                release(self._study, trial, "its worker gave no sign of life")
+            return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             optuna.storages.fail_stale_trials(self._study)
-        for trial in self._silent(set(mine), now):
+        for trial in self._silent(self._storage, others, now):
             release(self._study, trial, "its worker was lost at the start of the trial")
 
-    def _silent(self, mine: set[int], now: float) -> list[FrozenTrial]:
-        assert isinstance(self._storage, SharedStorage)
-        running = {
-            trial._trial_id: trial
-            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-            if OWNER_ATTR in trial.user_attrs and trial._trial_id not in mine
-        }
-        beating = self._storage.with_heartbeat(list(running))
-        silent = {trial_id for trial_id in running if trial_id not in beating}
+    def _silent(
+        self, storage: SharedStorage, others: Sequence[FrozenTrial], now: float
+    ) -> list[FrozenTrial]:
+        """Trials that were never seen to have a heartbeat."""
+        running = {trial._trial_id: trial for trial in others}
+        silent = running.keys() - storage.with_heartbeat(list(running))
         self._silent_since = {i: self._silent_since.get(i, now) for i in silent}
-        return [running[i] for i in silent if now - self._silent_since[i] > self._grace]
+        return [running[i] for i in sorted(silent) if now - self._silent_since[i] > self._grace]
+
+    def _expired(self, others: Sequence[FrozenTrial], now: float) -> list[FrozenTrial]:
+        """Trials of workers of which nothing has changed for long."""
+        by_owner: dict[str, list[FrozenTrial]] = {}
+        for trial in others:
+            by_owner.setdefault(trial.user_attrs[OWNER_ATTR], []).append(trial)
+        seen = {}
+        for owner, trials in by_owner.items():
+            signs = [(t.number, t.system_attrs.get(LEASE_ATTR), t.last_step) for t in trials]
+            before, since = self._leases.get(owner, (None, now))
+            seen[owner] = (signs, since if signs == before else now)
+        self._leases = dict(seen)
+        return [
+            trial
+            for owner, trials in by_owner.items()
+            if now - seen[owner][1] > self._grace
+            for trial in trials
+        ]
 
 
 def release(study: optuna.Study, trial: FrozenTrial, reason: str, *, retry: bool = True) -> bool:

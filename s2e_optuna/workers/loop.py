@@ -17,12 +17,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage
 from optuna.trial import Trial, TrialState
 
+from s2e_optuna.workers.leased import LeasedStorage
 from s2e_optuna.workers.leases import ERROR_ATTR, Heartbeat, Reaper
 from s2e_optuna.workers.progress import RunningTally, WorkerStatus
 from s2e_optuna.workers.rows import OWNER_ATTR
@@ -136,6 +138,7 @@ def work(
     max_trials: int | None = None,
     notify: Callable[[WorkerStatus], None] = lambda status: None,
     switch: StopSwitch | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> int:
     """Run trials until the study has as many as its budget says.
 
@@ -155,6 +158,8 @@ def work(
         Told what the worker does.
     switch
         Asks the worker to stop.
+    clock
+        Seconds since some moment, by which other workers are taken for dead; replaced in tests.
 
     Returns
     -------
@@ -169,7 +174,7 @@ def work(
         If the same error happened three times in a row.
     """
     switch = switch or StopSwitch()
-    worker = _Worker(study, evaluate, epochs, notify, switch)
+    worker = _Worker(study, evaluate, epochs, notify, switch, Reaper(study, clock=clock))
     with warnings.catch_warnings():
         # Beats come from a thread of ours (`leases.Heartbeat`).
         warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used")
@@ -207,9 +212,10 @@ class _Worker:
         epochs: int,
         notify: Callable[[WorkerStatus], None],
         switch: StopSwitch,
+        reaper: Reaper,
     ) -> None:
         self.study = study
-        self.reaper = Reaper(study)
+        self.reaper = reaper
         self.tally = RunningTally()
         self._evaluate = evaluate
         self._epochs = epochs
@@ -324,6 +330,6 @@ def tell(study: optuna.Study, outcomes: Mapping[Trial, Outcome]) -> None:
             )
 
 
-def is_shared(study: optuna.Study) -> bool:
-    """Whether the study lies in a database that `open_storage` has opened."""
-    return isinstance(study._storage, SharedStorage)
+def names_owners(storage: BaseStorage) -> TypeGuard[SharedStorage | LeasedStorage]:
+    """Whether trials say who runs them: in all storages that `open_storage` has opened."""
+    return isinstance(storage, SharedStorage | LeasedStorage)

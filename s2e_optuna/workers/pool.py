@@ -21,8 +21,9 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from s2e_optuna.workers.leases import Reaper, release, release_owned
-from s2e_optuna.workers.loop import is_shared
+from s2e_optuna.workers.loop import names_owners
 from s2e_optuna.workers.progress import Progress, RunningTally, Tally, WorkerProgress, WorkerStatus
+from s2e_optuna.workers.rows import OWNER_ATTR
 from s2e_optuna.workers.storage import explain
 from s2e_optuna.workers.worker import (
     DONE,
@@ -251,7 +252,7 @@ class LocalPool:
 
     def _release(self, slot: _Slot, reason: str, *, retry: bool) -> None:
         reason = f"its worker {reason}"
-        if is_shared(self._study):
+        if names_owners(self._study._storage):
             release_owned(self._study, slot.owner, reason, retry=retry)
             return
         # Other storages do not say who runs a trial, but the worker has said which ones it has.
@@ -313,7 +314,7 @@ def clear_study(study: optuna.Study, patience: float = 120.0) -> None:
     while time.monotonic() < deadline:
         reaper.look()
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        if not is_shared(study) or not any("worker" in trial.user_attrs for trial in running):
+        if not any(OWNER_ATTR in trial.user_attrs for trial in running):
             return
         time.sleep(0.5)
     _logger.warning("Some trials of other workers still run.")

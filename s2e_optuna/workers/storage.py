@@ -14,14 +14,12 @@ import sqlalchemy
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import (
     BaseStorage,
-    GrpcStorageProxy,
-    JournalStorage,
     RetryHeartbeatStaleTrialCallback,
     get_storage,
 )
-from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import SQLAlchemyError
 
+from s2e_optuna.workers.leased import SharedJournal, SharedJournalFile, SharedProxy
 from s2e_optuna.workers.rdb import BUSY_TIMEOUT, SharedRDBStorage
 from s2e_optuna.workers.shared import SharedStorage
 
@@ -72,14 +70,15 @@ def open_storage(url: str | BaseStorage, *, heartbeat: int | None = None) -> Bas
         process that uses it), or an Optuna storage, which is returned, cached where Optuna
         would do so.
     heartbeat
-        Seconds between heartbeats in databases, for `optuna.study.Study.optimize`: trials of
-        a process that died are then marked as failed after 60 s (or six missed beats) and run
-        again, at most 3 times. None: no heartbeats. Journals and proxies have none.
+        Seconds between heartbeats, of which six may be missed. In databases they serve
+        `optuna.study.Study.optimize`, too: trials of a process that died are marked as failed
+        after 60 s and run again, at most 3 times. None: no heartbeats.
 
     Returns
     -------
     optuna.storages.BaseStorage
-        For databases a `s2e_optuna.workers.shared.SharedStorage`.
+        For databases a `s2e_optuna.workers.shared.SharedStorage`, for journals and proxies a
+        `s2e_optuna.workers.leased.LeasedStorage`.
 
     Raises
     ------
@@ -99,9 +98,9 @@ def open_storage(url: str | BaseStorage, *, heartbeat: int | None = None) -> Bas
     if not separator:
         raise StorageError(f"{mask_password(url)!r} is no storage URL: give {_KINDS}.")
     if scheme == "journal":
-        return _open_journal(_path(rest, url))
+        return _open_journal(_path(rest, url), heartbeat)
     if scheme == "grpc":
-        return _open_proxy(rest)
+        return _open_proxy(rest, heartbeat)
     return _open_database(resolve_url(url), heartbeat)
 
 
@@ -139,22 +138,24 @@ def _path(rest: str, url: str) -> Path:
     return Path(rest[1:]).expanduser().absolute()
 
 
-def _open_journal(path: Path) -> BaseStorage:
+def _open_journal(path: Path, lease: int | None) -> BaseStorage:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(str(path)))
+        journal = SharedJournal(SharedJournalFile(str(path)))
     except (OSError, ValueError, KeyError) as error:
         raise StorageError(f"cannot open the journal {path}: {_reason(error)}") from error
+    journal.lease = lease
+    return journal
 
 
-def _open_proxy(rest: str) -> BaseStorage:
+def _open_proxy(rest: str, lease: int | None) -> BaseStorage:
     host, _, port = rest.rstrip("/").rpartition(":")
     if not host or not port.isdigit():
         raise StorageError(f"'grpc://{rest}' is no proxy: give grpc://host:port.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            proxy = GrpcStorageProxy(host=host, port=int(port))
+            proxy = SharedProxy(host=host, port=int(port))
         proxy.wait_server_ready(timeout=CONNECT_TIMEOUT)
     except ImportError as error:
         raise StorageError("grpc:// needs gRPC: pip install grpcio protobuf.") from error
@@ -162,6 +163,7 @@ def _open_proxy(rest: str) -> BaseStorage:
         raise StorageError(
             f"no storage proxy answers at {host}:{port} within {CONNECT_TIMEOUT} s."
         ) from error
+    proxy.lease = lease
     return proxy
 
 

@@ -23,9 +23,15 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from threadpoolctl import threadpool_limits
 
-from s2e_optuna.workers.loop import Evaluator, RepeatedError, StopSwitch, StopWork, work
+from s2e_optuna.workers.loop import (
+    Evaluator,
+    RepeatedError,
+    StopSwitch,
+    StopWork,
+    names_owners,
+    work,
+)
 from s2e_optuna.workers.progress import WorkerStatus
-from s2e_optuna.workers.shared import SharedStorage
 from s2e_optuna.workers.storage import (
     HEARTBEAT,
     StorageError,
@@ -170,7 +176,7 @@ def run_worker(
             study = open_study(storage, study_name)
             job = make_job(study, device, secrets.randbits(31) if number is None else number)
             study.sampler = job.sampler
-            if isinstance(study._storage, SharedStorage):
+            if names_owners(study._storage):
                 study._storage.owner = owner or new_owner()
             # The sampler's matrices are small: more threads of NumPy's and SciPy's only spin,
             # and take the cores from the training beside them. (torch has threads of its own.)

@@ -1,4 +1,5 @@
 import signal
+import socket
 import tempfile
 from pathlib import Path
 
@@ -62,3 +63,10 @@ def postgres_url(postgres, request):
     with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     return postgres.get_uri(database=name, driver="psycopg")
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]

@@ -258,15 +258,6 @@ def test_grpc_proxy(opened, sqlite_url, free_port):
         server.wait()
 
 
-@pytest.fixture
-def free_port():
-    import socket
-
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 def test_grpc_without_its_packages_says_what_to_install():
     if importlib.util.find_spec("grpc"):
         pytest.skip("grpcio is installed")
