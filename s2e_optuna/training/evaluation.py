@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +17,29 @@ CHUNK_NUMBERS = 1 << 21
 """Numbers of the widest layer that a chunk may hold over all models (8 MiB of float32)."""
 
 LARGEST_CHUNK = 2048
+
+
+class ImageStream(Protocol):
+    """Images that do not fit into memory and are read batch by batch."""
+
+    def batches(self, samples: Tensor, epoch: int) -> Iterator[Tensor]:
+        """Yield the images of each row of positions [S, B] for training, on the CPU."""
+
+    def chunks(self, size: int) -> Iterator[Tensor]:
+        """Yield all images in order, so many at once, on the CPU."""
+
+
+Images = Tensor | ImageStream
+"""Images [N, channels, height, width], uint8 or float32, or what they are read from."""
+
+
+def chunks(images: Images, size: int, device: torch.device) -> Iterator[Tensor]:
+    """Yield all images in order, so many at once, on the device."""
+    if isinstance(images, Tensor):
+        yield from torch.split(images, size)
+    else:
+        for chunk in images.chunks(size):
+            yield chunk.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +57,7 @@ def chunk_size(network: StackedNetwork, models: int) -> int:
 
 @torch.inference_mode()
 def evaluate(
-    network: StackedNetwork, state: Mapping[str, Tensor], images: Tensor, labels: Tensor
+    network: StackedNetwork, state: Mapping[str, Tensor], images: Images, labels: Tensor
 ) -> Evaluation:
     """Measure every model on every image.
 
@@ -50,7 +74,9 @@ def evaluate(
     loss = torch.zeros(models, dtype=torch.float64, device=labels.device)
     correct = torch.zeros(models, dtype=torch.int64, device=labels.device)
     size = chunk_size(network, models)
-    for part, given in zip(torch.split(images, size), torch.split(labels, size), strict=True):
+    for part, given in zip(
+        chunks(images, size, labels.device), torch.split(labels, size), strict=True
+    ):
         logits = network.forward(state, scale_pixels(part))
         loss += sample_losses(logits, given).sum(1, dtype=torch.float64)
         correct += (logits.argmax(2) == given).sum(1)
@@ -59,19 +85,18 @@ def evaluate(
 
 def sample_losses(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy [M, B] of logits [M, B, C] with labels [B] that all models share."""
-    models, batch, _ = logits.shape
-    losses = functional.cross_entropy(
-        logits.flatten(0, 1), labels.repeat(models), reduction="none"
-    )
-    return losses.view(models, batch)
+    # Stacked networks compute [M, C, B], so this is their own layout.
+    classes_first = logits.transpose(1, 2)
+    given = labels.expand(len(logits), -1)
+    return functional.cross_entropy(classes_first, given, reduction="none")
 
 
 def iterate_probabilities(
-    network: StackedNetwork, state: Mapping[str, Tensor], images: Tensor, networks: int
+    network: StackedNetwork, state: Mapping[str, Tensor], images: Images, networks: int
 ) -> Iterator[Tensor]:
     """Yield class probabilities [P, chunk, C], averaged over the networks of each trial."""
     models = len(next(iter(state.values())))
-    for part in torch.split(images, chunk_size(network, models)):
+    for part in chunks(images, chunk_size(network, models), next(iter(state.values())).device):
         with torch.inference_mode():
             probabilities = network.forward(state, scale_pixels(part)).softmax(2)
             averaged = torch.unflatten(probabilities, 0, (-1, networks)).mean(1)

@@ -11,6 +11,7 @@ from torch import Tensor
 from s2e_optuna.training.assemble import SPLIT_SEED, stratified_order
 from s2e_optuna.training.data import NoisyData, scale_pixels
 from s2e_optuna.training.errors import DataError
+from s2e_optuna.training.evaluation import Images
 
 ImagesLabels = tuple[Tensor, Tensor]
 
@@ -19,8 +20,8 @@ MOST_TRUSTED = 1000
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """Positions of a batch's samples [B], each at most once, and of its trusted samples."""
+class EpochOrder:
+    """Positions of the samples of each batch [S, B], each at most once, and of trusted ones."""
 
     samples: Tensor
     trusted: Tensor | None = None
@@ -33,7 +34,7 @@ class TrainingPart:
     Attributes
     ----------
     images, labels
-        [N, channels, height, width] and given labels [N].
+        [N, channels, height, width], or where they are read from, and given labels [N].
     clean
         Whether the given label is the true one, booleans [N]; None where nobody knows.
     trusted
@@ -41,17 +42,22 @@ class TrainingPart:
         from such; else None.
     """
 
-    images: Tensor
+    images: Images
     labels: Tensor
     clean: Tensor | None
     trusted: ImagesLabels | None = None
 
-    def trusted_batch(self, batch: Batch) -> ImagesLabels | None:
-        """Return scaled images and labels of a batch's trusted samples."""
-        if self.trusted is None or batch.trusted is None:
+    def images_of(self, samples: Tensor) -> Tensor:
+        """Return the images at these positions [B]; they have to lie on the device."""
+        assert isinstance(self.images, Tensor)
+        return self.images[samples]
+
+    def trusted_batch(self, samples: Tensor) -> ImagesLabels | None:
+        """Return scaled images and labels of the trusted samples at these positions."""
+        if self.trusted is None:
             return None
         images, labels = self.trusted
-        return scale_pixels(images[batch.trusted]), labels[batch.trusted]
+        return scale_pixels(images[samples]), labels[samples]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +75,9 @@ class Parts:
     """
 
     training: TrainingPart
-    validation: ImagesLabels
-    test: ImagesLabels | None
-    validation_images: Tensor
+    validation: tuple[Images, Tensor]
+    test: tuple[Images, Tensor] | None
+    validation_images: Images
 
 
 def put_on_device(data: NoisyData, uses_clean_data: bool, device: torch.device) -> Parts:
@@ -132,16 +138,17 @@ class Batches:
         self._order = torch.Generator().manual_seed(seed)
         self._order_of_trusted = torch.Generator().manual_seed(trusted_seed)
 
-    def draw(self) -> tuple[Batch, ...]:
+    def draw(self) -> EpochOrder:
         """Draw the order of an epoch and cut it into full batches; the rest is left out."""
         labels = self.data.labels
-        full = len(labels) // self.batch_size * self.batch_size
-        order = torch.randperm(len(labels), generator=self._order)[:full]
-        cut = torch.split(order.to(labels.device), self.batch_size)
+        steps = len(labels) // self.batch_size
+        order = torch.randperm(len(labels), generator=self._order)[: steps * self.batch_size]
+        samples = order.to(labels.device).view(steps, self.batch_size)
         if self.data.trusted is None:
-            return tuple(map(Batch, cut))
+            return EpochOrder(samples)
         count = len(self.data.trusted[1])
         draws = [
-            torch.randperm(count, generator=self._order_of_trusted)[: self.batch_size] for _ in cut
+            torch.randperm(count, generator=self._order_of_trusted)[: self.batch_size]
+            for _ in range(steps)
         ]
-        return tuple(map(Batch, cut, torch.stack(draws).to(labels.device)))
+        return EpochOrder(samples, torch.stack(draws).to(labels.device))

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from s2e_optuna.training.errors import DataError
+from s2e_optuna.training.errors import DataError, unknown_name
 from s2e_optuna.training.model import Model
 from s2e_optuna.training.networks import NetworkFactory
-from s2e_optuna.training.optimizer import AdamPlan
+from s2e_optuna.training.optimizer import OPTIMIZERS
+from s2e_optuna.training.plans import Plan, make_plan
+
+PRECISIONS = ("float32", "bfloat16")
 
 
 def default_batch_size(n_samples: int) -> int:
@@ -41,8 +44,13 @@ class TrainConfig:
     batch_size
         Samples a step, B; the rest of an epoch that fills no batch is left out. None takes
         `default_batch_size`.
-    learning_rate, decay_start
-        See `AdamPlan`.
+    optimizer
+        ``"adam"``, ``"sgd"`` or ``"rmsprop"``.
+    learning_rate
+        Rate at the start; None takes the paper's: 1e-3, 0.1 and 0.01.
+    decay_start
+        See `AdamPlan`. SGD's rate falls to a tenth after half of the epochs and to a hundredth
+        after three quarters; RMSProp's is constant.
     seed
         All randomness of the training: initial weights and order of the samples.
     device
@@ -51,35 +59,48 @@ class TrainConfig:
         Measure validation and test every so many epochs, and always after the last one.
     keep_probabilities
         Keep each training sample's class probabilities in the result.
+    precision
+        ``"float32"``, or ``"bfloat16"`` for the networks' products and convolutions. Losses are
+        float32 either way, but with bfloat16 the ranking of samples comes out differently.
+    cuda_graph
+        Record a step once and replay it, on CUDA. None does so for all but a user's own
+        networks, which may do what cannot be recorded.
     """
 
     epochs: int = 200
     network: str | NetworkFactory = "auto"
     execution: str = "auto"
     batch_size: int | None = None
-    learning_rate: float = 1e-3
+    optimizer: str = "adam"
+    learning_rate: float | None = None
     decay_start: float = 0.4
     seed: int = 0
     device: str = "auto"
     evaluate_every: int = 1
     keep_probabilities: bool = False
+    precision: str = "float32"
+    cuda_graph: bool | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "evaluate_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise DataError(f"{name} {value} is out of range: choose 1 or more")
-        if not 0.0 < self.learning_rate < float("inf"):
+        if self.learning_rate is not None and not 0.0 < self.learning_rate < float("inf"):
             raise DataError(f"learning_rate {self.learning_rate} is out of range: choose > 0")
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
+        if self.precision not in PRECISIONS:
+            raise unknown_name("precision", self.precision, PRECISIONS)
         if not 0.0 <= self.decay_start <= 1.0:
             raise DataError(f"decay_start {self.decay_start} is out of range: choose 0 to 1")
         if self.seed < 0:
             raise DataError(f"seed {self.seed} is out of range: choose 0 or more")
 
     @property
-    def plan(self) -> AdamPlan:
+    def plan(self) -> Plan:
         """Learning rate and beta1 by epoch."""
-        return AdamPlan(self.epochs, self.learning_rate, self.decay_start)
+        return make_plan(self.optimizer, self.epochs, self.learning_rate, self.decay_start)
 
     @property
     def last_epochs(self) -> int:

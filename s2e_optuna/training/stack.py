@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from s2e_optuna.training.data import scale_pixels
-from s2e_optuna.training.evaluation import iterate_probabilities
+from s2e_optuna.training.evaluation import Images, iterate_probabilities
 from s2e_optuna.training.methods import Method, State, Step
 from s2e_optuna.training.networks import (
     Parameters,
@@ -17,23 +17,27 @@ from s2e_optuna.training.networks import (
     StackedNetwork,
     TrainingPass,
 )
-from s2e_optuna.training.optimizer import StackedAdam
-from s2e_optuna.training.parts import Batch, TrainingPart
+from s2e_optuna.training.optimizer import StackedOptimizer
+from s2e_optuna.training.parts import EpochOrder, TrainingPart
+from s2e_optuna.training.recording import CudaRecorder, RecordedStep
 from s2e_optuna.training.selection import keep_counts
+from s2e_optuna.training.tape import EpochTally, Tape
 
 
-@dataclass(frozen=True, eq=False)
-class EpochTally:
-    """Sums over an epoch for each model, on the device: float64 or int64 [M].
+@dataclass(frozen=True)
+class StepOptions:
+    """How a step is taken.
 
-    `kept_clean` is None where nobody knows the true labels.
+    Attributes
+    ----------
+    recorded
+        Record it as a CUDA graph.
+    bfloat16
+        Compute the networks in bfloat16; losses stay float32, because they are ranked.
     """
 
-    samples: int
-    loss: Tensor
-    correct: Tensor
-    kept: Tensor
-    kept_clean: Tensor | None
+    recorded: bool = False
+    bfloat16: bool = False
 
 
 class Stack:
@@ -49,34 +53,39 @@ class Stack:
         Holds the parameters [M, ...] on the device; the models of a trial lie side by side.
     buffers
         Running statistics and frozen parameters [M, ...] on the device.
-    generator
-        Where dropout is drawn from, on the device.
+    dropout_seed
+        Seed of the dropout.
     trials
         Position of each trial in the user's list of schedules.
     rates
         R(t) of each trial, float64 [P, T] on the device.
     batch_size
-        Samples of a batch, B.
+        Samples of a batch B.
     n_samples
         Training samples N.
+    options
+        How a step is taken.
 
     Attributes
     ----------
     state
         What the method remembers, a row a trial.
+    kept_counts, offered_counts
+        How often each sample was kept [P, N] and could have been kept [N], where it was counted.
     """
 
     def __init__(
         self,
         network: StackedNetwork,
         method: Method,
-        optimizer: StackedAdam,
+        optimizer: StackedOptimizer,
         buffers: Parameters,
-        generator: torch.Generator,
+        dropout_seed: int,
         trials: list[int],
         rates: Tensor,
         batch_size: int,
         n_samples: int,
+        options: StepOptions,
     ) -> None:
         self.network = network
         self.method = method
@@ -85,15 +94,20 @@ class Stack:
             name: p.requires_grad_() for name, p in optimizer.parameters.items()
         }
         self.buffers = buffers
+        self.dropout_seed = dropout_seed
+        generator = torch.Generator(rates.device).manual_seed(dropout_seed)
         self.training_pass = TrainingPass(method.networks, generator)
         self.trials = trials
         self.rates = rates
         self.batch_size = batch_size
+        self.options = options
         self.keep = torch.from_numpy(keep_counts(rates.cpu(), batch_size)).to(rates.device)
         self.state: State = method.state(len(trials), network.n_classes, rates.device)
         shape = (len(trials), n_samples)
         self.kept_counts = torch.zeros(shape, dtype=torch.int32, device=rates.device)
         self.offered_counts = torch.zeros(n_samples, dtype=torch.int32, device=rates.device)
+        self._tape: Tape | None = None
+        self._run: RecordedStep | None = None
 
     @property
     def tensors(self) -> Parameters:
@@ -105,105 +119,133 @@ class Stack:
         """Networks with their present parameters and buffers."""
         return StackedModels(self.network, self.tensors)
 
-    def train_epoch(
-        self, data: TrainingPart, batches: tuple[Batch, ...], epoch: int, *, count: bool
-    ) -> EpochTally:
-        """Take one step for each batch.
+    def begin_epoch(self, data: TrainingPart, order: EpochOrder, epoch: int) -> None:
+        """Get ready for an epoch (from 0) over these samples."""
+        if self._tape is None:
+            self._tape = Tape(data, order, len(self.trials), self.method.networks)
+            if self.options.recorded:
+                self._run = RecordedStep(
+                    self._step,
+                    lambda: self.optimizer.signature,
+                    CudaRecorder(self.training_pass.generator),
+                )
+        self._tape.rewind(order, self.rates[:, epoch], self.keep[:, epoch], epoch)
+
+    def step(self, images: Tensor | None = None) -> None:
+        """Learn from the next batch.
 
         Parameters
         ----------
-        data
-            Training data.
-        batches
-            What each step learns from.
-        epoch
-            From 0.
-        count
-            Whether to count which samples are kept.
+        images
+            The batch, where the data do not lie on the device.
         """
-        networks = self.method.networks
-        models = len(self.trials) * networks
-        device = self.keep.device
-        loss_sum = torch.zeros(models, dtype=torch.float64, device=device)
-        correct, kept, kept_clean = (
-            torch.zeros(models, dtype=torch.int64, device=device) for _ in range(3)
-        )
-        rate, keep = (table[:, epoch].view(-1, 1, 1) for table in (self.rates, self.keep))
-        epoch_now = torch.tensor(epoch, device=device)
-        names, parameters = list(self.parameters), list(self.parameters.values())
-        for batch in batches:
-            labels = data.labels[batch.samples]
-            decision = self.method.step(
-                Step(
-                    forward=self._forward,
-                    parameters=self.parameters,
-                    images=scale_pixels(data.images[batch.samples]),
-                    labels=labels,
-                    clean=data.trusted_batch(batch),
-                    samples=batch.samples,
-                    rate=rate,
-                    keep=keep,
-                    epoch=epoch_now,
-                    state=self.state,
-                )
+        assert self._tape is not None
+        self._tape.load(images)
+        if self._run is None:
+            self._step()
+        else:
+            self._run()
+
+    def end_epoch(self, *, count: bool) -> EpochTally:
+        """Sum up the epoch; `count` which samples were kept."""
+        assert self._tape is not None
+        if count:
+            self._tape.count(self.kept_counts, self.offered_counts)
+        return self._tape.tally()
+
+    def _step(self) -> None:
+        """Take a step that reads nothing back to the host and has no shape that varies."""
+        tape = self._tape
+        assert tape is not None
+        samples, images, labels, trusted = tape.batch()
+        decision = self.method.step(
+            Step(
+                forward=self._forward,
+                parameters=self.parameters,
+                images=scale_pixels(images),
+                labels=labels,
+                clean=trusted,
+                samples=samples,
+                rate=tape.rate,
+                keep=tape.keep,
+                epoch=tape.epoch,
+                state=self.state,
             )
-            # Models share no parameters, so one backward pass gives each its own gradient.
-            gradients = torch.autograd.grad(
-                decision.losses, parameters, decision.weights, materialize_grads=True
-            )
-            self.optimizer.step(dict(zip(names, gradients, strict=True)))
-            with torch.no_grad():
-                chosen = decision.weights > 0
-                losses = decision.losses.detach().flatten(0, 1)
-                loss_sum += losses.sum(1, dtype=torch.float64)
-                correct += (decision.logits.argmax(3) == labels).sum(2).flatten()
-                kept += chosen.sum(2).flatten()
-                if data.clean is not None:
-                    kept_clean += (chosen & data.clean[batch.samples]).sum(2).flatten()
-                if count:
-                    self.kept_counts[:, batch.samples] += chosen.sum(1, dtype=torch.int32)
-                    self.offered_counts[batch.samples] += networks
-        samples = sum(len(batch.samples) for batch in batches)
-        return EpochTally(
-            samples, loss_sum, correct, kept, None if data.clean is None else kept_clean
         )
+        # Models share no parameters, so one backward pass gives each its own gradient.
+        gradients = torch.autograd.grad(
+            decision.losses,
+            list(self.parameters.values()),
+            decision.weights,
+            materialize_grads=True,
+        )
+        self.optimizer.step(dict(zip(self.parameters, gradients, strict=True)))
+        tape.record(decision, labels)
+
+    def _forward(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        state = {**parameters, **self.buffers}
+        if self.options.bfloat16:
+            with torch.autocast(images.device.type, torch.bfloat16):
+                logits = self.network.forward(state, images, self.training_pass).float()
+        else:
+            logits = self.network.forward(state, images, self.training_pass)
+        return torch.unflatten(logits, 0, (-1, self.method.networks))
 
     def restart(self, tensors: Mapping[str, Tensor]) -> None:
         """Begin again from other parameters and buffers [M, ...] of the networks."""
         self.optimizer.restart({name: tensors[name] for name in self.parameters})
         for name, buffer in self.buffers.items():
             buffer.copy_(tensors[name])
-        generator = self.training_pass.generator
-        generator.manual_seed(generator.initial_seed())
+        self.training_pass.generator.manual_seed(self.dropout_seed)
 
-    def without(self, leaving: set[int]) -> Stack:
-        """Return the stack of the trials that stay, with copies of all they need."""
-        stay = [i for i, trial in enumerate(self.trials) if trial not in leaving]
-        rows = torch.tensor(stay, dtype=torch.int64, device=self.keep.device)
-        networks = torch.arange(self.method.networks, device=rows.device)
-        models = (rows[:, None] * self.method.networks + networks).flatten()
-        rest = Stack(
+    def select(self, rows: list[int]) -> Stack:
+        """Return a stack of some of the trials, with copies of all they need."""
+        index = torch.tensor(rows, dtype=torch.int64, device=self.rates.device)
+        networks = torch.arange(self.method.networks, device=index.device)
+        models = (index[:, None] * self.method.networks + networks).flatten()
+        chosen = Stack(
             self.network,
             self.method,
             self.optimizer.select(models),
             {name: buffer[models] for name, buffer in self.buffers.items()},
-            self.training_pass.generator,
-            [self.trials[i] for i in stay],
-            self.rates[rows],
+            self.dropout_seed,
+            [self.trials[row] for row in rows],
+            self.rates[index],
             self.batch_size,
             len(self.offered_counts),
+            self.options,
         )
-        rest.state = {name: value[rows] for name, value in self.state.items()}
-        rest.kept_counts = self.kept_counts[rows]
-        rest.offered_counts = self.offered_counts.clone()
-        return rest
+        chosen.training_pass.generator.set_state(self.training_pass.generator.get_state())
+        chosen.state = {name: value[index] for name, value in self.state.items()}
+        chosen.kept_counts = self.kept_counts[index]
+        chosen.offered_counts = self.offered_counts.clone()
+        return chosen
 
-    def probabilities(self, images: Tensor) -> Tensor:
+    def without(self, leaving: set[int]) -> Stack:
+        """Return the stack of the trials that stay."""
+        return self.select([i for i, trial in enumerate(self.trials) if trial not in leaving])
+
+    def snapshot(self) -> list[Tensor]:
+        """Copy to the CPU all that an epoch changes."""
+        changed = [*self.optimizer.tensors(), *self.buffers.values()]
+        return [*(t.detach().cpu().clone() for t in changed), self._generator_state()]
+
+    def return_to(self, snapshot: list[Tensor]) -> None:
+        """Undo an epoch; what was recorded of the step and its memory is given up."""
+        *values, generator = snapshot
+        with torch.no_grad():
+            for tensor, value in zip(
+                [*self.optimizer.tensors(), *self.buffers.values()], values, strict=True
+            ):
+                tensor.copy_(value)
+        self.training_pass.generator.set_state(generator)
+        self._tape = self._run = None
+
+    def _generator_state(self) -> Tensor:
+        state: Tensor = self.training_pass.generator.get_state()
+        return state
+
+    def probabilities(self, images: Images) -> Tensor:
         """Compute class probabilities [P, networks, N, C] of all images."""
-        chunks = iterate_probabilities(self.network, self.tensors, images, networks=1)
-        return torch.unflatten(torch.cat(list(chunks), 1), 0, (-1, self.method.networks))
-
-    def _forward(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
-        state = {**parameters, **self.buffers}
-        logits = self.network.forward(state, images, self.training_pass)
-        return torch.unflatten(logits, 0, (-1, self.method.networks))
+        parts = iterate_probabilities(self.network, self.tensors, images, networks=1)
+        return torch.unflatten(torch.cat(list(parts), 1), 0, (-1, self.method.networks))

@@ -11,14 +11,15 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from s2e_optuna.training.blocks import train_blocks, trials_per_block, without
 from s2e_optuna.training.data import NoisyData
 from s2e_optuna.training.device import resolve_device
 from s2e_optuna.training.errors import DataError
-from s2e_optuna.training.evaluation import Evaluation, evaluate, iterate_probabilities
+from s2e_optuna.training.evaluation import Evaluation, Images, evaluate, iterate_probabilities
 from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.model import Model
 from s2e_optuna.training.networks import make_network
-from s2e_optuna.training.optimizer import StackedAdam
+from s2e_optuna.training.optimizer import make_optimizer
 from s2e_optuna.training.parts import Batches, Parts, TrainingPart, put_on_device
 from s2e_optuna.training.results import (
     EpochReport,
@@ -27,7 +28,8 @@ from s2e_optuna.training.results import (
     curves_of,
     default_batch_size,
 )
-from s2e_optuna.training.stack import EpochTally, Stack
+from s2e_optuna.training.stack import Stack, StepOptions
+from s2e_optuna.training.tape import EpochTally
 
 
 @runtime_checkable
@@ -118,38 +120,61 @@ def train(
         )
     order_seed, *more_seeds = _seeds(config.seed, 3 + rule.networks)
     *network_seeds, trusted_seed, dropout_seed = more_seeds
-    initial = {
-        name: tensor.to(device)
-        for name, tensor in network.initial(network_seeds, copies=len(rates)).items()
-    }
-    trained = network.parameter_names
-    stack = Stack(
-        network,
-        rule,
-        StackedAdam({name: tensor for name, tensor in initial.items() if name in trained}),
-        {name: tensor for name, tensor in initial.items() if name not in trained},
-        torch.Generator(device).manual_seed(dropout_seed),
-        list(range(len(rates))),
-        torch.from_numpy(np.stack(rates)).to(device),
-        batch_size,
-        n_samples,
-    )
+    recorded = device.type == "cuda" and not network.uses_host_randomness
+    if config.cuda_graph is not None:
+        recorded = recorded and config.cuda_graph
+    elif network.factory is not None:
+        recorded = False
+    options = StepOptions(recorded, config.precision == "bfloat16")
+
+    def make_block(trials: list[int]) -> Stack:
+        initial = network.initial(network_seeds, copies=len(trials))
+        placed = {name: tensor.to(device) for name, tensor in initial.items()}
+        trained = network.parameter_names
+        return Stack(
+            network,
+            rule,
+            make_optimizer(
+                config.optimizer, {n: tensor for n, tensor in placed.items() if n in trained}
+            ),
+            {n: tensor for n, tensor in placed.items() if n not in trained},
+            dropout_seed,
+            trials,
+            torch.from_numpy(np.stack([rates[trial] for trial in trials])).to(device),
+            batch_size,
+            n_samples,
+            options,
+        )
+
     parts = put_on_device(data, rule.uses_clean_data, device)
-    batches = Batches(parts.training, batch_size, order_seed, trusted_seed)
-    rule.prepare(_Preparation(stack, parts.training, batches, config, on_preparation))
+    size = trials_per_block(network, rule.networks, batch_size, device, len(rates))
+    every = list(range(len(rates)))
+    blocks = [make_block(every[i : i + size]) for i in range(0, len(every), size)]
+
+    def make_batches() -> Batches:
+        return Batches(parts.training, batch_size, order_seed, trusted_seed)
+
+    batches = make_batches()
+    for number, block in enumerate(blocks):
+        batches = make_batches()  # each block prepares on the same ones
+        rule.prepare(
+            _Preparation(block, parts.training, batches, config, on_preparation, number, blocks)
+        )
     logs = [_Log() for _ in rates]
     for epoch in range(config.epochs):
         start = time.perf_counter()
-        stack.optimizer.set_rates(config.plan.rate(epoch), config.plan.beta1(epoch))
-        tally = stack.train_epoch(
-            parts.training,
-            batches.draw(),
-            epoch,
-            count=epoch >= config.epochs - config.last_epochs,
-        )
+        for block in blocks:
+            block.optimizer.set_rates(config.plan.rate(epoch), config.plan.beta1(epoch))
+        count = epoch >= config.epochs - config.last_epochs
+        trained = train_blocks(blocks, parts.training, batches.draw(), epoch, count=count)
+        blocks = [block for block, _ in trained]
         last = epoch == config.epochs - 1
         measured = last or (epoch + 1) % config.evaluate_every == 0
-        reports = _reports(stack, tally, parts if measured else None, epoch)
+        reports = [
+            report
+            for block, tally in trained
+            for report in _reports(block, tally, parts if measured else None, epoch)
+        ]
         share = (time.perf_counter() - start) / len(reports)
         failed: set[int] = set()
         for report in reports:
@@ -167,15 +192,18 @@ def train(
         if on_epoch is not None and running:
             stopped = set(on_epoch(epoch, running) or ()) & {r.trial for r in running}
         if failed or stopped:
-            for trial in failed | stopped:
-                logs[trial].finish(stack, trial, data, "failed" if trial in failed else "stopped")
-            if len(failed | stopped) == len(stack.trials):
+            for block in blocks:
+                for trial in (failed | stopped) & set(block.trials):
+                    logs[trial].finish(
+                        block, trial, data, "failed" if trial in failed else "stopped"
+                    )
+            blocks = without(blocks, failed | stopped)
+            if not blocks:
                 break
-            stack = stack.without(failed | stopped)
-    else:
-        predictions = _predictions(stack, parts, config.keep_probabilities)
-        for trial in stack.trials:
-            logs[trial].finish(stack, trial, data, "complete", predictions[trial])
+    for block in blocks:
+        predictions = _predictions(block, parts, config.keep_probabilities)
+        for trial in block.trials:
+            logs[trial].finish(block, trial, data, "complete", predictions[trial])
     return [
         TrainResult(
             method=method,
@@ -235,10 +263,13 @@ class _Preparation:
         batches: Batches,
         config: TrainConfig,
         notify: Callable[[int], None] | None,
+        number: int,
+        blocks: list[Stack],
     ) -> None:
         self.state = stack.state
         self._stack, self._data, self._batches = stack, data, batches
         self._config, self._notify = config, notify
+        self._number, self._blocks = number, len(blocks)
         self._initial = {name: p.detach().clone() for name, p in stack.tensors.items()}
 
     def run(self) -> None:
@@ -246,9 +277,10 @@ class _Preparation:
             self._stack.optimizer.set_rates(
                 self._config.plan.rate(epoch), self._config.plan.beta1(epoch)
             )
-            self._stack.train_epoch(self._data, self._batches.draw(), epoch, count=False)
+            train_blocks([self._stack], self._data, self._batches.draw(), epoch, count=False)
             if self._notify is not None:
-                self._notify(epoch + 1)
+                before = self._number * self._config.epochs
+                self._notify((before + epoch + 1) // self._blocks)
 
     def training_probabilities(self) -> Tensor:
         return self._stack.probabilities(self._data.images)
@@ -314,7 +346,10 @@ def _predictions(
     stack: Stack, parts: Parts, keep_probabilities: bool
 ) -> dict[int, dict[str, NDArray[Any]]]:
     """Predict the class of every sample by the probabilities averaged over the networks."""
-    images = {"training": parts.training.images, "validation": parts.validation_images}
+    images: dict[str, Images] = {
+        "training": parts.training.images,
+        "validation": parts.validation_images,
+    }
     if parts.test is not None:
         images["test"] = parts.test[0]
     found: dict[int, dict[str, NDArray[Any]]] = {trial: {} for trial in stack.trials}

@@ -46,8 +46,7 @@ def plain_loop(method, data, config):
         for optimizer in optimizers:
             beta1 = config.plan.beta1(epoch)
             optimizer.param_groups[0].update(lr=config.plan.rate(epoch), betas=(beta1, 0.999))
-        for batch in batches.draw():
-            samples = batch.samples
+        for samples in batches.draw().samples:
             images, labels = data.x_train[samples].float() / 255, data.y_train[samples]
             outputs = [module(images) for module in modules]
             losses = sliced_losses(method, outputs, labels, RATES[epoch])

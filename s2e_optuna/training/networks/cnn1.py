@@ -64,4 +64,4 @@ class Cnn1(StackedNetwork):
         stacked = by_model(hidden, models)
         stacked = linear(stacked, state, "full1").relu()
         stacked = linear(stacked, state, "full2").relu()
-        return linear(stacked, state, "output")
+        return linear(stacked, state, "output").transpose(1, 2)

@@ -55,4 +55,5 @@ class Cnn2(StackedNetwork):
             hidden = batch_norm(hidden, state, f"norm{i}", training)
             # ReLU after the pool is the same function on a quarter of the numbers.
             hidden = functional.max_pool2d(hidden, 2).relu() if i % 2 == 0 else hidden.relu()
-        return linear(by_model(hidden, len(state["conv1.weight"])), state, "output")
+        stacked = by_model(hidden, len(state["conv1.weight"]))
+        return linear(stacked, state, "output").transpose(1, 2)

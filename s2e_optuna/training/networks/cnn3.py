@@ -75,4 +75,4 @@ class Cnn3(StackedNetwork):
             else:
                 hidden = functional.leaky_relu(hidden, self.slope)
         averaged = functional.adaptive_avg_pool2d(hidden, 1)
-        return linear(by_model(averaged, models), state, "output")
+        return linear(by_model(averaged, models), state, "output").transpose(1, 2)

@@ -1,7 +1,7 @@
 """Layers of M models at once, models folded into channels or kept as a leading dimension.
 
 Convolutions see [B, M * channels, height, width] (the first one [B, channels, height, width],
-shared by all models), linear layers [M, B, features]. Weights are views into the stacked state;
+shared by all models), linear layers [M, features, B]. Weights are views into the stacked state;
 nothing is copied.
 """
 
@@ -19,9 +19,9 @@ State = Mapping[str, Tensor]
 
 
 def linear(inputs: Tensor, state: State, layer: str) -> Tensor:
-    """Apply M linear layers to inputs [M, B, in]."""
+    """Apply M linear layers to inputs [M, in, B], samples last."""
     weight, bias = state[f"{layer}.weight"], state[f"{layer}.bias"]
-    return torch.baddbmm(bias.unsqueeze(1), inputs, weight.transpose(1, 2))
+    return torch.baddbmm(bias.unsqueeze(2), weight, inputs)
 
 
 def convolution(
@@ -73,5 +73,5 @@ def dropout(inputs: Tensor, models: int, rate: float, training: TrainingPass | N
 
 
 def by_model(inputs: Tensor, models: int) -> Tensor:
-    """Turn [B, M * channels, height, width] into [M, B, features], features as in the twin."""
-    return inputs.reshape(len(inputs), models, -1).transpose(0, 1)
+    """Turn [B, M * channels, height, width] into [M, features, B], features as in the twin."""
+    return inputs.reshape(len(inputs), models, -1).permute(1, 2, 0)

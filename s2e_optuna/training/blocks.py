@@ -1,0 +1,179 @@
+"""The trials of a training in blocks that fit the cache of a CPU or the memory of a GPU.
+
+Trials do not depend on each other, so a block trains a whole epoch before the next one begins:
+its parameters and moments then stay in the cache. A block that runs out of memory goes back to
+the start of the epoch and on in two halves.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from s2e_optuna.training.networks import StackedNetwork
+from s2e_optuna.training.parts import EpochOrder, TrainingPart
+from s2e_optuna.training.stack import Stack
+from s2e_optuna.training.tape import EpochTally
+
+MEMORY_SHARE = 0.7
+"""Share of the free memory of a GPU that is planned with; libraries and fragments need some."""
+
+COPIES_OF_PARAMETERS = 5
+"""Parameter, gradient, two moments, and what is copied where a gradient has another layout."""
+
+COPIES_OF_OUTPUTS = 3
+"""A layer's output, what its gradient needs besides, and the gradient."""
+
+
+def trials_per_block(
+    network: StackedNetwork, networks: int, batch_size: int, device: torch.device, trials: int
+) -> int:
+    """Choose how many trials train side by side.
+
+    Parameters
+    ----------
+    network
+        Architecture.
+    networks
+        Networks of a trial.
+    batch_size
+        Samples of a batch.
+    device
+        On CPU the network's own measured number counts, on CUDA the free memory.
+    trials
+        How many there are.
+
+    Returns
+    -------
+    int
+        At least 1; blocks are about equally large.
+    """
+    if device.type == "cpu":
+        fitting = max(1, network.models_in_cache // networks)
+    else:
+        free, _ = torch.cuda.mem_get_info(device)
+        fitting = max(1, int(MEMORY_SHARE * free) // (networks * model_bytes(network, batch_size)))
+    blocks = math.ceil(trials / fitting)
+    return math.ceil(trials / blocks)
+
+
+def model_bytes(network: StackedNetwork, batch_size: int) -> int:
+    """Estimate the bytes that one model needs in training."""
+    footprint = network.footprint
+    numbers = COPIES_OF_PARAMETERS * footprint.parameters
+    return 4 * (numbers + COPIES_OF_OUTPUTS * batch_size * footprint.total)
+
+
+def train_blocks(
+    blocks: list[Stack], data: TrainingPart, order: EpochOrder, epoch: int, *, count: bool
+) -> list[tuple[Stack, EpochTally]]:
+    """Train every block for an epoch.
+
+    Parameters
+    ----------
+    blocks
+        All blocks; the result holds other ones where memory ran out.
+    data, order, epoch, count
+        See `Stack`.
+
+    Raises
+    ------
+    torch.OutOfMemoryError
+        A single trial does not fit into the memory.
+    """
+    finished: list[tuple[Stack, EpochTally]] = []
+    waiting = list(blocks)
+    while waiting:
+        snapshots = [block.snapshot() if can_run_out(block) else None for block in waiting]
+        failed = _run(waiting, data, order, epoch)
+        halves: list[Stack] = []
+        for block, snapshot in zip(waiting, snapshots, strict=True):
+            if block not in failed:
+                finished.append((block, block.end_epoch(count=count)))
+            elif snapshot is None or len(block.trials) == 1:
+                raise failed[block]
+            else:
+                block.return_to(snapshot)
+                halves += _halves(block)
+        if failed:
+            torch.cuda.empty_cache()
+        waiting = halves
+    finished.sort(key=lambda pair: pair[0].trials)
+    return finished
+
+
+def without(blocks: list[Stack], leaving: set[int]) -> list[Stack]:
+    """Return the blocks of the trials that stay; blocks that nobody leaves are the same."""
+    return [
+        block if leaving.isdisjoint(block.trials) else block.without(leaving)
+        for block in blocks
+        if not leaving.issuperset(block.trials)
+    ]
+
+
+def can_run_out(block: Stack) -> bool:
+    """Whether memory may run out in a way that can be handled."""
+    return block.rates.device.type == "cuda"
+
+
+def _run(
+    blocks: list[Stack], data: TrainingPart, order: EpochOrder, epoch: int
+) -> dict[Stack, BaseException]:
+    """Take all steps of an epoch; return the blocks whose memory ran out."""
+    failed: dict[Stack, BaseException] = {}
+    if isinstance(data.images, Tensor):
+        for block in blocks:
+            with _noting(block, failed):
+                block.begin_epoch(data, order, epoch)
+                for _ in range(len(order.samples)):
+                    block.step()
+        return failed
+    # What is decoded on the way is decoded once, for all blocks.
+    for block in blocks:
+        with _noting(block, failed):
+            block.begin_epoch(data, order, epoch)
+    for images in data.images.batches(order.samples, epoch):
+        on_device = images.to(order.samples.device, non_blocking=True)
+        for block in blocks:
+            if block not in failed:
+                with _noting(block, failed):
+                    block.step(on_device)
+    return failed
+
+
+@contextmanager
+def _noting(block: Stack, failed: dict[Stack, BaseException]) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if not ran_out_of_memory(error):
+            raise
+        failed[block] = error
+
+
+def ran_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or what it came from, says that a device has no memory left.
+
+    A recording that runs out of memory ends in another error, with this one as its context.
+    """
+    while error is not None:
+        if isinstance(error, torch.OutOfMemoryError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _halves(block: Stack) -> list[Stack]:
+    middle = len(block.trials) // 2
+    first, second = range(middle), range(middle, len(block.trials))
+    warnings.warn(
+        f"the device ran out of memory with {len(block.trials)} trials side by side; going on "
+        f"with {len(second)}",
+        stacklevel=2,
+    )
+    return [block.select(list(first)), block.select(list(second))]

@@ -1,0 +1,130 @@
+"""What the steps of an epoch read and write, in tensors that keep their place in memory.
+
+A recorded step finds its batch by a counter on the device and leaves what it did in the row of
+that counter. Sums are taken once an epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from s2e_optuna.training.methods import Decision
+from s2e_optuna.training.parts import EpochOrder, ImagesLabels, TrainingPart
+
+
+@dataclass(frozen=True, eq=False)
+class EpochTally:
+    """Sums over an epoch for each model, on the device: float64 or int64 [M].
+
+    `kept_clean` is None where nobody knows the true labels.
+    """
+
+    samples: int
+    loss: Tensor
+    correct: Tensor
+    kept: Tensor
+    kept_clean: Tensor | None
+
+
+class Tape:
+    """The batches of an epoch and what became of them.
+
+    Parameters
+    ----------
+    data
+        What is learnt from.
+    order
+        Tells how many batches there are, and of what size.
+    trials, networks
+        P, and networks of a trial.
+
+    Attributes
+    ----------
+    rate, keep
+        R(t) and samples to keep of this epoch [P, 1, 1].
+    epoch
+        Epoch from 0, one int64 number.
+    """
+
+    def __init__(self, data: TrainingPart, order: EpochOrder, trials: int, networks: int) -> None:
+        self._data, self._networks = data, networks
+        device = data.labels.device
+        self._samples = torch.empty_like(order.samples)
+        self._trusted = None if order.trusted is None else torch.empty_like(order.trusted)
+        self._slot = torch.zeros(1, dtype=torch.int64, device=device)
+        self._images: Tensor | None = None
+        self.rate = torch.empty((trials, 1, 1), dtype=torch.float64, device=device)
+        self.keep = torch.empty((trials, 1, 1), dtype=torch.int64, device=device)
+        self.epoch = torch.zeros((), dtype=torch.int64, device=device)
+        steps, batch = order.samples.shape
+        shape = (steps, trials, networks, batch)
+        self._losses = torch.empty(shape, device=device)
+        self._correct, self._chosen = (
+            torch.empty(shape, dtype=torch.bool, device=device) for _ in range(2)
+        )
+
+    def rewind(self, order: EpochOrder, rate: Tensor, keep: Tensor, epoch: int) -> None:
+        """Begin an epoch: rates and counts [P], epoch from 0."""
+        self._samples.copy_(order.samples)
+        if self._trusted is not None and order.trusted is not None:
+            self._trusted.copy_(order.trusted)
+        self._slot.zero_()
+        self.rate.copy_(rate.view(-1, 1, 1))
+        self.keep.copy_(keep.view(-1, 1, 1))
+        self.epoch.fill_(epoch)
+
+    def load(self, images: Tensor | None) -> None:
+        """Take in the next batch of data that do not lie on the device."""
+        if images is None:
+            return
+        if self._images is None:
+            self._images = torch.empty_like(images, device=self._slot.device)
+        self._images.copy_(images, non_blocking=True)
+
+    def batch(self) -> tuple[Tensor, Tensor, Tensor, ImagesLabels | None]:
+        """Return samples, images and labels of the present batch, and its trusted samples."""
+        samples = self._samples.index_select(0, self._slot).squeeze(0)
+        trusted = None
+        if self._trusted is not None:
+            trusted = self._data.trusted_batch(
+                self._trusted.index_select(0, self._slot).squeeze(0)
+            )
+        images = self._data.images_of(samples) if self._images is None else self._images
+        return samples, images, self._data.labels[samples], trusted
+
+    @torch.no_grad()
+    def record(self, decision: Decision, labels: Tensor) -> None:
+        """Write down what was decided, and go on to the next batch."""
+        for history, now in (
+            (self._losses, decision.losses.detach()),
+            (self._correct, decision.logits.argmax(3) == labels),
+            (self._chosen, decision.weights > 0),
+        ):
+            history.index_copy_(0, self._slot, now.unsqueeze(0))
+        self._slot += 1
+
+    def tally(self) -> EpochTally:
+        """Sum up the epoch."""
+        clean = self._data.clean
+        kept_clean = None
+        if clean is not None:
+            truth = clean[self._samples][:, None, None]
+            kept_clean = (self._chosen & truth).sum((0, 3)).flatten()
+        return EpochTally(
+            samples=self._samples.numel(),
+            loss=self._losses.sum((0, 3), dtype=torch.float64).flatten(),
+            correct=self._correct.sum((0, 3)).flatten(),
+            kept=self._chosen.sum((0, 3)).flatten(),
+            kept_clean=kept_clean,
+        )
+
+    def count(self, kept: Tensor, offered: Tensor) -> None:
+        """Add to how often each sample was kept [P, N] and could have been kept [N]."""
+        samples = self._samples.flatten()
+        by_trial = self._chosen.sum(2, dtype=torch.int32).transpose(0, 1).flatten(1)
+        # A sample occurs at most once in an epoch, so no sum gets lost.
+        kept[:, samples] += by_trial
+        offered[samples] += self._networks
