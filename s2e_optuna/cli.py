@@ -1,4 +1,4 @@
-"""The command line: ``s2e search | worker | show | train | bench | dashboard | proxy | doctor``.
+"""The command line: ``s2e search | worker | show | train | suspects | bench | …``.
 
 Commands import what they need when they run, so that ``s2e --help`` is quick. Results go to
 standard output, progress and errors to standard error. Exit codes: 0; 1 if something is broken
@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -312,6 +313,73 @@ def train(
             training_run.print_outcome(console(), outcome, written)
     if not outcome.complete:
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: s2e suspects s2e-out/digits --given 3 --out threes.csv")
+def suspects(
+    source: opt.SuspectSource,
+    model: opt.ModelFile = None,
+    given: opt.GivenClasses = None,
+    predicted: opt.PredictedClasses = None,
+    top: opt.TopSuspects = 20,
+    noise: opt.Noise = None,
+    noise_rate: opt.NoiseRate = None,
+    train_size: opt.TrainSize = None,
+    validation: opt.Validation = "auto",
+    labels: opt.Labels = None,
+    path_column: opt.PathColumn = None,
+    label_column: opt.LabelColumn = None,
+    clean_column: opt.CleanColumn = None,
+    image_size: opt.ImageSize = None,
+    data_root: opt.DataRoot = None,
+    seed: opt.Seed = 0,
+    out: opt.SuspectsOut = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """List the labels that are probably wrong.
+
+    Of a finished search or training (its folder), or of any data set by the
+    predictions of a trained model. Options about data are for the latter.
+    """
+    with _sentences():
+        from s2e_optuna.reporting import suspects as view
+        from s2e_optuna.reporting.progress import ProgressDisplay
+        from s2e_optuna.reporting.terminal import console
+
+        view.check_csv_path(out)
+        if model is None:
+            found = view.read_list(Path(source))
+        else:
+            from s2e_optuna.training import load_data
+
+            with ProgressDisplay(quiet=quiet) as display:
+                data = load_data(
+                    source,
+                    noise=noise,
+                    noise_rate=noise_rate,
+                    seed=seed,
+                    train_size=train_size,
+                    validation=validation,
+                    labels=labels,
+                    path_column=path_column,
+                    label_column=label_column,
+                    clean_column=clean_column,
+                    image_size=image_size,
+                    data_root=data_root,
+                    progress=display.reading,
+                )
+                found = view.judge(model, data)
+        found = view.choose(found, given or (), predicted or ())
+        if out is not None:
+            view.write_listed(found, out)
+        if as_json:
+            files = [] if out is None else [str(out)]
+            _print_json({**view.list_dict(found, top=top), "files": files})
+        else:
+            view.print_list(console(), found, top=top)
+            if out is not None:
+                typer.echo(f"Wrote {out}")
 
 
 @app.command(

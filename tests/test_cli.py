@@ -13,16 +13,29 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from s2e_optuna import Schedule, __version__, open_storage, suggest_schedule
 from s2e_optuna.cli import app
 from s2e_optuna.cli import search as search_command
 from s2e_optuna.reporting import options
+from s2e_optuna.training.suspects import _COLUMNS
 
-COMMANDS = ["search", "worker", "show", "train", "bench", "dashboard", "doctor"]
+COMMANDS = [
+    "search",
+    "worker",
+    "show",
+    "train",
+    "suspects",
+    "bench",
+    "dashboard",
+    "proxy",
+    "doctor",
+]
 ROOT = Path(__file__).resolve().parents[1]
 # A search of seconds: three short trials on a fifth of the digits, one seed in the end.
 TINY = (
@@ -117,12 +130,13 @@ def test_defaults_are_those_of_a_search_in_python() -> None:
 
 def test_the_names_in_the_help_are_the_real_ones() -> None:
     from s2e_optuna.schedules import SPACES
-    from s2e_optuna.training import DATA_SETS
+    from s2e_optuna.training import DATA_SETS, NOISE_KINDS
     from s2e_optuna.workers.config import SAMPLERS
 
     assert tuple(SPACES) == options.SPACES
     assert options.SAMPLERS == SAMPLERS
     assert set(options.DATA_SETS) == set(DATA_SETS)
+    assert options.NOISES == NOISE_KINDS
     assert options.one_of(options.SAMPLERS)("c") == ["cmaes"]
 
 
@@ -131,6 +145,28 @@ def test_the_names_in_the_help_are_the_real_ones() -> None:
 
 def _write(name: str, text: str) -> None:
     Path(name).write_text(text)
+
+
+def _write_bad_data() -> None:
+    """Files that cannot be used, in the working directory."""
+    _write("bad.csv", "label\none")
+    _write("two.csv", "0.5,0.5\n0,1")
+    _write("list.csv", f"{','.join(_COLUMNS[:-1])}\na,1,2,0.9,yes,0.1,0.9,0.5")
+    for name in ("images/a", "images/b", "empty/a", "empty/b"):
+        Path(name).mkdir(parents=True)
+    for i in range(12):
+        Image.new("L", (8, 8), i).save(f"images/a/{i}.png")
+        Image.new("L", (8, 8), i).save(f"empty/a/{i}.png")
+    _write("images/b/cut.png", "no image")
+    _write("wrong.csv", "path,label\na/0.png,cow")
+    _write("empty.csv", "path,label\na/0.png,a\na/1.png,")
+    x, y = np.zeros((40, 4, 4), dtype=np.float32), np.arange(40) % 2
+    np.savez("cut.npz", x_train=x, y_train=y)
+    Path("cut.npz").write_bytes(Path("cut.npz").read_bytes()[:500])
+    np.savez("pickled.npz", x_train=x, y_train=np.array([None] * 40))
+    np.savez("nan.npz", x_train=np.full_like(x, np.nan), y_train=y)
+    np.savez("floats.npz", x_train=x, y_train=y + 0.5)
+    np.savez("negative.npz", x_train=x, y_train=y - 1)
 
 
 BAD: dict[str, tuple[str, str]] = {
@@ -161,6 +197,35 @@ BAD: dict[str, tuple[str, str]] = {
     "train without schedule": ("train", "give --schedule FILE"),
     "train seeds": ("train --method standard --seeds 0", "--seeds must be at least 1"),
     "train out is a file": ("train --method standard --out file.json", "is a file"),
+    "instance rate": ("search --noise instance --noise-rate 0.5", "out of range: instance"),
+    "matrix missing": ("search --noise none.csv", "no file none.csv"),
+    "matrix no numbers": ("train --noise bad.csv --method standard", "transition matrix"),
+    "matrix rows": ("train --noise two.csv --method standard", "2 rows for 10 classes"),
+    "matrix and rate": ("search --noise two.csv --noise-rate 0.2", "leave noise_rate out"),
+    "labels missing": ("search --labels none.csv", "no file none.csv"),
+    "labels no table": ("search --labels file.json", "is no table"),
+    "labels and noise": ("search --labels bad.csv --noise pair --noise-rate 0.1", "leave noise"),
+    "labels column": ("search --labels bad.csv --label-column x", "no column 'x'"),
+    "labels without path": ("search --labels bad.csv", "are 1 and the training samples"),
+    "labels paths": ("search images --labels bad.csv --path-column label", "such as one:"),
+    "labels not a class": ("search images --labels wrong.csv", "'cow', which is no class"),
+    "label empty": ("search images --labels empty.csv", "no label in line 3"),
+    "column without labels": ("search --path-column x", "without a table"),
+    "save labels": ("search --save-labels x.txt", "name a .csv"),
+    "save labels nowhere": ("train --method standard --save-labels no/x.csv", "does not exist"),
+    "image truncated": ("search images --image-size 8", "cannot read the image"),
+    "empty class": ("search empty --image-size 8", "no training sample (class b)"),
+    "npz truncated": ("search cut.npz", "truncated"),
+    "npz pickled": ("search pickled.npz", "could run code"),
+    "npz NaN": ("search nan.npz", "NaN"),
+    "npz float labels": ("search floats.npz", "must be integers"),
+    "npz negative labels": ("search negative.npz", "labels hold -1"),
+    "suspects without list": ("suspects images", "no list of suspects images/suspects.csv"),
+    "suspects of another file": ("suspects bad.csv", "is not a list of suspects"),
+    "suspects class": ("suspects list.csv --given x", "no sample has the given class 'x'"),
+    "suspects out": ("suspects list.csv --out x.txt", "is no .csv file"),
+    "suspects model": ("suspects digits --model file.json", "cannot read a model"),
+    "suspects data": ("suspects nodata --model file.json", "unknown data set"),
     "schedule missing": ("train --schedule nope.json", "No such file"),
     "schedule is no JSON": ("train --schedule file.json", "not a schedule"),
     "schedule of other epochs": ("train --schedule three.json --epochs 5", "3 epochs"),
@@ -204,13 +269,15 @@ def test_bad_input_gets_one_sentence_and_nothing_is_written(
 ) -> None:
     _write("file.json", "{}")
     _write("three.json", Schedule.constant(3).to_json())
+    _write_bad_data()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     words, said = BAD[case]
     result = run(words.format(stored=stored))
     assert (result.exit_code, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
     assert line.startswith("s2e: ") and said in line
     assert "secret" not in line
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file.json", "three.json"]
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 @pytest.mark.parametrize(
@@ -259,7 +326,14 @@ def test_search_prints_one_json_object_and_progress_goes_elsewhere(
     assert content["test_accuracy"].keys() == {"standard", "coteaching", "s2e"}
     assert all(0.0 <= value <= 1.0 for value in content["test_accuracy"].values())
     assert all((folder / path).stat().st_size > 0 for path in content["files"].values())
-    assert content["files"].keys() >= {"schedule", "picture", "model", "suspects", "progress"}
+    assert content["files"].keys() >= {
+        "schedule",
+        "picture",
+        "model",
+        "suspects",
+        "progress",
+        "report",
+    }
     assert "searching" in err and "final comparison" in err
     assert "\x1b" not in out + err
 
@@ -283,8 +357,11 @@ def test_the_same_search_again_says_it_in_words(
         "s2e dashboard --storage sqlite:///tiny.db",
         "s2e train digits --noise pair --noise-rate 0.45 --train-size 200 "
         "--schedule out/schedule.json",
+        "s2e suspects out",
     ]
     assert run(next_steps[0].removeprefix("s2e ")).exit_code == 0
+    looked = run(f"{next_steps[3].removeprefix('s2e ')} --json")
+    assert looked.exit_code == 0 and json.loads(looked.stdout)["samples"] == 200
     trained = run(next_steps[2].removeprefix("s2e ") + " --seeds 1 --json -q")
     assert trained.exit_code == 0 and len(json.loads(trained.stdout)["schedule"]) == 3
 

@@ -288,6 +288,37 @@ ShownTrial = Annotated[
     int | None, typer.Option(help="Show this trial instead of the best.", metavar="N")
 ]
 Top = Annotated[int, typer.Option(min=1, help="Number of trials in the table.", metavar="N")]
+SuspectSource = Annotated[
+    str,
+    typer.Argument(
+        help="Folder that s2e search or s2e train has written, its suspects.csv, or, with "
+        "--model, a data set.",
+        metavar="FOLDER",
+    ),
+]
+ModelFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Judge the data set FOLDER by this model (model.safetensors).", metavar="FILE"
+    ),
+]
+GivenClasses = Annotated[
+    list[str] | None,
+    typer.Option(help="Only samples labelled so; may be repeated.", metavar="CLASS"),
+]
+PredictedClasses = Annotated[
+    list[str] | None,
+    typer.Option(help="Only samples predicted to be this; may be repeated.", metavar="CLASS"),
+]
+TopSuspects = Annotated[int, typer.Option(min=1, help="Samples in the table.", metavar="N")]
+SuspectsOut = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write the suspicious ones among them to this file (.csv).",
+        rich_help_panel=OUTPUT_PANEL,
+        metavar="FILE",
+    ),
+]
 Host = Annotated[str, typer.Option(help="Address to listen on.", metavar="ADDRESS")]
 Port = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", metavar="N")]
 ProxyPort = Annotated[

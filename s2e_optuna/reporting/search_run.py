@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from s2e_optuna.reporting.plots import (
     schedule_figure,
 )
 from s2e_optuna.reporting.progress import ProgressDisplay
+from s2e_optuna.reporting.report import METHOD_NAMES, write_report
 from s2e_optuna.reporting.show import progress_figure
 from s2e_optuna.reporting.terminal import (
     ComparisonRow,
@@ -36,8 +39,6 @@ if TYPE_CHECKING:
     from s2e_optuna.workers.config import SearchConfig
     from s2e_optuna.workers.progress import Progress
     from s2e_optuna.workers.search import SearchResult
-
-METHOD_NAMES = {"standard": "plain training", "coteaching": "Co-teaching", "s2e": "S2E"}
 
 
 def run_search(
@@ -89,22 +90,23 @@ def run_search(
 
 
 def draw_pictures(result: SearchResult, view: StudyView) -> dict[str, Path]:
-    """Draw the schedule, the best value so far and the generations into the search's folder."""
+    """Draw the schedule, the best value so far and the generations into the search's folder.
+
+    Beside them goes the report, a page that holds the pictures in itself.
+    """
+    from s2e_optuna.training import read_suspects
+
     config, schedule = result.config, result.schedule
-    figures = {
-        "picture": (
-            "schedule.png",
-            schedule_figure(
-                Schedule(schedule.rates, name=f"{schedule.name} (trial {result.recommended})"),
-                coteaching=coteaching(result),
-                noise_rate=result.noise_rate,
-                trials=scored_schedules(view.ranked[:30], schedule.epochs),
-                maximise=False,
-                value_label=view.value_label,
-                title=config.study_name,
-            ),
-        )
-    }
+    found = schedule_figure(
+        Schedule(schedule.rates, name=f"{schedule.name} (trial {result.recommended})"),
+        coteaching=coteaching(result),
+        noise_rate=result.noise_rate,
+        trials=scored_schedules(view.ranked[:30], schedule.epochs),
+        maximise=False,
+        value_label=view.value_label,
+        title=config.study_name,
+    )
+    figures = {"picture": ("schedule.png", found)}
     if len(view.ranked) > 1:
         figures["progress"] = ("progress.png", progress_figure(view))
     bands = generation_bands(view.generations, config.space, schedule.epochs)
@@ -112,9 +114,18 @@ def draw_pictures(result: SearchResult, view: StudyView) -> dict[str, Path]:
         picture = distribution_figure(bands, best=schedule, title=config.study_name)
         figures["generations"] = ("generations.png", picture)
     config.folder.mkdir(parents=True, exist_ok=True)
-    return {
+    files = {
         key: save_figure(figure, config.folder / name) for key, (name, figure) in figures.items()
     }
+    listed = result.files.get("suspects")
+    files["report"] = write_report(
+        config.folder / "report.html",
+        result,
+        schedule=found,
+        suspects=() if listed is None else read_suspects(listed),
+        command=search_command(config),
+    )
+    return files
 
 
 def coteaching(result: SearchResult) -> Schedule | None:
@@ -171,26 +182,47 @@ def print_search(target: Console, result: SearchResult, files: dict[str, Path]) 
 def next_commands(config: SearchConfig, files: dict[str, Path]) -> list[tuple[str, str]]:
     """Say what to do next, and the command for it, ready to be pasted into a shell."""
     storage = _storage_words(config)
-    training = ["s2e", "train", str(config.data)]
-    for option, value, default in (
-        ("--noise", config.noise, None),
-        ("--noise-rate", config.noise_rate, None),
-        ("--train-size", config.train_size, None),
-        ("--validation", config.validation, "auto"),
-        ("--method", config.method, "coteaching"),
-        ("--network", config.network, "auto"),
-        ("--batch-size", config.batch_size, None),
-        ("--seed", config.seed, 0),
-    ):
-        if value != default:
-            training += [option, f"{value:g}" if isinstance(value, float) else str(value)]
+    training = ["s2e", "train", str(config.data), *_options(config, _TRAINING)]
     if "schedule" in files:
         training += ["--schedule", str(files["schedule"])]
+    suspicious = []
+    if "suspects" in files:
+        looked_through = shell("s2e", "suspects", str(files["suspects"].parent))
+        suspicious = [("the labels that look wrong", looked_through)]
     return [
         ("the study in the terminal", f"s2e show {storage} {shell('--study', config.study_name)}"),
         ("the study in the browser", f"s2e dashboard {storage}"),
         ("train with this schedule", shell(*training)),
+        *suspicious,
     ]
+
+
+_TRAINING = (
+    *("noise", "noise_rate", "train_size", "validation", "labels", "path_column", "label_column"),
+    *("clean_column", "image_size", "data_root", "method", "network", "batch_size", "seed"),
+)
+"""Options that a search and a training have in common."""
+
+_SEARCHING = ("space", "epochs", "trials", "sampler", "device", "workers", "stack", "final_seeds")
+
+
+def search_command(config: SearchConfig) -> str:
+    """Return the command that runs this search."""
+    options = _options(config, (*_TRAINING, *_SEARCHING))
+    words = shell("s2e", "search", str(config.data), *options, "--study", config.study_name)
+    return f"{words} {_storage_words(config)} {shell('--out', str(config.folder))}"
+
+
+def _options(config: SearchConfig, names: Sequence[str]) -> list[str]:
+    """Write options as words of the command line; those at their defaults are left out."""
+    defaults = {field.name: field.default for field in fields(config)}
+    words: list[str] = []
+    for name in names:
+        value = getattr(config, name)
+        if value != defaults[name]:
+            option = "--" + {"final_seeds": "seeds"}.get(name, name).replace("_", "-")
+            words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
+    return words
 
 
 def _storage_words(config: SearchConfig) -> str:

@@ -1,0 +1,292 @@
+"""One HTML page with all that a search found: a single file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from s2e_optuna.reporting.plots import LearningCurves, learning_figure
+from s2e_optuna.reporting.suspects import LARGEST_MATRIX, Pairs, count_pairs
+from s2e_optuna.reporting.terminal import mean_std, share
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from s2e_optuna.training import NoisyData, Suspect
+    from s2e_optuna.workers.search import SearchResult
+
+SHOWN_SAMPLES = 60
+"""Samples shown with their pictures."""
+
+THUMBNAIL = 96
+"""Largest side of a thumbnail, pixels."""
+
+METHOD_NAMES = {"standard": "plain training", "coteaching": "Co-teaching", "s2e": "S2E"}
+
+_CURVES = {
+    "test_accuracy": "Test accuracy by epoch: mean, and a band of one standard deviation.",
+    "validation_accuracy": "Validation accuracy by epoch: mean, and a band of one standard "
+    "deviation.",
+    "label_precision": "Label precision by epoch: share of correct labels among the kept.",
+}
+
+
+def write_report(
+    path: str | Path,
+    result: SearchResult,
+    *,
+    schedule: Figure,
+    suspects: Sequence[Suspect] = (),
+    command: str = "",
+) -> Path:
+    """Write the report of a search.
+
+    Parameters
+    ----------
+    path
+        The HTML file.
+    result
+        What the search found.
+    schedule
+        Picture of the schedule.
+    suspects
+        The list of suspects, the most suspicious first; empty without a final comparison.
+    command
+        The command that runs this search.
+    """
+    environment = Environment(
+        loader=PackageLoader("s2e_optuna.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    page = environment.get_template("report.html.j2").render(
+        **_content(result, suspects), schedule_picture=_svg(schedule), command=command
+    )
+    target = Path(path)
+    target.write_text(page, encoding="utf-8")
+    return target
+
+
+def thumbnail(image: Tensor) -> str | None:
+    """Return one image [channels, height, width] as a data URI; None for plain features."""
+    from PIL import Image
+
+    channels, height = image.shape[:2]
+    if height == 1 or channels not in (1, 3, 4):
+        return None
+    values = image.numpy().astype(np.float64)
+    if image.dtype.is_floating_point:
+        low, high = min(values.min(), 0.0), max(values.max(), 1.0)
+        values = 255.0 * (values - low) / (high - low)
+    pixels = values.round().astype(np.uint8).transpose(1, 2, 0)
+    picture = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    stream = io.BytesIO()
+    picture.save(stream, format="PNG")
+    return _uri("image/png", stream.getvalue())
+
+
+def _content(result: SearchResult, suspects: Sequence[Suspect]) -> dict[str, Any]:
+    data = result.data
+    settings = {**result.config.settings(), "workers": result.config.workers}
+    settings |= {"stack": result.config.stack, "storage": result.config.masked_storage}
+    return {
+        "title": result.config.study_name,
+        "written": datetime.now().strftime("%Y-%m-%d %H:%M"),
+        "data_words": _data_words(data),
+        "facts": _facts(result, suspects),
+        "sentences": _sentences(result),
+        "has_coteaching": "coteaching" in result.scores or result.noise_rate is not None,
+        "comparison": _comparison(result),
+        "curves": _curves(result),
+        "suspects": _suspects(suspects, data, result.suspects_quality) if suspects else None,
+        "settings": [(name, _words(value)) for name, value in settings.items()],
+        "pixelated": max(data.input_shape[1:]) < 64,
+        "validation": result.validation,
+        "versions": _versions(),
+    }
+
+
+def _data_words(data: NoisyData) -> str:
+    channels, height, width = data.input_shape
+    shape = f"{width} features" if height == channels == 1 else f"{width}×{height} pixels"
+    return (
+        f"{data.name}: {len(data.y_train):,} training samples of {shape}, {data.n_classes} "
+        f"classes, labels: {data.noise}"
+    )
+
+
+def _facts(result: SearchResult, suspects: Sequence[Suspect]) -> list[dict[str, str]]:
+    facts = [{"value": str(result.n_trials), "words": "schedules tried"}]
+    scores = result.scores
+    if "s2e" in scores:
+        kind = "test" if np.isfinite(scores["s2e"].test_accuracy).any() else "validation"
+        for name, score in scores.items():
+            values = getattr(score, f"{kind}_accuracy")
+            facts.append({"value": mean_std(values), "words": f"{kind}, {METHOD_NAMES[name]}"})
+    if suspects:
+        listed = sum(one.listed for one in suspects)
+        facts.append({"value": f"{listed:,}", "words": "labels look wrong"})
+    if result.noise_rate is not None:
+        facts.append({"value": share(result.noise_rate), "words": "labels are wrong"})
+    return facts
+
+
+def _sentences(result: SearchResult) -> list[str]:
+    scores = result.scores
+    if not {"s2e", "standard"} <= scores.keys():
+        return []
+    kind = "test" if np.isfinite(scores["s2e"].test_accuracy).any() else "validation"
+    ours = float(np.nanmean(getattr(scores["s2e"], f"{kind}_accuracy")))
+    plain = float(np.nanmean(getattr(scores["standard"], f"{kind}_accuracy")))
+    gain = 100 * (ours - plain)
+    if gain < 0:
+        return [
+            f"On this data the schedule did not help: {-gain:.1f} points of {kind} accuracy less "
+            "than plain training. More trials or more epochs may change that; few wrong labels, "
+            "or a validation part that is too small, would not."
+        ]
+    return [f"The schedule gains {gain:.1f} points of {kind} accuracy over plain training."]
+
+
+def _comparison(result: SearchResult) -> dict[str, Any] | None:
+    from s2e_optuna.objective import last_epochs
+
+    if not result.scores:
+        return None
+    columns = {
+        "test accuracy": "test_accuracy",
+        "validation": "validation_accuracy",
+        "label precision": "label_precision",
+    }
+    used = {
+        words: name
+        for words, name in columns.items()
+        if any(np.isfinite(getattr(score, name)).any() for score in result.scores.values())
+    }
+    rows = [
+        {
+            "ours": name == "s2e",
+            "cells": [
+                METHOD_NAMES[name],
+                *(mean_std(getattr(score, column)) for column in used.values()),
+            ],
+        }
+        for name, score in result.scores.items()
+    ]
+    return {
+        "header": ["method", *used],
+        "rows": rows,
+        "seeds": len(result.scores["s2e"].validation_accuracy),
+        "last_epochs": last_epochs(result.schedule.epochs),
+        "test": "test accuracy" in used,
+    }
+
+
+def _curves(result: SearchResult) -> list[dict[str, str]]:
+    drawn: list[dict[str, str]] = []
+    for name, words in _CURVES.items():
+        curves = [
+            LearningCurves(METHOD_NAMES[method], np.array(score.curves[name]))
+            for method, score in result.scores.items()
+            if name in score.curves and np.isfinite(np.array(score.curves[name])).any()
+        ]
+        if curves and not (name == "validation_accuracy" and drawn):
+            figure = learning_figure(curves, y_label=name.replace("_", " "))
+            drawn.append({"words": words, "picture": _svg(figure)})
+    return drawn
+
+
+def _suspects(
+    rows: Sequence[Suspect], data: NoisyData, quality: Mapping[str, float | int | None] | None
+) -> dict[str, Any]:
+    listed = [row for row in rows if row.listed]
+    words = (
+        f"{len(listed):,} of {len(rows):,} labels ({share(len(listed) / len(rows))}) look wrong."
+    )
+    if quality is not None and quality.get("wrong"):
+        words += (
+            f" The truth is known here: {share(quality['precision']) or '?'} of these are wrong "
+            f"indeed, which is {share(quality['recall']) or '?'} of the {quality['wrong']:,} "
+            "wrong labels."
+        )
+    pairs = count_pairs(listed)
+    small = 1 < data.n_classes <= LARGEST_MATRIX
+    position = {name: i for i, name in enumerate(data.ids)}
+    position |= {name: len(data.ids) + i for i, name in enumerate(data.val_ids)}
+    samples = []
+    for row in rows[:SHOWN_SAMPLES]:
+        at = position.get(row.id)
+        image = None
+        if at is not None:
+            image = data.x_train[at] if at < len(data.ids) else data.x_val[at - len(data.ids)]
+        samples.append({**vars(row), "picture": None if image is None else thumbnail(image)})
+    return {
+        "words": words,
+        "matrix": _matrix(pairs, data.class_names) if small and pairs else None,
+        "pairs": []
+        if small
+        else [
+            {"given": given, "predicted": predicted, "count": count}
+            for (given, predicted), count in pairs.most_common(15)
+        ],
+        "samples": samples,
+        "total": f"{len(rows):,}",
+    }
+
+
+def _matrix(pairs: Pairs, names: Sequence[str]) -> dict[str, Any]:
+    most = max(pairs.values())
+    return {
+        "names": names,
+        "rows": [
+            {
+                "name": given,
+                "cells": [
+                    {"count": count, "shade": 0.75 * count / most}
+                    for predicted in names
+                    for count in (pairs[given, predicted],)
+                ],
+            }
+            for given in names
+        ],
+    }
+
+
+def _words(value: object) -> str:
+    if value is None or value == {}:
+        return "–"
+    return (
+        ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+    )
+
+
+def _versions() -> str:
+    packages = ("s2e_optuna", "torch", "optuna", "numpy")
+    listed = ", ".join(f"{name} {version(name)}" for name in packages)
+    return (
+        f"{listed}; Python {platform.python_version()} on {platform.system()} "
+        f"{platform.machine()}, {os.cpu_count()} CPU cores"
+    )
+
+
+def _svg(figure: Figure) -> str:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    return _uri("image/svg+xml", stream.getvalue())
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,0 +1,130 @@
+"""The report of a search: one file, everything escaped, nothing fetched."""
+
+import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from s2e_optuna import Schedule
+from s2e_optuna.objective import MethodScore
+from s2e_optuna.reporting.plots import schedule_figure
+from s2e_optuna.reporting.report import thumbnail, write_report
+from s2e_optuna.training import Suspect, from_arrays
+from s2e_optuna.workers.config import SearchConfig
+from s2e_optuna.workers.search import SearchResult
+
+EVIL = "<script>alert(1)</script>\"'&"
+
+
+def result(**changes):
+    images = np.random.default_rng(0).random((60, 6, 5))
+    names = ("cat", EVIL, "dog")
+    data = from_arrays(
+        images, np.arange(60) % 3, class_names=names, ids=[f"{i}<i>" for i in range(60)]
+    )
+    rows = [[0.4, 0.6], [0.5, 0.7]]
+    score = MethodScore(
+        "coteaching",
+        (1.0, 0.5),
+        (0.6, 0.7),
+        (0.6, 0.7),
+        (math.nan,) * 2,
+        1.0,
+        {"test_accuracy": rows, "label_precision": [[math.nan] * 2] * 2},
+    )
+    plain = replace(score, method="standard", test_accuracy=(0.5, 0.6))
+    found = SearchResult(
+        config=SearchConfig(study=EVIL, storage="postgresql+psycopg://me:secret@host/db"),
+        n_trials=3, best_value=0.3, recommended=1, schedule=Schedule(np.array([1.0, 0.5])),
+        scores={"standard": plain, "s2e": score}, noise_rate=None, validation="noisy",
+        suspects_quality={"listed": 1, "samples": 60}, seconds={}, files={}, data=data,
+    )  # fmt: skip
+    return replace(found, **changes)
+
+
+def write(folder: Path, found: SearchResult, **options) -> str:
+    figure = schedule_figure(found.schedule, title="R(t)")
+    path = write_report(folder / "report.html", found, schedule=figure, **options)
+    return path.read_text(encoding="utf-8")
+
+
+SUSPECTS = [
+    Suspect("3<i>", "cat", EVIL, 0.9, 0.1, 0.8, 0.2, None),
+    Suspect("4<i>", "dog", "cat", 0.2, 0.9, 0.9, None, None),
+]
+
+
+class _Page(HTMLParser):
+    """Tags that are open, and what the page would fetch."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.sources, self.tags = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.sources += [v for k, v in attrs if k in ("src", "href")]
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_fetches_nothing(tmp_path):
+    page = write(tmp_path, result(), suspects=SUSPECTS, command="s2e search x")
+    parsed = _Page()
+    parsed.feed(page)
+    assert parsed.open == [] and "script" not in parsed.tags and "i" not in parsed.tags
+    assert all(source.startswith("data:image/") for source in parsed.sources)
+    assert len(parsed.sources) == 4  # schedule, one learning curve, two thumbnails
+    assert "http:" not in re.sub(r"base64,[^\"]*", "", page)
+
+
+def test_what_it_says(tmp_path):
+    page = write(tmp_path, result(), suspects=SUSPECTS, command="s2e search x")
+    for part in (
+        "1 of 2 labels",
+        "gains 10.0 points of test accuracy",
+        "no clean validation part",
+        "65.00 ± 7.07 %",
+        "s2e search x",
+        "plain training",
+        "How to read this",
+        "suspicion 0.900",
+    ):
+        assert part in page, part
+    assert "secret" not in page and "nan" not in re.sub(r"base64,[^\"]*", "", page).lower()
+
+
+def test_a_search_without_a_comparison_has_a_report_too(tmp_path):
+    page = write(tmp_path, result(scores={}, suspects_quality=None, validation="clean"))
+    assert "The schedule" in page and "How well it does" not in page
+    assert "Labels that are probably wrong" not in page
+
+
+def test_a_loss_is_called_a_loss(tmp_path):
+    scores = result().scores
+    worse = {"standard": scores["s2e"], "s2e": scores["standard"]}
+    assert "did not help: 10.0 points" in write(tmp_path, result(scores=worse))
+
+
+@pytest.mark.parametrize(
+    ("image", "shown"),
+    [
+        (torch.zeros(1, 1, 30), False),
+        (torch.zeros(2, 5, 5), False),
+        (torch.rand(1, 8, 8), True),
+        (torch.randn(3, 300, 200), True),
+        (torch.zeros(3, 8, 8, dtype=torch.uint8), True),
+    ],
+)
+def test_thumbnails_are_made_of_images_only(image, shown):
+    uri = thumbnail(image)
+    assert (uri is not None) == shown
+    assert not shown or (uri.startswith("data:image/png;base64,") and len(uri) < 50_000)

@@ -1,0 +1,73 @@
+"""``s2e suspects``."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from s2e_optuna.reporting.errors import InputError
+from s2e_optuna.reporting.suspects import (
+    SuspectList,
+    choose,
+    list_dict,
+    print_list,
+    read_list,
+    write_listed,
+)
+from s2e_optuna.training import Suspect, read_suspects, write_suspects
+
+ROWS = (
+    Suspect("a[1].png", "cat", "dog", 0.95, 0.02, 0.9, 0.1, "dog"),
+    Suspect("b.png", "dog", "cat", 0.9, 0.05, 0.9, 0.2, "dog"),
+    Suspect("c.png", "cat", "cow", 0.7, 0.2, 0.6, None, "cow"),
+    Suspect("d.png", "cow", "cow", 0.1, 0.9, 0.9, 0.9, "cow"),
+)
+LIST = SuspectList("here", ROWS, ROWS)
+
+
+def printed(found: SuspectList, width: int = 80, top: int = 20) -> str:
+    stream = io.StringIO()
+    print_list(Console(file=stream, width=width), found, top=top)
+    return stream.getvalue()
+
+
+def test_what_is_printed():
+    text = printed(LIST)
+    assert "3 of 4 labels look wrong" in text and "66.7 % of them are wrong" in text
+    assert "100.0 % of the 2 wrong labels" in text
+    assert "a[1].png" in text and "Suspicious labels: given (rows)" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "b.png" not in printed(LIST, top=1)
+
+
+def test_many_classes_are_printed_as_pairs():
+    rows = tuple(Suspect(str(i), f"c{i}", f"c{(i + 1) % 40}", 0.9, 0.0, 0.9) for i in range(40))
+    text = printed(SuspectList("here", rows, rows))
+    assert "the most frequent pairs" in text and "Known truth" not in text
+
+
+def test_classes_are_chosen():
+    found = choose(LIST, ["cat"], ["cow", "dog"])
+    assert [row.id for row in found.rows] == ["a[1].png", "c.png"]
+    with pytest.raises(InputError, match="no sample has the predicted class 'x': choose cat"):
+        choose(LIST, [], ["x"])
+
+
+def test_the_suspicious_ones_are_written(tmp_path):
+    write_listed(choose(LIST, ["cat", "cow"], []), tmp_path / "out.csv")
+    assert [row.id for row in read_suspects(tmp_path / "out.csv")] == ["a[1].png", "c.png"]
+
+
+def test_a_folder_or_its_file_is_read(tmp_path):
+    write_suspects(ROWS, tmp_path / "suspects.csv")
+    assert read_list(tmp_path).rows == read_list(tmp_path / "suspects.csv").rows
+    with pytest.raises(InputError, match="there is no list of suspects"):
+        read_list(tmp_path / "nowhere")
+
+
+def test_for_programs():
+    content = json.loads(json.dumps(list_dict(LIST, top=1), allow_nan=False))
+    assert (content["listed"], content["quality"]["wrong"]) == (3, 2)
+    assert content["top"][0]["listed"] is True and len(content["top"]) == 1
+    assert {"given": "cat", "predicted": "dog", "count": 1} in content["pairs"]
