@@ -243,10 +243,13 @@ def show(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: s2e train mnist --schedule schedule.json --out model")
+@app.command(
+    epilog="Example: s2e train mnist --schedule schedule.json --out model", help=opt.TRAIN_HELP
+)
 def train(
     data: opt.Data = "digits",
     schedule: opt.ScheduleFile = None,
+    keep_rate: opt.KeepRate = None,
     method: opt.TrainedMethod = None,
     noise: opt.Noise = None,
     noise_rate: opt.NoiseRate = None,
@@ -269,13 +272,9 @@ def train(
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Train with a given schedule, or with another method, over several seeds.
-
-    Prints mean and standard deviation of validation and test accuracy. The method
-    coteaching without a schedule takes its own, which needs --noise-rate.
-    """
+    """Train with one method, over several seeds."""
     with _sentences():
-        from s2e_optuna.reporting import training_run
+        from s2e_optuna.reporting import training_output, training_run
         from s2e_optuna.reporting.progress import ProgressDisplay
         from s2e_optuna.reporting.terminal import console
 
@@ -294,6 +293,7 @@ def train(
             validation=validation,
             method=method,
             schedule=schedule,
+            keep_rate=keep_rate,
             network=network,
             epochs=epochs,
             batch_size=batch_size,
@@ -304,13 +304,13 @@ def train(
         )
         with ProgressDisplay(quiet=quiet) as display:
             outcome = training_run.run_training(request, display)
-        written = [] if out is None else training_run.save_outcome(outcome, out)
+        written = [] if out is None else training_output.save_outcome(outcome, out)
         if save_labels is not None:
-            written.append(training_run.save_drawn_labels(outcome, save_labels))
+            written.append(training_output.save_drawn_labels(outcome, save_labels))
         if as_json:
-            _print_json(training_run.outcome_dict(outcome, written))
+            _print_json(training_output.outcome_dict(outcome, written))
         else:
-            training_run.print_outcome(console(), outcome, written)
+            training_output.print_outcome(console(), outcome, written)
     if not outcome.complete:
         raise typer.Exit(1)
 

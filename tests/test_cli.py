@@ -24,6 +24,7 @@ from s2e_optuna.cli import app
 from s2e_optuna.cli import search as search_command
 from s2e_optuna.reporting import options
 from s2e_optuna.training.suspects import _COLUMNS
+from s2e_optuna.training import get_method
 
 COMMANDS = [
     "search",
@@ -130,13 +131,14 @@ def test_defaults_are_those_of_a_search_in_python() -> None:
 
 def test_the_names_in_the_help_are_the_real_ones() -> None:
     from s2e_optuna.schedules import SPACES
-    from s2e_optuna.training import DATA_SETS, NOISE_KINDS
+    from s2e_optuna.training import DATA_SETS, METHODS, NOISE_KINDS
     from s2e_optuna.workers.config import SAMPLERS
 
     assert tuple(SPACES) == options.SPACES
     assert options.SAMPLERS == SAMPLERS
     assert set(options.DATA_SETS) == set(DATA_SETS)
     assert options.NOISES == NOISE_KINDS
+    assert {name: method.summary for name, method in METHODS.items()} == options.METHODS
     assert options.one_of(options.SAMPLERS)("c") == ["cmaes"]
 
 
@@ -195,6 +197,14 @@ BAD: dict[str, tuple[str, str]] = {
     "no CUDA": ("train --method standard --device cuda:99", "cuda:99"),
     "train method": ("train --method nope", "unknown method 'nope'"),
     "train without schedule": ("train", "give --schedule FILE"),
+    "train keep rate": ("train --keep-rate 0", "--keep-rate must be above 0"),
+    "train keep rate for none": ("train --method standard --keep-rate 0.5", "leave --keep-rate"),
+    "train two schedules": ("train --schedule three.json --keep-rate 0.5", "leave one out"),
+    "train clean data": (
+        "train --method reweight --validation noisy",
+        "learns from clean samples",
+    ),
+    "train option": ("train --method decoupling:x=1", "no option 'x': choose one of warm_up"),
     "train seeds": ("train --method standard --seeds 0", "--seeds must be at least 1"),
     "train out is a file": ("train --method standard --out file.json", "is a file"),
     "instance rate": ("search --noise instance --noise-rate 0.5", "out of range: instance"),
@@ -454,13 +464,33 @@ def test_train_says_how_well_it_does_and_leaves_a_model(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert re.search(r"standard +\d+\.\d\d ± \d+\.\d\d % +\d", result.stdout)
     assert "seed 2 of 2: epoch 2 of 2" in result.stderr
-    assert {path.name for path in (tmp_path / "m").iterdir()} == {
-        "model.safetensors",
-        "learning.png",
-    }
+    assert "test accuracy" in result.stdout and "epochs" in result.stdout  # the curves
+    files = ["m/model.safetensors", "m/learning.png", "m/results.json"]
+    assert {path.name for path in (tmp_path / "m").iterdir()} == {Path(f).name for f in files}
     content = json.loads(run(f"{words} --json -q").stdout)
     assert len(content["test_accuracy"]["values"]) == 2
-    assert content["files"] == ["m/model.safetensors", "m/learning.png"]
+    assert content["test_accuracy"]["std"] >= 0
+    assert np.shape(content["curves"]["label_precision"]) == (2, 2)
+    assert content["files"] == files
+    written = json.loads((tmp_path / "m" / "results.json").read_text(encoding="utf-8"))
+    assert {**written, "seconds": 0} == {**content, "seconds": 0}
+
+
+@pytest.mark.parametrize("method", list(options.METHODS))
+def test_train_takes_every_method(method: str) -> None:
+    rate = "--keep-rate 0.7" if get_method(method).uses_schedule else ""
+    words = f"train --method {method} {rate} --train-size 100 --epochs 2 --seeds 1"
+    result = run(words)
+    assert result.exit_code == 0, result.output
+    assert re.search(rf"{method}.*\d+\.\d\d %", result.stdout)
+    assert ("learns from clean data" in result.stdout) == get_method(method).uses_clean_data
+    assert ("preparing: epoch 2 of 2" in result.stderr) == (method == "f_correction")
+
+
+def test_train_lists_the_methods_a_line_each() -> None:
+    lines = [line.strip() for line in run("train --help").stdout.splitlines()]
+    for name, summary in options.METHODS.items():
+        assert f"{name:15}  {summary}" in lines
 
 
 def test_co_teaching_without_a_schedule_takes_its_own(tmp_path: Path) -> None:
@@ -472,6 +502,7 @@ def test_co_teaching_without_a_schedule_takes_its_own(tmp_path: Path) -> None:
         "learning.png",
         "schedule.json",
         "suspects.csv",
+        "results.json",
     }
 
 

@@ -12,6 +12,29 @@ import typer
 SAMPLERS = ("s2e", "tpe", "random", "cmaes", "gp", "qmc")
 SPACES = ("s2e", "coteaching", "single", "rbf", "mlp")
 DATA_SETS = ("digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100")
+METHODS = {
+    "standard": "plain cross-entropy on everything",
+    "decoupling": "two networks train where they disagree (Malach, 2017)",
+    "f_correction": "corrects the loss by estimated mistakes (Patrini, 2017)",
+    "mentornet": "one network, its own smallest losses (Jiang, 2018)",
+    "coteaching": "two networks, each other's smallest losses (Han, 2018)",
+    "coteaching_plus": "Co-teaching where the two disagree (Yu, 2019)",
+    "reweight": "weighs samples by their use for clean ones (Ren, 2018)",
+    "comining": "Co-teaching, weighted by both losses (Wang, 2019)",
+}
+TRAIN_HELP = "\n".join(
+    [
+        "Train with one method, over several seeds.",
+        "",
+        "Prints test and validation accuracy and label precision over the last epochs,",
+        "mean and standard deviation, and draws the learning curves. Methods:",
+        "",
+        *(f"[bold]{name:15}[/bold]  {summary}" for name, summary in METHODS.items()),
+        "",
+        "mentornet, coteaching, coteaching_plus and comining keep a share R(t) of a",
+        "batch: give --schedule, --keep-rate, or --noise-rate for Co-teaching's own.",
+    ]
+)
 NOISES = ("symmetric", "pair", "instance")
 
 DATA_PANEL = "Data"
@@ -161,7 +184,8 @@ Devices = Annotated[
 SearchedMethod = Annotated[
     str,
     typer.Option(
-        help="Method whose R(t) is searched; an unknown name lists all.",
+        help="Method whose R(t) is searched: mentornet, coteaching, coteaching_plus, comining.",
+        autocompletion=one_of(("mentornet", "coteaching", "coteaching_plus", "comining")),
         rich_help_panel=TRAINING_PANEL,
         metavar="NAME",
     ),
@@ -169,9 +193,20 @@ SearchedMethod = Annotated[
 TrainedMethod = Annotated[
     str | None,
     typer.Option(
-        help="coteaching (default), standard, …; an unknown name lists all.",
+        help="One of the methods above; default: coteaching. Options follow the name: "
+        "decoupling:warm_up=10.",
+        autocompletion=one_of(tuple(METHODS)),
         rich_help_panel=TRAINING_PANEL,
         metavar="NAME",
+    ),
+]
+KeepRate = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of a batch to learn from in the end, for data whose noise rate is not known: "
+        "falls from 1 to this share in ten epochs.",
+        rich_help_panel=TRAINING_PANEL,
+        metavar="SHARE",
     ),
 ]
 ScheduleFile = Annotated[

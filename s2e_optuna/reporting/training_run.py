@@ -5,24 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from s2e_optuna.reporting.errors import InputError, one_sentence
-from s2e_optuna.reporting.plots import LearningCurves, learning_figure, save_figure
 from s2e_optuna.reporting.progress import ProgressDisplay
 from s2e_optuna.reporting.terminal import (
     ComparisonRow,
-    comparison_table,
-    duration,
-    print_schedules,
 )
 from s2e_optuna.schedules import Schedule
 
 if TYPE_CHECKING:
-    from s2e_optuna.training import ComparisonProgress, NoisyData, TrainResult
+    from s2e_optuna.training import ComparisonProgress, NoisyData, TrainConfig, TrainResult
 
 DEFAULT_EPOCHS = 200
 
@@ -40,6 +33,8 @@ class TrainRequest:
         A name in `s2e_optuna.training.METHODS`; None is ``coteaching``.
     schedule
         File with a schedule, or None.
+    keep_rate
+        Share of a batch to keep in the end, in place of a schedule; or None.
     network, epochs, batch_size, device
         See `s2e_optuna.training.TrainConfig`; no epochs are those of the schedule, or 200.
     seed, seeds
@@ -58,6 +53,7 @@ class TrainRequest:
     image_size: int | None = None
     method: str | None = None
     schedule: Path | None = None
+    keep_rate: float | None = None
     network: str = "auto"
     epochs: int | None = None
     batch_size: int | None = None
@@ -75,6 +71,7 @@ class TrainOutcome:
     name: str
     method: str
     schedule: Schedule | None
+    config: TrainConfig
     data: NoisyData
     results: tuple[TrainResult, ...]
 
@@ -91,6 +88,12 @@ class TrainOutcome:
             key=lambda result: _mean_of_last(result, "validation_accuracy"),
             default=None,
         )
+
+    @property
+    def network(self) -> str:
+        """Name of the network that was trained."""
+        best = self.best
+        return self.request.network if best is None or best.model is None else best.model.network
 
     @property
     def row(self) -> ComparisonRow:
@@ -124,18 +127,9 @@ def run_training(request: TrainRequest, display: ProgressDisplay) -> TrainOutcom
     if request.seeds < 1:
         raise InputError(f"--seeds must be at least 1, but is {request.seeds}.")
     method = request.method or "coteaching"
-    uses_schedule = get_method(method).uses_schedule
-    if request.schedule is not None and not uses_schedule:
-        raise InputError(f"method {method!r} takes no schedule: leave --schedule out.")
-    schedule = None if request.schedule is None else read_schedule(request.schedule)
-    epochs = _epochs(request, schedule)
-    if uses_schedule and schedule is None:
-        if request.noise_rate is None:
-            raise InputError(
-                f"method {method!r} needs to know how much to keep: give --schedule FILE, "
-                "or --noise-rate for Co-teaching's own schedule."
-            )
-        schedule = Schedule.coteaching(epochs, request.noise_rate)
+    rule = get_method(method)
+    schedule = _schedule(request, method, rule.uses_schedule)
+    epochs = _epochs(request) if schedule is None else schedule.epochs
     options = {name: getattr(request, name) for name in DATA_OPTIONS}
     data = load_data(request.data, seed=request.seed, progress=display.reading, **options)
     config = TrainConfig(
@@ -145,14 +139,17 @@ def run_training(request: TrainRequest, display: ProgressDisplay) -> TrainOutcom
         device=request.device,
     )
     name = method if request.schedule is None else f"{method}, {request.schedule.name}"
+    if rule.uses_clean_data:
+        name += " (learns from clean data)"
     seeds = range(request.seed, request.seed + request.seeds)
 
     def show(progress: ComparisonProgress) -> None:
         number = progress.seed - request.seed + 1
-        display.training(f"seed {number} of {len(seeds)}", progress.epoch, epochs)
+        what = f"seed {number} of {len(seeds)}" + (", preparing" if progress.preparing else "")
+        display.training(what, progress.epoch, epochs)
 
     results = evaluate_schedules({name: (method, schedule)}, data, config, seeds, show)[name]
-    return TrainOutcome(request, name, method, schedule, data, tuple(results))
+    return TrainOutcome(request, name, method, schedule, config, data, tuple(results))
 
 
 def read_schedule(path: Path) -> Schedule:
@@ -183,101 +180,43 @@ def check_labels_file(path: Path | None) -> None:
         check_labels_path(path)
 
 
-def save_drawn_labels(outcome: TrainOutcome, path: Path) -> Path:
-    """Save the labels that were trained on."""
-    from s2e_optuna.training import save_labels
-
-    save_labels(path, outcome.data)
-    return path
-
-
-def save_outcome(outcome: TrainOutcome, folder: Path) -> list[Path]:
-    """Write the best model, its learning curves, its schedule and its list of suspects."""
-    from s2e_optuna.training import get_method, save_model, suspects, write_suspects
-
-    best = outcome.best
-    if best is None or best.model is None:
-        return []
-    folder.mkdir(parents=True, exist_ok=True)
-    written = [folder / "model.safetensors"]
-    save_model(best.model, written[0])
-    curves = learning_curves(outcome)
-    if curves:
-        figure = learning_figure(curves, y_label="accuracy", title=outcome.data.name)
-        written.append(save_figure(figure, folder / "learning.png"))
-    if outcome.schedule is not None:
-        outcome.schedule.to_json(folder / "schedule.json")
-        written.append(folder / "schedule.json")
-    if get_method(outcome.method).uses_schedule:
-        write_suspects(suspects(outcome.complete, outcome.data), folder / "suspects.csv")
-        written.append(folder / "suspects.csv")
-    return written
-
-
-def learning_curves(outcome: TrainOutcome) -> list[LearningCurves]:
-    """Collect the curves worth drawing: those that were measured."""
-    curves = {
-        "test accuracy": [result.test_accuracy for result in outcome.complete],
-        "validation accuracy": [result.validation_accuracy for result in outcome.complete],
-        "label precision": [result.label_precision for result in outcome.complete],
-    }
-    return [
-        LearningCurves(name, np.stack(values))
-        for name, values in curves.items()
-        if values and np.isfinite(np.stack(values)).any()
-    ]
-
-
-def print_outcome(target: Console, outcome: TrainOutcome, written: list[Path]) -> None:
-    """Print the accuracies, the schedule, and where the files lie."""
-    data = outcome.data
-    target.print(
-        f"{data.name}: {len(data.y_train)} training samples, {data.n_classes} classes, "
-        f"labels: {data.noise}, validation part: {data.validation}.",
-        markup=False,
-    )
-    target.print()
-    if outcome.complete:
-        target.print(comparison_table([outcome.row], target, title="Accuracy"))
-    for result in outcome.results:
-        if result.failure is not None:
-            target.print(f"seed {result.seed}: {result.failure}", markup=False)
-    if outcome.schedule is not None:
-        target.print()
-        print_schedules(target, [outcome.schedule])
-    seconds = sum(result.seconds for result in outcome.results)
-    target.print(f"\nTrained for {duration(seconds)}.")
-    for path in written:
-        target.print(f"  {path}", markup=False, soft_wrap=True)
-
-
-def outcome_dict(outcome: TrainOutcome, written: list[Path]) -> dict[str, Any]:
-    """Return what `print_outcome` shows, for programs."""
-    return {
-        "data": outcome.data.name,
-        "noise": outcome.data.noise,
-        "validation": outcome.data.validation,
-        "method": outcome.method,
-        "schedule": None
-        if outcome.schedule is None
-        else [float(rate) for rate in outcome.schedule.rates],
-        "seeds": [result.seed for result in outcome.results],
-        "failures": [result.failure for result in outcome.results if result.failure is not None],
-        "validation_accuracy": _summary(outcome.row.validation),
-        "test_accuracy": _summary(outcome.row.test),
-        "files": [str(path) for path in written],
-    }
-
-
-def _epochs(request: TrainRequest, schedule: Schedule | None) -> int:
-    if schedule is None:
-        return DEFAULT_EPOCHS if request.epochs is None else request.epochs
-    if request.epochs is not None and request.epochs != schedule.epochs:
+def _schedule(request: TrainRequest, method: str, uses_schedule: bool) -> Schedule | None:
+    """Return the schedule to train with: of a file, of a share to keep, or of the noise rate."""
+    if request.schedule is not None and request.keep_rate is not None:
+        raise InputError("--schedule and --keep-rate both say how much to keep: leave one out.")
+    if not uses_schedule:
+        for option, given in (
+            ("--schedule", request.schedule),
+            ("--keep-rate", request.keep_rate),
+        ):
+            if given is not None:
+                raise InputError(f"method {method!r} takes no schedule: leave {option} out.")
+        return None
+    if request.schedule is not None:
+        schedule = read_schedule(request.schedule)
+        if request.epochs is not None and request.epochs != schedule.epochs:
+            raise InputError(
+                f"{request.schedule} is a schedule of {schedule.epochs} epochs: "
+                f"leave --epochs {request.epochs} out."
+            )
+        return schedule
+    if request.keep_rate is not None:
+        if not 0.0 < request.keep_rate <= 1.0:
+            raise InputError(
+                f"--keep-rate must be above 0 and at most 1, not {request.keep_rate}."
+            )
+        name = f"keep {request.keep_rate:g}"
+        return Schedule.coteaching(_epochs(request), 1.0 - request.keep_rate, name=name)
+    if request.noise_rate is None:
         raise InputError(
-            f"{request.schedule} is a schedule of {schedule.epochs} epochs: "
-            f"leave --epochs {request.epochs} out."
+            f"method {method!r} needs to know how much to keep: give --schedule FILE, "
+            "--keep-rate SHARE, or --noise-rate for Co-teaching's own schedule."
         )
-    return schedule.epochs
+    return Schedule.coteaching(_epochs(request), request.noise_rate)
+
+
+def _epochs(request: TrainRequest) -> int:
+    return DEFAULT_EPOCHS if request.epochs is None else request.epochs
 
 
 def _numbers(results: tuple[TrainResult, ...], curve: str) -> tuple[float, ...]:
@@ -289,10 +228,3 @@ def _mean_of_last(result: TrainResult, curve: str) -> float:
     from s2e_optuna.objective import last_epochs, mean_of_last
 
     return mean_of_last(getattr(result, curve), last_epochs(len(result.rates)))
-
-
-def _summary(values: tuple[float, ...]) -> dict[str, Any] | None:
-    if not values:
-        return None
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {"mean": float(np.mean(values)), "std": spread, "values": list(values)}

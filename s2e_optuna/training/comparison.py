@@ -26,6 +26,8 @@ class ComparisonProgress:
         Epochs they have finished.
     done, total
         Epochs of trials finished so far and in all.
+    preparing
+        Whether these are epochs of a training that only prepares the one that is asked for.
     """
 
     names: tuple[str, ...]
@@ -33,6 +35,7 @@ class ComparisonProgress:
     epoch: int
     done: int
     total: int
+    preparing: bool = False
 
 
 def evaluate_schedules(
@@ -86,7 +89,7 @@ def evaluate_schedules(
                 [entries[name][1] for name in names],
                 data,
                 replace(config, seed=seed),
-                _relay(progress, tuple(names), seed, finished, total),
+                *_relays(progress, tuple(names), seed, finished, total),
             )
             for name, result in zip(names, trained, strict=True):
                 results[name].append(result)
@@ -94,13 +97,13 @@ def evaluate_schedules(
     return results
 
 
-def _relay(
+def _relays(
     progress: Callable[[ComparisonProgress], None] | None,
     names: tuple[str, ...],
     seed: int,
     finished: int,
     total: int,
-) -> Callable[[int, list[EpochReport]], None]:
+) -> tuple[Callable[[int, list[EpochReport]], None], Callable[[int], None]]:
     """Turn the trainer's reports into progress of the whole comparison."""
 
     def on_epoch(epoch: int, reports: list[EpochReport]) -> None:
@@ -108,4 +111,8 @@ def _relay(
             done = finished + len(names) * (epoch + 1)
             progress(ComparisonProgress(names, seed, epoch + 1, done, total))
 
-    return on_epoch
+    def on_preparation(epoch: int) -> None:
+        if progress is not None:
+            progress(ComparisonProgress(names, seed, epoch, finished, total, preparing=True))
+
+    return on_epoch, on_preparation

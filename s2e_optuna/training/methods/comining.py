@@ -38,7 +38,7 @@ class CoMining(Method):
     margin: float = 0.0
 
     name = "comining"
-    summary = "Co-teaching that weighs the clean by both networks' losses (Wang et al., 2019)"
+    summary = "Co-teaching, weighted by both losses (Wang, 2019)"
     networks = 2
     uses_schedule = True
 

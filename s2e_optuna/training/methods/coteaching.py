@@ -16,7 +16,7 @@ class CoTeaching(Method):
     """
 
     name = "coteaching"
-    summary = "two networks, each trains on the other's smallest losses (Han et al., 2018)"
+    summary = "two networks, each other's smallest losses (Han, 2018)"
     networks = 2
     uses_schedule = True
 

@@ -46,7 +46,7 @@ class CoTeachingPlus(Method):
     as_released: bool = False
 
     name = "coteaching_plus"
-    summary = "Co-teaching where the two networks disagree (Yu et al., 2019)"
+    summary = "Co-teaching where the two disagree (Yu, 2019)"
     networks = 2
     uses_schedule = True
 

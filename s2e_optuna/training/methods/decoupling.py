@@ -30,7 +30,7 @@ class Decoupling(Method):
     warm_up: int = 5
 
     name = "decoupling"
-    summary = "two networks, both train where they disagree (Malach and Shalev-Shwartz, 2017)"
+    summary = "two networks train where they disagree (Malach, 2017)"
     networks = 2
     uses_schedule = False
 

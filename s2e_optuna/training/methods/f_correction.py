@@ -39,7 +39,7 @@ class ForwardCorrection(Method):
     percentile: float | None = None
 
     name = "f_correction"
-    summary = "estimates who was mistaken for whom, corrects the loss (Patrini et al., 2017)"
+    summary = "corrects the loss by estimated mistakes (Patrini, 2017)"
     networks = 1
     uses_schedule = False
 

@@ -16,7 +16,7 @@ class MentorNet(Method):
     """
 
     name = "mentornet"
-    summary = "one network, trains on its own smallest losses (self-paced; Jiang et al., 2018)"
+    summary = "one network, its own smallest losses (Jiang, 2018)"
     networks = 1
     uses_schedule = True
 

@@ -25,7 +25,7 @@ class Reweight(Method):
     """
 
     name = "reweight"
-    summary = "weighs samples by what they do to a clean batch (L2RW; Ren et al., 2018)"
+    summary = "weighs samples by their use for clean ones (Ren, 2018)"
     networks = 1
     uses_schedule = False
     uses_clean_data = True
