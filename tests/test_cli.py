@@ -23,8 +23,8 @@ from s2e_optuna import Schedule, __version__, open_storage, suggest_schedule
 from s2e_optuna.cli import app
 from s2e_optuna.cli import search as search_command
 from s2e_optuna.reporting import options
-from s2e_optuna.training.suspects import _COLUMNS
 from s2e_optuna.training import get_method
+from s2e_optuna.training.suspects import _COLUMNS
 
 COMMANDS = [
     "search",
