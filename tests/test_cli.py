@@ -465,7 +465,9 @@ def test_train_says_how_well_it_does_and_leaves_a_model(tmp_path: Path) -> None:
     assert re.search(r"standard +\d+\.\d\d ± \d+\.\d\d % +\d", result.stdout)
     assert "seed 2 of 2: epoch 2 of 2" in result.stderr
     assert "test accuracy" in result.stdout and "epochs" in result.stdout  # the curves
-    files = ["m/model.safetensors", "m/learning.png", "m/results.json"]
+    files = [
+        f"m/{f}" for f in ("model.safetensors", "learning.png", "suspects.csv", "results.json")
+    ]
     assert {path.name for path in (tmp_path / "m").iterdir()} == {Path(f).name for f in files}
     content = json.loads(run(f"{words} --json -q").stdout)
     assert len(content["test_accuracy"]["values"]) == 2

@@ -34,7 +34,7 @@ def save_drawn_labels(outcome: TrainOutcome, path: Path) -> Path:
 
 def save_outcome(outcome: TrainOutcome, folder: Path) -> list[Path]:
     """Write the best model, the learning curves, schedule, suspects, and all numbers as JSON."""
-    from s2e_optuna.training import get_method, save_model, suspects, write_suspects
+    from s2e_optuna.training import save_model, suspects, write_suspects
 
     best = outcome.best
     if best is None or best.model is None:
@@ -49,9 +49,8 @@ def save_outcome(outcome: TrainOutcome, folder: Path) -> list[Path]:
     if outcome.schedule is not None:
         outcome.schedule.to_json(folder / "schedule.json")
         written.append(folder / "schedule.json")
-    if get_method(outcome.method).uses_schedule:
-        write_suspects(suspects(outcome.complete, outcome.data), folder / "suspects.csv")
-        written.append(folder / "suspects.csv")
+    write_suspects(suspects(outcome.complete, outcome.data), folder / "suspects.csv")
+    written.append(folder / "suspects.csv")
     written.append(folder / RESULTS_FILE)
     content = json.dumps(outcome_dict(outcome, written), allow_nan=False)
     written[-1].write_text(content + "\n", encoding="utf-8")

@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from s2e_optuna.training.data import NoisyData
 from s2e_optuna.training.errors import DataError
+from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.model import Model, predict_proba
 from s2e_optuna.training.results import TrainResult
 
@@ -260,9 +261,16 @@ def _training_probabilities(run: TrainResult, data: NoisyData) -> NDArray[np.flo
 
 
 def _kept_shares(runs: Sequence[TrainResult]) -> Floats:
-    """Share of offers at which each sample was kept; NaN for one that was never offered."""
-    kept = np.sum([run.kept_counts for run in runs], axis=0)
-    offered = np.sum([run.offered_counts for run in runs], axis=0)
+    """Share of offers at which each sample was kept; NaN where that says nothing.
+
+    That is so for samples that were never offered, and for methods that drop samples for another
+    reason than doubt: Co-teaching+ drops those on which its networks agree.
+    """
+    telling = [run for run in runs if get_method(run.method).drops_doubtful]
+    if not telling:
+        return np.full(len(runs[0].kept_counts), np.nan)
+    kept = np.sum([run.kept_counts for run in telling], axis=0)
+    offered = np.sum([run.offered_counts for run in telling], axis=0)
     return np.where(offered > 0, kept / np.maximum(offered, 1), np.nan)
 
 

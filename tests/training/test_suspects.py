@@ -69,6 +69,14 @@ def test_samples_that_were_never_offered_are_judged_by_probability(trained, blob
     assert suspect_quality(rows).average_precision > 0.8
 
 
+@pytest.mark.parametrize("method", ["standard", "coteaching_plus", "f_correction"])
+def test_what_a_method_drops_for_other_reasons_says_nothing(method, blobs):
+    (run,) = train(method, [RATES], blobs, CONFIG)
+    rows = suspects(run, blobs)
+    assert {row.kept_share for row in rows} == {None}
+    assert sum(row.listed for row in rows) > 0
+
+
 def test_samples_cut_for_validation_are_on_the_list_too(blobs):
     noisy = from_arrays(
         blobs.x_train, blobs.y_clean, noise="pair", noise_rate=0.3, n_classes=3, seed=1

@@ -145,6 +145,8 @@ class Method(ABC):
         Networks of a trial.
     uses_schedule
         Whether the keep rate R(t) matters.
+    drops_doubtful
+        Whether samples that are not kept are those whose labels it doubts.
     uses_clean_data
         Whether it learns from clean samples. They are taken from the validation part, and the
         validation accuracy of such a method is measured on the others.
@@ -154,6 +156,7 @@ class Method(ABC):
     summary: ClassVar[str]
     networks: ClassVar[int]
     uses_schedule: ClassVar[bool]
+    drops_doubtful: ClassVar[bool] = False
     uses_clean_data: ClassVar[bool] = False
 
     @abstractmethod

@@ -41,6 +41,7 @@ class CoMining(Method):
     summary = "Co-teaching, weighted by both losses (Wang, 2019)"
     networks = 2
     uses_schedule = True
+    drops_doubtful = True
 
     def __post_init__(self) -> None:
         if self.scale < 0:

@@ -19,6 +19,7 @@ class CoTeaching(Method):
     summary = "two networks, each other's smallest losses (Han, 2018)"
     networks = 2
     uses_schedule = True
+    drops_doubtful = True
 
     def weights(self, batch: BatchView) -> Tensor:
         """Give 1/k to the k samples with the smallest loss in the eyes of the peer."""

@@ -19,6 +19,7 @@ class MentorNet(Method):
     summary = "one network, its own smallest losses (Jiang, 2018)"
     networks = 1
     uses_schedule = True
+    drops_doubtful = True
 
     def weights(self, batch: BatchView) -> Tensor:
         """Give 1/k to the k samples with the smallest loss."""

@@ -28,6 +28,7 @@ class Reweight(Method):
     summary = "weighs samples by their use for clean ones (Ren, 2018)"
     networks = 1
     uses_schedule = False
+    drops_doubtful = True
     uses_clean_data = True
 
     def prepare(self, stack: Preparation) -> None:
