@@ -351,3 +351,28 @@ class TestCoMining:
         assert (losses > plain).all()
         losses.sum().backward()
         assert cosines.grad.isfinite().all()
+
+    def test_a_network_of_cosines_learns_with_the_margin(self, blobs):
+        config = TrainConfig(
+            epochs=15,
+            batch_size=20,
+            learning_rate=3e-3,
+            network=lambda shape, n: Cosines(shape, n),
+        )
+        rates = 1 - 0.3 * np.minimum(np.arange(15) / 5, 1)
+        (result,) = train("comining:scale=16,margin=0.2", [rates], blobs, config)
+        assert result.test_accuracy[-1] > 0.9
+        assert result.label_precision[-1] > 0.85
+
+
+class Cosines(torch.nn.Module):
+    """Cosines between an embedding and the centre of each class, as in face recognition."""
+
+    def __init__(self, shape, n_classes):
+        super().__init__()
+        self.embed = torch.nn.Linear(math.prod(shape), 16)
+        self.centres = torch.nn.Parameter(torch.randn(n_classes, 16))
+
+    def forward(self, images):
+        embedded = functional.normalize(self.embed(images.flatten(1)), dim=1)
+        return embedded @ functional.normalize(self.centres, dim=1).t()
