@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from s2e_optuna.estimator import S2EClassifier
     from s2e_optuna.objective import CoTeachingObjective
     from s2e_optuna.sampler import S2ESampler, best_schedule
     from s2e_optuna.schedules import Schedule, suggest_schedule, suggest_simplex
@@ -19,6 +20,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CoTeachingObjective",
+    "S2EClassifier",
     "S2ESampler",
     "Schedule",
     "__version__",
@@ -30,6 +32,7 @@ __all__ = [
 
 _HOME = {
     "CoTeachingObjective": "s2e_optuna.objective",
+    "S2EClassifier": "s2e_optuna.estimator",
     "S2ESampler": "s2e_optuna.sampler",
     "Schedule": "s2e_optuna.schedules",
     "best_schedule": "s2e_optuna.sampler",

@@ -1,0 +1,410 @@
+"""The search as a scikit-learn classifier: fit on noisy labels, predict, list suspects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import ArrayLike, NDArray
+from optuna.pruners import NopPruner
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.model_selection import StratifiedKFold
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from tqdm import tqdm
+
+from s2e_optuna.objective import CoTeachingObjective, final_seeds
+from s2e_optuna.sampler import S2ESampler, best_schedule
+from s2e_optuna.training import (
+    DataError,
+    NoisyData,
+    TrainConfig,
+    evaluate_schedules,
+    from_arrays,
+    predict_proba,
+    suspects,
+    train,
+)
+from s2e_optuna.training.assemble import stratified_order
+from s2e_optuna.workers import open_storage
+
+MOST_DEVIATIONS = 20.0
+"""Standardised features are cut off at so many standard deviations."""
+
+Floats = NDArray[np.float64]
+
+
+class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Classifier for data with wrong labels.
+
+    `fit` searches for the schedule R(t), the share of each mini-batch to train on in epoch t, by
+    the error on a part of the data that is held out, and then trains networks with it on all of
+    them.
+
+    Parameters
+    ----------
+    n_trials
+        Schedules to try.
+    epochs
+        Epochs of each training, T.
+    network
+        Name of a network, ``"auto"`` picks one by the input; see `s2e_optuna.training.NETWORKS`.
+    method
+        Method whose schedule is searched; see `s2e_optuna.training.METHODS`.
+    space
+        Search space of the schedule; see `s2e_optuna.suggest_schedule`.
+    n_seeds
+        Trainings with the schedule in the end; predictions are averaged over them.
+    validation_fraction
+        Share of the data held out during the search, in (0, 0.5]. Not used where `fit` is given
+        a validation part.
+    batch_size, learning_rate
+        See `s2e_optuna.training.TrainConfig`.
+    cross_validate
+        Folds of a cross-validation with the schedule in the end; `pred_probs_` is then out of
+        sample. Takes as many trainings more. None does without.
+    stack
+        Trials that train at once.
+    storage, study_name
+        Where the study is kept, a URL or an Optuna storage: an interrupted search goes on. By
+        default in memory.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    random_state
+        Seed or `numpy.random.RandomState` of everything random.
+    verbose
+        Above 0, a progress bar on standard error.
+
+    Attributes
+    ----------
+    classes_
+        The class labels.
+    schedule_
+        The schedule that was found, a `s2e_optuna.Schedule`.
+    suspects_
+        List of `s2e_optuna.training.Suspect`, the most suspicious first; their ids are rows of X.
+    suspicion_
+        Suspicion of each label, from 0 to 1, [N]; above 0.5 it is listed as wrong.
+    pred_probs_
+        Predicted probabilities of the training samples [N, C], in the order of `classes_`; out of
+        sample if `cross_validate` is set. With `given_labels_` this is what cleanlab asks for.
+    given_labels_
+        Labels as positions in `classes_`, integers [N].
+    study_
+        The Optuna study.
+    models_
+        Trained models, one a seed.
+    n_features_in_
+        Size of the second axis of X.
+
+    Notes
+    -----
+    Feature arrays [N, D] are standardised. Images are uint8, or floats around [0, 1]:
+    [N, height, width], [N, channels, height, width] or [N, height, width, channels].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
+    >>> from s2e_optuna import S2EClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> y[::10] = 2  # wrong for most of them
+    >>> classifier = S2EClassifier(n_trials=4, epochs=10, n_seeds=1, random_state=0).fit(X, y)
+    >>> classifier.predict_proba(X).shape
+    (150, 3)
+    >>> rows = [int(suspect.id) for suspect in classifier.suspects_ if suspect.listed]
+    """
+
+    def __init__(
+        self,
+        *,
+        n_trials: int = 24,
+        epochs: int = 40,
+        network: str = "auto",
+        method: str = "coteaching",
+        space: str = "s2e",
+        n_seeds: int = 3,
+        validation_fraction: float = 0.2,
+        batch_size: int | None = None,
+        learning_rate: float = 1e-3,
+        cross_validate: int | None = None,
+        stack: int = 8,
+        storage: str | BaseStorage | None = None,
+        study_name: str | None = None,
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_trials = n_trials
+        self.epochs = epochs
+        self.network = network
+        self.method = method
+        self.space = space
+        self.n_seeds = n_seeds
+        self.validation_fraction = validation_fraction
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.cross_validate = cross_validate
+        self.stack = stack
+        self.storage = storage
+        self.study_name = study_name
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+    ) -> S2EClassifier:
+        """Search a schedule and train with it.
+
+        Parameters
+        ----------
+        X, y
+            Features [N, D] or images, and their labels of any kind, some of them wrong.
+        X_val, y_val
+            A part with clean labels to judge schedules by, if there is one.
+
+        Returns
+        -------
+        S2EClassifier
+            This classifier.
+
+        Raises
+        ------
+        ValueError
+            Parameters out of range, or data that cannot be trained on.
+        """
+        self._check_parameters()
+        samples, y = validate_data(self, X, y, allow_nd=True, dtype="numeric")
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"S2EClassifier needs samples of two classes or more, y has 1 class: "
+                f"{self.classes_[0]}."
+            )
+        self._fit_scale(samples)
+        images = self._scaled(samples)
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        searched = self._search_data(images, labels, X_val, y_val, seed)
+        with tqdm(disable=not self.verbose, unit="epoch", desc="S2E") as bar:
+            bar.total = self._epochs_in_all()
+            self.study_ = self._search(searched, seed, bar)
+            self.schedule_ = best_schedule(self.study_)
+            self._train(images, labels, searched, seed, bar)
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> Floats:
+        """Predict class probabilities [N, C], averaged over the trained networks."""
+        check_is_fitted(self)
+        images = self._scaled(validate_data(self, X, reset=False, allow_nd=True, dtype="numeric"))
+        return _normalised(np.mean([predict_proba(m, images) for m in self.models_], axis=0))
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Predict class labels [N]."""
+        probabilities = self.predict_proba(X)
+        labels: NDArray[Any] = self.classes_[probabilities.argmax(axis=1)]
+        return labels
+
+    # ------------------------------------------------------------------ steps of fit
+
+    def _search_data(
+        self,
+        images: NDArray[Any],
+        labels: NDArray[np.int64],
+        X_val: ArrayLike | None,
+        y_val: ArrayLike | None,
+        seed: int,
+    ) -> NoisyData:
+        if (X_val is None) != (y_val is None):
+            raise ValueError("a validation part needs both X_val and y_val.")
+        if X_val is not None:
+            samples, given = validate_data(
+                self, X_val, y_val, reset=False, allow_nd=True, dtype="numeric"
+            )
+            unknown = set(np.unique(given)) - set(self.classes_)
+            if unknown:
+                raise ValueError(f"y_val holds classes that y has not, such as {min(unknown)}.")
+            part = (self._scaled(samples), np.searchsorted(self.classes_, given))
+            return self._data(images, labels, *part)
+        order = stratified_order(labels, np.random.default_rng([seed, 0]))
+        size = min(max(1, round(self.validation_fraction * len(labels))), len(labels) - 1)
+        out, rest = np.sort(order[:size]), np.sort(order[size:])
+        return self._data(images[rest], labels[rest], images[out], labels[out])
+
+    def _data(
+        self,
+        x: NDArray[Any],
+        y: NDArray[np.int64],
+        x_val: NDArray[Any],
+        y_val: NDArray[np.int64],
+    ) -> NoisyData:
+        names = [str(name) for name in self.classes_]
+        return from_arrays(x, y, x_val, y_val, class_names=names)
+
+    def _search(self, data: NoisyData, seed: int, bar: tqdm[Any]) -> optuna.Study:
+        objective = CoTeachingObjective(
+            data,
+            method=self.method,
+            network=self.network,
+            space=self.space,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            seed=seed,
+            device=self.device,
+        )
+        study = _quietly_created(
+            storage=None if self.storage is None else open_storage(self.storage),
+            study_name=self.study_name,
+            sampler=S2ESampler(seed=seed),
+        )
+        failures = 0
+        while (left := self.n_trials - _finished(study)) > 0:
+            trials = [study.ask() for _ in range(min(left, self.stack))]
+            outcomes = objective.evaluate(trials, _ticking(bar, len(trials)))
+            for trial, outcome in zip(trials, outcomes, strict=True):
+                for key, value in outcome.attrs.items():
+                    trial.set_user_attr(key, value)
+                study.tell(trial, outcome.value, state=outcome.state)
+                failures += outcome.state == TrialState.FAIL
+            if failures > self.n_trials:
+                raise DataError(f"training fails again and again: {outcomes[-1].error}")
+        return study
+
+    def _train(
+        self,
+        images: NDArray[Any],
+        labels: NDArray[np.int64],
+        searched: NoisyData,
+        seed: int,
+        bar: tqdm[Any],
+    ) -> None:
+        """Train on all samples; what was held out validates, which decides nothing any more."""
+        data = self._data(images, labels, searched.x_val.numpy(), searched.y_val.numpy())
+        config = TrainConfig(
+            epochs=self.epochs,
+            network=self.network,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            device=self.device,
+            evaluate_every=self.epochs,
+            keep_probabilities=True,
+        )
+        runs = evaluate_schedules(
+            {"s2e": (self.method, self.schedule_)},
+            data,
+            config,
+            final_seeds(seed, self.n_seeds),
+            _ticking(bar, 1),
+        )["s2e"]
+        complete = [run for run in runs if run.status == "complete"]
+        if not complete:
+            raise DataError(f"every training with the schedule failed: {runs[0].failure}")
+        self.models_ = [run.model for run in complete if run.model is not None]
+        self.given_labels_ = labels
+        if self.cross_validate is None:
+            found = [run.training_probabilities for run in complete]
+            self.pred_probs_ = _normalised(np.mean([p for p in found if p is not None], axis=0))
+        else:
+            out_of_sample = self._cross_validated(images, labels, config, seed, bar)
+            self.pred_probs_ = _normalised(out_of_sample)
+        # Not by the probabilities out of sample, which rank worse: the schedule keeps wrong
+        # labels out of the training anyhow, and each fold has fewer samples and one seed.
+        self.suspects_ = suspects(complete, data)
+        self.suspicion_ = np.empty(len(labels))
+        for row in self.suspects_:
+            self.suspicion_[int(row.id)] = row.suspicion
+
+    def _cross_validated(
+        self,
+        images: NDArray[Any],
+        labels: NDArray[np.int64],
+        config: TrainConfig,
+        seed: int,
+        bar: tqdm[Any],
+    ) -> NDArray[np.float32]:
+        """Predict each sample by a training that has not seen it."""
+        assert self.cross_validate is not None
+        folds = StratifiedKFold(self.cross_validate, shuffle=True, random_state=seed)
+        probabilities = np.empty((len(labels), len(self.classes_)), dtype=np.float32)
+        for rest, out in folds.split(np.zeros(len(labels)), labels):
+            data = self._data(images[rest], labels[rest], images[out], labels[out])
+            (run,) = train(self.method, [self.schedule_], data, config, _ticking(bar, 1))
+            if run.model is None:
+                raise DataError(f"a training of the cross-validation failed: {run.failure}")
+            probabilities[out] = predict_proba(run.model, images[out])
+        return probabilities
+
+    # ------------------------------------------------------------------ checks and scaling
+
+    def _check_parameters(self) -> None:
+        for name in ("n_trials", "epochs", "n_seeds", "stack"):
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise ValueError(f"{name} must be an integer of at least 1, but is {value!r}.")
+        if not 0.0 < self.validation_fraction <= 0.5:
+            raise ValueError(
+                f"validation_fraction must be in (0, 0.5], but is {self.validation_fraction}."
+            )
+        if self.cross_validate is not None and self.cross_validate < 2:
+            raise ValueError(f"cross_validate must be at least 2, but is {self.cross_validate}.")
+
+    def _epochs_in_all(self) -> int:
+        trainings = self.n_trials + self.n_seeds + (self.cross_validate or 0)
+        return trainings * self.epochs
+
+    def _fit_scale(self, X: NDArray[Any]) -> None:
+        self._mean, self._deviation = None, None
+        if X.ndim == 2:
+            values = X.astype(np.float64)
+            self._mean, deviation = values.mean(axis=0), values.std(axis=0)
+            self._deviation = np.where(deviation > 0, deviation, 1.0)
+
+    def _scaled(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Standardise features; leave images as they are."""
+        if self._mean is None:
+            return X
+        if X.ndim != 2:
+            raise ValueError(f"X has shape {X.shape}, but the classifier was fitted on [N, D].")
+        scaled = (X - self._mean) / self._deviation
+        limited: NDArray[Any] = scaled.clip(-MOST_DEVIATIONS, MOST_DEVIATIONS)
+        return limited.astype(np.float32)
+
+
+def _ticking(bar: tqdm[Any], trainings: int) -> Callable[..., None]:
+    """Return a callback that counts an epoch of so many trainings."""
+
+    def tick(*_: object) -> None:
+        bar.update(trainings)
+
+    return tick
+
+
+def _finished(study: optuna.Study) -> int:
+    return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+
+
+def _quietly_created(**options: Any) -> optuna.Study:
+    """Open or create a study without the line that Optuna prints for it."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.create_study(pruner=NopPruner(), load_if_exists=True, **options)
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _normalised(probabilities: NDArray[Any]) -> Floats:
+    """Let rows sum to one, as float64: others check that."""
+    values = np.asarray(probabilities, dtype=np.float64)
+    return np.asarray(values / values.sum(axis=1, keepdims=True))

@@ -1,0 +1,127 @@
+"""The classifier: scikit-learn's own checks, and what it is for."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from s2e_optuna import S2EClassifier, Schedule
+from s2e_optuna.training import corrupt_labels, suspect_quality, transition_matrix
+
+SMALL = {"n_trials": 3, "epochs": 12, "n_seeds": 1, "learning_rate": 3e-3, "device": "cpu"}
+
+EXPECTED_FAILURES: dict[str, str] = {}
+"""Name of a check of scikit-learn to the reason why it does not apply; none so far."""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.filterwarnings("ignore")
+@parametrize_with_checks(
+    [S2EClassifier(**SMALL, random_state=0)],
+    expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
+)
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    """Digits with names for classes: features, given and true names, and a test part."""
+    bunch = load_digits()
+    names = np.array([f"digit {c}" for c in range(10)])
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(bunch.target))
+    train, test = order[:600], order[600:]
+    given = corrupt_labels(bunch.target[train], transition_matrix("symmetric", 0.3, 10), rng)
+    return (
+        bunch.data[train],
+        names[given],
+        names[bunch.target[train]],
+        bunch.data[test],
+        names[bunch.target[test]],
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted(noisy):
+    settings = {**SMALL, "epochs": 25, "n_trials": 4, "n_seeds": 2, "cross_validate": 3}
+    return S2EClassifier(**settings, random_state=1).fit(noisy[0], noisy[1])
+
+
+def test_it_predicts_the_true_labels(fitted, noisy):
+    assert fitted.score(noisy[3], noisy[4]) > 0.8
+    assert set(fitted.predict(noisy[3])) == set(fitted.classes_)
+    assert isinstance(fitted.schedule_, Schedule) and fitted.schedule_.epochs == 25
+    assert len(fitted.study_.trials) == 4 and len(fitted.models_) == 2
+
+
+def test_it_finds_the_wrong_labels(fitted, noisy):
+    wrong = noisy[1] != noisy[2]
+    assert suspect_quality(fitted.suspects_) is None  # it was not told the truth
+    listed = [int(one.id) for one in fitted.suspects_ if one.listed]
+    assert wrong[listed].mean() > 0.7
+    assert sorted(listed) == np.flatnonzero(fitted.suspicion_ > 0.5).tolist()
+    first = fitted.suspects_[0]
+    assert first.given == noisy[1][int(first.id)]
+
+
+def test_what_cleanlab_is_given(fitted, noisy):
+    assert fitted.pred_probs_.shape == (600, 10)
+    assert fitted.pred_probs_.sum(axis=1) == pytest.approx(np.ones(600))
+    assert (fitted.classes_[fitted.given_labels_] == noisy[1]).all()
+    out_of_sample = fitted.classes_[fitted.pred_probs_.argmax(axis=1)]
+    in_sample = fitted.predict(noisy[0])
+    assert (out_of_sample == noisy[2]).mean() > 0.7 and (out_of_sample != in_sample).any()
+
+
+def test_a_clean_validation_part_and_a_storage(noisy, tmp_path):
+    options = {**SMALL, "storage": f"sqlite:///{tmp_path}/s.db", "study_name": "mine"}
+    classifier = S2EClassifier(**options, random_state=0)
+    part = (noisy[3][:200], noisy[4][:200])
+    classifier.fit(noisy[0], noisy[1], *part)
+    assert classifier.study_.study_name == "mine"
+    values = [trial.value for trial in classifier.study_.trials]
+    classifier.fit(noisy[0], noisy[1], *part)  # all trials are there
+    assert [trial.value for trial in classifier.study_.trials] == values
+    with pytest.raises(ValueError, match="both X_val and y_val"):
+        classifier.fit(noisy[0], noisy[1], part[0])
+    with pytest.raises(ValueError, match="such as x"):
+        classifier.fit(noisy[0], noisy[1], part[0], np.full(200, "x"))
+
+
+def test_images_are_taken_as_they_are(noisy):
+    images = (noisy[0] * 15).astype(np.uint8).reshape(-1, 8, 8)
+    classifier = S2EClassifier(**SMALL, random_state=0).fit(images, noisy[1])
+    assert classifier.predict_proba(images[:5]).shape == (5, 10)
+    assert classifier.models_[0].input_shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"n_trials": 0}, "n_trials must be"),
+        ({"epochs": 1.5}, "epochs must be"),
+        ({"validation_fraction": 0.9}, "validation_fraction must be"),
+        ({"cross_validate": 1}, "cross_validate must be"),
+        ({"network": "nope"}, "unknown network"),
+        ({"method": "standard"}, "no schedule to search for"),
+    ],
+)
+def test_parameters_out_of_range(noisy, options, says):
+    with pytest.raises(ValueError, match=says):
+        S2EClassifier(**{**SMALL, **options}).fit(noisy[0], noisy[1])
+
+
+def test_progress_is_shown_when_asked_for(noisy, capsys):
+    S2EClassifier(**{**SMALL, "epochs": 2}, verbose=1).fit(noisy[0], noisy[1])
+    assert "8/8" in capsys.readouterr().err
+    S2EClassifier(**{**SMALL, "epochs": 2}).fit(noisy[0], noisy[1])
+    assert capsys.readouterr().err == ""
