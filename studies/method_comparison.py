@@ -134,6 +134,11 @@ class Piece:
         """Where its result lies."""
         return self.runs / self.scale / self.task / f"{self.entry}-{self.seed}.json"
 
+    @property
+    def schedule_path(self) -> Path:
+        """Where the schedule lies that S2E found."""
+        return search_file(self.runs, self.scale, self.task)
+
 
 def train_piece(piece: Piece) -> str:
     """Train, write the result, return a line about it."""
@@ -158,7 +163,7 @@ def train_piece(piece: Piece) -> str:
         seed=piece.seed,
     )
     if piece.entry == "s2e":
-        schedule = Schedule.from_json(search_folder(piece.runs, piece.scale, piece.task))
+        schedule = Schedule.from_json(piece.schedule_path)
     else:
         tau = task.noise_rate if entry.told_rate else 0.0
         schedule = Schedule.coteaching(scale.epochs, tau)
@@ -172,6 +177,7 @@ def train_piece(piece: Piece) -> str:
         "seed": piece.seed,
         "failure": result.failure,
         "schedule": [round(float(rate), 6) for rate in schedule.rates],
+        "schedule_name": schedule.name,
         **{name: [round(float(v), 6) for v in getattr(result, name)] for name in curves},
         "seconds": round(seconds, 1),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -191,8 +197,8 @@ def write_whole(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def search_folder(runs: Path, scale: str, task: str) -> Path:
-    """Name the file of the schedule that S2E found for a task."""
+def search_file(runs: Path, scale: str, task: str) -> Path:
+    """Name the file with the schedule that S2E found for a task."""
     return runs / scale / task / "search" / "schedule.json"
 
 
@@ -204,7 +210,7 @@ def search_schedule(scale_name: str, name: str, source: str, runs: Path, workers
 
     scale = SCALES[scale_name]
     task = scale.tasks[name]
-    folder = search_folder(runs, scale_name, name).parent
+    folder = search_file(runs, scale_name, name).parent
     if (folder / "schedule.json").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -239,19 +245,30 @@ def pieces(scale_name: str, sources: dict[str, str], runs: Path) -> Iterator[Pie
 def run(
     scale_name: str, sources: dict[str, str], workers: int, runs: Path, entries: set[str]
 ) -> None:
-    """Do what is missing: the methods, then S2E's searches, then its trainings."""
+    """Do what is missing: all trainings that can begin, then S2E's searches and its trainings."""
     missing = [
         piece
         for piece in pieces(scale_name, sources, runs)
         if piece.entry in entries and not piece.path.exists()
     ]
-    methods = [piece for piece in missing if piece.entry != "s2e"]
-    found = [piece for piece in missing if piece.entry == "s2e"]
-    train_all(methods, workers)
-    for name in dict.fromkeys(piece.task for piece in found):
+    ready = [piece for piece in missing if piece.entry != "s2e" or piece.schedule_path.exists()]
+    train_all(ready, workers)
+    searched = [piece for piece in missing if piece not in ready]
+    for name in dict.fromkeys(piece.task for piece in searched):
         source = sources[SCALES[scale_name].tasks[name].source]
         search_schedule(scale_name, name, source, runs, workers)
-    train_all(found, workers)
+    train_all(searched, workers)
+
+
+def take_schedules(scale_name: str, runs: Path, folder: Path) -> None:
+    """Take schedules that `studies.main_job` found, where there is none yet."""
+    for name in SCALES[scale_name].tasks:
+        path, target = folder / f"{name}.json", search_file(runs, scale_name, name)
+        if path.exists() and not target.exists():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            kind = f"S2E, {found['n_trials']} trials of studies.main_job, commit {found['commit']}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Schedule(found["schedule"], name=kind).to_json(target)
 
 
 def train_all(todo: list[Piece], workers: int) -> None:
@@ -314,6 +331,7 @@ def gather(scale_name: str, runs: Path) -> dict[str, Any]:
                 "kept_share": summary([mean_of_last(run, "kept_share") for run in whole]),
                 "seconds": sum(run["seconds"] for run in done),
                 "schedule": done[0]["schedule"] if done and key == "s2e" else None,
+                "schedule_name": done[0].get("schedule_name") if done and key == "s2e" else None,
                 "test_curves": [run["test_accuracy"] for run in whole],
             }
         tables[name] = {"task": asdict(task), "rows": rows}
@@ -407,7 +425,8 @@ def section(content: dict[str, Any]) -> list[str]:
                 done += f", {len(row['failures'])} failed"
             cells = [row["label"], *cells, told, row["clean_data"], done]
             lines.append(f"| {' | '.join(cells)} |")
-        lines.append("")
+        searched_by = table["rows"]["s2e"]["schedule_name"]
+        lines += ["", *([f"R(t) of S2E: {searched_by}.", ""] if searched_by else [])]
     if missing:
         lines += [f"{missing} trainings are missing: the command above does them.", ""]
     lines += [f"![Test accuracy by epoch]({scale}.png)", ""]
@@ -505,6 +524,13 @@ def main() -> None:
     parser.add_argument("--data", help="where the data are, if not the tasks' own source")
     parser.add_argument("--workers", type=int, default=1, help="processes [default: 1]")
     parser.add_argument("--only", nargs="+", choices=ENTRIES, default=list(ENTRIES))
+    parser.add_argument(
+        "--schedules",
+        type=Path,
+        metavar="FOLDER",
+        help="take S2E's schedules from the results of studies.main_job in this folder, where it "
+        "has them, in place of searching",
+    )
     parser.add_argument("--runs", type=Path, default=RUNS, help=f"[default: {RUNS}]")
     parser.add_argument("--page", action="store_true", help="only write the page")
     arguments = parser.parse_args()
@@ -513,6 +539,8 @@ def main() -> None:
         if arguments.data and len(named) > 1:
             parser.error(f"--data names one source, but this scale has {', '.join(sorted(named))}")
         sources = {source: arguments.data or source for source in named}
+        if arguments.schedules:
+            take_schedules(arguments.scale, arguments.runs, arguments.schedules)
         try:
             run(arguments.scale, sources, arguments.workers, arguments.runs, set(arguments.only))
         except KeyboardInterrupt:

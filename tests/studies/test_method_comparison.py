@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from s2e_optuna import Schedule
 from studies import method_comparison
 from studies.method_comparison import ENTRIES, SCALES, at_best_epoch, main
 
@@ -62,3 +63,15 @@ def test_s2e_trains_with_the_schedule_of_its_search(results: Path) -> None:
 def test_the_best_epoch_is_chosen_by_validation_accuracy() -> None:
     run = {"validation_accuracy": [0.1, 0.9, 0.9, 0.2], "test_accuracy": [0.7, 0.3, 0.4, 0.8]}
     assert at_best_epoch(run) == 0.3
+
+
+def test_schedules_of_the_main_job_can_be_taken(tmp_path: Path) -> None:
+    scale = "tiny"
+    (task,) = SCALES[scale].tasks
+    found = {"schedule": [1.0, 0.8, 0.6, 0.5], "n_trials": 7, "commit": "abc"}
+    (tmp_path / f"{task}.json").write_text(json.dumps(found), encoding="utf-8")
+    for _ in range(2):  # the second time there is one already
+        method_comparison.take_schedules(scale, tmp_path / "runs", tmp_path)
+    taken = Schedule.from_json(method_comparison.search_file(tmp_path / "runs", scale, task))
+    assert taken.rates.tolist() == found["schedule"]
+    assert taken.name == "S2E, 7 trials of studies.main_job, commit abc"
