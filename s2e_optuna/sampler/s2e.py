@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
@@ -182,6 +183,10 @@ class S2ESampler(BaseSampler):
                 if tag is not None:
                     study._storage.set_trial_system_attr(trial._trial_id, TAG_KEY, tag.to_json())
                     trial.system_attrs[TAG_KEY] = tag.to_json()
+        except UpdateFinishedTrialError:
+            # Somebody took this worker for dead, because it took so long to get here. The trial
+            # is run again; what it says of itself does not matter any more.
+            _logger.info("Trial %d was marked as finished before it was tagged.", trial.number)
         except Exception:
             # Optuna has created the trial but not yet handed it to its caller: an exception from
             # here would leave it running for ever. Without a tag it draws from the newest theta.

@@ -29,7 +29,7 @@ from optuna.trial import FrozenTrial, TrialState
 from s2e_optuna.workers.leased import LeasedStorage
 from s2e_optuna.workers.rows import OWNER_ATTR
 from s2e_optuna.workers.shared import SharedStorage
-from s2e_optuna.workers.storage import MAX_RETRY
+from s2e_optuna.workers.storage import MAX_RETRY, MISSED_BEATS
 
 ERROR_ATTR = "error"
 """User attribute of a failed trial: why."""
@@ -116,7 +116,7 @@ class Reaper:
     study
         Which trials.
     grace
-        Seconds for which a trial without any sign of life is watched.
+        Seconds for which a trial without any sign of life is watched; by default six beats.
     clock
         Seconds since some moment; replaced in tests.
     """
@@ -131,7 +131,7 @@ class Reaper:
         self._storage = study._storage
         interval = heartbeat_interval(self._storage)
         self._every = interval
-        self._grace = grace if grace is not None else 6.0 * (interval or 0)
+        self._grace = grace if grace is not None else float(MISSED_BEATS * (interval or 0))
         self._clock = clock
         self._next = clock()
         self._silent_since: dict[int, float] = {}

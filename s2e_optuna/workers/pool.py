@@ -21,10 +21,17 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from s2e_optuna.workers.leases import Reaper, release, release_owned
-from s2e_optuna.workers.loop import names_owners
-from s2e_optuna.workers.progress import Progress, RunningTally, Tally, WorkerProgress, WorkerStatus
+from s2e_optuna.workers.loop import SURPLUS, names_owners
+from s2e_optuna.workers.progress import (
+    Progress,
+    RunningTally,
+    Tally,
+    WorkerProgress,
+    WorkerStatus,
+    tally,
+)
 from s2e_optuna.workers.rows import OWNER_ATTR
-from s2e_optuna.workers.storage import explain
+from s2e_optuna.workers.storage import HEARTBEAT, explain
 from s2e_optuna.workers.worker import (
     DONE,
     FATAL,
@@ -106,6 +113,8 @@ class LocalPool:
         What trials do; must be importable by name.
     on_progress
         Told about twice a second how far it is.
+    heartbeat
+        Seconds between a worker's signs of life.
     """
 
     def __init__(
@@ -118,7 +127,9 @@ class LocalPool:
         stack: int = 1,
         make_job: MakeJob = search_job,
         on_progress: Callable[[Progress], None] = lambda progress: None,
+        heartbeat: int = HEARTBEAT,
     ) -> None:
+        self._heartbeat = heartbeat
         self._study = study
         self._storage = storage
         self._stack = stack
@@ -175,6 +186,7 @@ class LocalPool:
             self._make_job,
             slot.owner,
             slot.number,
+            self._heartbeat,
         )
         slot.status = WorkerStatus("starting")
         process: BaseProcess = self._context.Process(  # type: ignore[attr-defined]
@@ -304,10 +316,11 @@ class LocalPool:
         )
 
 
-def clear_study(study: optuna.Study, patience: float = 120.0) -> None:
+def clear_study(study: optuna.Study, target: int | None = None, patience: float = 120.0) -> None:
     """Wait until no trial that has an owner runs any more; dead workers' trials are failed.
 
-    For at most ``patience`` seconds: trials of other programs are theirs to finish.
+    For at most ``patience`` seconds: trials of other programs are theirs to finish. Where the
+    study has its ``target`` of trials, repetitions that nobody needs any more are failed, too.
     """
     reaper = Reaper(study)
     deadline = time.monotonic() + patience
@@ -315,9 +328,15 @@ def clear_study(study: optuna.Study, patience: float = 120.0) -> None:
         reaper.look()
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         if not any(OWNER_ATTR in trial.user_attrs for trial in running):
-            return
+            break
         time.sleep(0.5)
-    _logger.warning("Some trials of other workers still run.")
+    else:
+        _logger.warning("Some trials of other workers still run.")
+    if target is None or tally(study.get_trials(deepcopy=False)).finished < target:
+        return
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        if "retry_history" in trial.system_attrs:
+            release(study, trial, SURPLUS, retry=False)
 
 
 def _process_context() -> BaseContext:

@@ -190,7 +190,7 @@ def search(
                 on_progress=on_progress,
             )
             pool.run(target)
-        clear_study(study)
+        clear_study(study, target)
         searched = time.monotonic() - started
         return _finish(config, study, data, searched, on_progress)
 

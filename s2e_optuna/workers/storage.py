@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import sqlite3
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,8 @@ from s2e_optuna.workers.shared import SharedStorage
 HEARTBEAT = 10
 """Seconds between two heartbeats of a running trial, where heartbeats are used."""
 
-GRACE = 60
-"""Seconds without a heartbeat after which a trial counts as dead."""
+MISSED_BEATS = 6
+"""Heartbeats that may be missed before a trial counts as dead."""
 
 MAX_RETRY = 3
 """How often a trial that was lost with its worker is run again."""
@@ -43,6 +45,10 @@ _KINDS = (
 
 class StorageError(ValueError):
     """A storage that cannot be used; the message is one sentence, without passwords."""
+
+
+class StorageFailedError(RuntimeError):
+    """A storage that failed in the middle of the work; the message is one sentence."""
 
 
 def mask_password(url: str) -> str:
@@ -210,7 +216,7 @@ def _make_backend(
                 url,
                 options,
                 heartbeat_interval=heartbeat,
-                grace_period=max(GRACE, 6 * heartbeat) if heartbeat else None,
+                grace_period=MISSED_BEATS * heartbeat if heartbeat else None,
                 heartbeat_stale_trial_callback=callback,
             )
         except (SQLAlchemyError, StorageInternalError) as error:
@@ -237,6 +243,21 @@ def explain(error: BaseException) -> str:
     if isinstance(error, StorageInternalError) and error.__cause__ is not None:
         error = error.__cause__  # Optuna's own text is a guess, and the wrong one for a full disk
     return f"{type(error).__name__}: {_reason(error)}"
+
+
+@contextlib.contextmanager
+def failing_in_a_sentence() -> Iterator[None]:
+    """Turn what databases, files and proxies raise when they fail into `StorageFailedError`."""
+    try:
+        yield
+    except Exception as error:
+        of_proxy = type(error).__module__.startswith("grpc")
+        if not (of_proxy or isinstance(error, StorageInternalError | SQLAlchemyError | OSError)):
+            raise
+        raise StorageFailedError(
+            f"the storage failed ({explain(error)}). Nothing that it has stored is lost: start "
+            "again once it works."
+        ) from error
 
 
 def _reason(error: BaseException, password: object = None) -> str:

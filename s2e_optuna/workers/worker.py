@@ -36,6 +36,7 @@ from s2e_optuna.workers.storage import (
     HEARTBEAT,
     StorageError,
     explain,
+    failing_in_a_sentence,
     mask_password,
     open_storage,
 )
@@ -85,7 +86,10 @@ def new_owner() -> str:
 
 
 def open_study(
-    storage: str | BaseStorage, study_name: str, sampler: BaseSampler | None = None
+    storage: str | BaseStorage,
+    study_name: str,
+    sampler: BaseSampler | None = None,
+    heartbeat: int = HEARTBEAT,
 ) -> optuna.Study:
     """Open a study for a worker.
 
@@ -94,7 +98,7 @@ def open_study(
     StorageError
         If the storage cannot be opened or holds no such study.
     """
-    opened = open_storage(storage, heartbeat=HEARTBEAT)
+    opened = open_storage(storage, heartbeat=heartbeat)
     try:
         # Early errors say little about a schedule, so nothing is pruned.
         return optuna.load_study(
@@ -121,6 +125,7 @@ def run_worker(
     make_job: MakeJob = search_job,
     owner: str | None = None,
     number: int | None = None,
+    heartbeat: int = HEARTBEAT,
 ) -> int:
     """Work for a study until it has as many trials as its budget says.
 
@@ -149,6 +154,8 @@ def run_worker(
         Name of this worker, by default a new one.
     number
         A number that no other worker has; by default a random one.
+    heartbeat
+        Seconds between signs of life; a worker that misses six is taken for dead.
 
     Returns
     -------
@@ -161,6 +168,8 @@ def run_worker(
         What is wrong with storage, study or data, before the first trial.
     RepeatedError
         If the same error happened three times in a row.
+    StorageFailedError
+        If the storage failed in the middle of the work, for longer than it was tried again.
     KeyboardInterrupt
         If it was asked to stop; running trials have been handed back as failed.
     """
@@ -173,14 +182,14 @@ def run_worker(
 
             torch.set_num_threads(threads)
         try:
-            study = open_study(storage, study_name)
+            study = open_study(storage, study_name, heartbeat=heartbeat)
             job = make_job(study, device, secrets.randbits(31) if number is None else number)
             study.sampler = job.sampler
             if names_owners(study._storage):
                 study._storage.owner = owner or new_owner()
             # The sampler's matrices are small: more threads of NumPy's and SciPy's only spin,
             # and take the cores from the training beside them. (torch has threads of its own.)
-            with threadpool_limits(1, user_api="blas"):
+            with threadpool_limits(1, user_api="blas"), failing_in_a_sentence():
                 done = work(
                     study,
                     job.evaluate,
@@ -224,7 +233,7 @@ class LocalWorker:
 
     Attributes
     ----------
-    storage, study_name, stack, device, threads, make_job, owner, number
+    storage, study_name, stack, device, threads, make_job, owner, number, heartbeat
         See `run_worker`.
     """
 
@@ -236,6 +245,7 @@ class LocalWorker:
     make_job: MakeJob
     owner: str
     number: int
+    heartbeat: int = HEARTBEAT
 
 
 DONE, CRASHED, FATAL, STOPPED = 0, 1, 3, 130
@@ -297,6 +307,7 @@ def run_local(worker: LocalWorker, connection: Connection) -> None:
             make_job=worker.make_job,
             owner=worker.owner,
             number=worker.number,
+            heartbeat=worker.heartbeat,
         )
         code = DONE
     except (KeyboardInterrupt, StopWork):
