@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from s2e_optuna import CoTeachingObjective, S2ESampler, Schedule, open_storage
 from s2e_optuna import objective as module
 from s2e_optuna.objective import final_comparison, final_seeds, last_epochs
-from s2e_optuna.training import DataError, TrainConfig, from_arrays, load_data
+from s2e_optuna.training import METHODS, DataError, TrainConfig, from_arrays, load_data
 
 EPOCHS = 3
 
@@ -51,6 +51,13 @@ def test_plain_optuna(data):
         )
     seeds = [trial.user_attrs["training_seed"] for trial in study.trials]
     assert len(set(seeds)) == 2
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].uses_schedule])
+def test_every_method_with_a_schedule_can_be_searched(data, name):
+    study = make_study()
+    study.optimize(make_objective(data, method=name), n_trials=2)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
 
 
 def test_a_stack_gives_what_single_trials_of_its_seed_give(data):
