@@ -67,6 +67,10 @@ class ModuleNetwork(StackedNetwork):
         self.models_in_cache = 2
         self._skeletons: dict[tuple[torch.device, bool], nn.Module] = {}
         self.uses_host_randomness = self._probe()
+        self._is_convolutional = any(
+            isinstance(part, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
+            for part in self._skeleton(torch.device("cpu"), True).modules()
+        )
         self.execution = self._choose(device_type) if execution == "auto" else execution
 
     def plain(self) -> nn.Module:
@@ -108,6 +112,9 @@ class ModuleNetwork(StackedNetwork):
         self, state: Mapping[str, Tensor], images: Tensor, training: TrainingPass | None
     ) -> Tensor:
         module = self._skeleton(images.device, training is not None)
+        if images.device.type == "cpu" and self._is_convolutional:
+            # A tenth faster; layers hand the layout on.
+            images = images.contiguous(memory_format=torch.channels_last)
         # One unbind: its gradient is one stack, where indexing would add up M full tensors.
         columns = {name: tensor.unbind(0) for name, tensor in state.items()}
         networks = 1 if training is None else training.networks
@@ -155,9 +162,7 @@ class ModuleNetwork(StackedNetwork):
             return not torch.equal(before, torch.get_rng_state())
 
     def _choose(self, device_type: str) -> str:
-        module = self._skeleton(torch.device("cpu"), True)
-        kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-        if device_type == "cpu" and any(isinstance(part, kinds) for part in module.modules()):
+        if device_type == "cpu" and self._is_convolutional:
             # vmap turns convolutions into grouped ones of the default layout: slower than a loop.
             return "loop"
         training = TrainingPass(2, torch.Generator().manual_seed(0))

@@ -1,0 +1,281 @@
+"""Blocks of trials: sizes, memory that runs out, what a step may do."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from s2e_optuna.training import METHODS, TrainConfig, from_arrays, make_network, train
+from s2e_optuna.training import blocks as blocks_module
+from s2e_optuna.training.blocks import (
+    model_bytes,
+    ran_out_of_memory,
+    trials_per_block,
+)
+from s2e_optuna.training.networks.cnn2 import Cnn2
+from s2e_optuna.training.networks.cnn3 import Cnn3
+from s2e_optuna.training.recording import WARM_UP_STEPS, RecordedStep
+from s2e_optuna.training.stack import Stack
+
+CONFIG = TrainConfig(epochs=3, batch_size=20, network="mlp")
+NETWORKS = ["mlp", "cnn1", "cnn2", "cnn3"]
+
+
+@pytest.fixture(autouse=True)
+def thin_networks(monkeypatch):
+    """The deep networks with few channels: what is tested here does not depend on their width."""
+    monkeypatch.setattr(Cnn2, "widths", (8, 8, 12, 12, 20, 16))
+    monkeypatch.setattr(Cnn3, "widths", (6, 6, 6, 8, 8, 8, 16, 8, 6))
+
+
+@pytest.fixture(scope="module")
+def images():
+    rng = np.random.default_rng(0)
+    labels = np.arange(90) % 3
+    pixels = rng.integers(0, 255, (90, 1, 28, 28)).astype(np.uint8)
+    return from_arrays(
+        pixels[:60], labels[:60], pixels[60:], labels[60:], noise="pair", noise_rate=0.3
+    )
+
+
+def schedules(count, epochs=3):
+    return [np.linspace(1.0, end, epochs) for end in np.linspace(0.3, 1.0, count)]
+
+
+def assert_equal(first, second):
+    assert first.training_loss.tolist() == second.training_loss.tolist()
+    assert first.kept_counts.tolist() == second.kept_counts.tolist()
+    for one, other in zip(first.model.states, second.model.states, strict=True):
+        for name in one:
+            assert torch.equal(one[name], other[name]), name
+
+
+@pytest.mark.parametrize(
+    ("network", "execution"),
+    [*((name, "auto") for name in NETWORKS), ("mlp", "vmap"), ("mlp", "loop"), ("cnn2", "folded")],
+)
+def test_trials_that_leave_do_not_disturb_the_others_by_a_bit(network, execution, images):
+    epochs = 2 if network == "cnn3" else 3
+    config = replace(CONFIG, network=network, epochs=epochs, batch_size=20, execution=execution)
+    rates = schedules(3, epochs)
+    undisturbed = train("coteaching", rates, images, config)
+    left = train("coteaching", rates, images, config, lambda epoch, _: [1] if epoch == 0 else [])
+    assert [r.status for r in left] == ["complete", "stopped", "complete"]
+    for position in (0, 2):
+        assert_equal(left[position], undisturbed[position])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
+def test_a_trial_of_any_optimizer_is_the_same_alone_and_among_eight(optimizer, blobs):
+    config = replace(CONFIG, optimizer=optimizer)
+    stacked = train("coteaching", schedules(8), blobs, config)
+    (alone,) = train("coteaching", schedules(8)[5:6], blobs, config)
+    assert_equal(alone, stacked[5])
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_blocks_of_any_size_give_the_same(size, blobs, monkeypatch):
+    expected = train("f_correction", [None] * 5, blobs, CONFIG)
+    monkeypatch.setattr("s2e_optuna.training.trainer.trials_per_block", lambda *_: size)
+    epochs = []
+    for ours, theirs in zip(
+        train("f_correction", [None] * 5, blobs, CONFIG, on_preparation=epochs.append),
+        expected,
+        strict=True,
+    ):
+        assert_equal(ours, theirs)
+    assert epochs == sorted(epochs) and epochs[-1] == CONFIG.epochs
+
+
+class Memory:
+    """Lets steps of more trials than fit run out of memory, from the second one on."""
+
+    def __init__(self, monkeypatch, most):
+        self.sizes = []
+        step = Stack.step
+        monkeypatch.setattr(blocks_module, "can_run_out", lambda block: True)
+        monkeypatch.setattr("s2e_optuna.training.trainer.trials_per_block", lambda *_: 8)
+
+        def limited(stack, images=None):
+            step(stack, images)
+            if len(stack.trials) > most:
+                self.sizes.append(len(stack.trials))
+                raise torch.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr(Stack, "step", limited)
+
+
+@pytest.mark.parametrize("network", ["mlp", "cnn3"])
+def test_a_block_that_runs_out_of_memory_goes_on_in_halves(network, images, monkeypatch):
+    config = replace(CONFIG, network=network, epochs=2)
+    count = 5 if network == "mlp" else 3
+    rates = schedules(count, 2)
+    expected = train("coteaching", rates, images, config)
+    memory = Memory(monkeypatch, most=2 if network == "mlp" else 1)
+    with pytest.warns(UserWarning, match="ran out of memory with"):
+        results = train("coteaching", rates, images, config)
+    assert memory.sizes == ([5, 3] if network == "mlp" else [3, 2])
+    for ours, theirs in zip(results, expected, strict=True):
+        assert_equal(ours, theirs)
+
+
+def test_one_trial_that_does_not_fit_is_an_error(blobs, monkeypatch):
+    Memory(monkeypatch, most=0)
+    with pytest.raises(torch.OutOfMemoryError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        train("coteaching", schedules(2), blobs, CONFIG)
+
+
+def test_memory_that_ran_out_while_a_step_was_recorded():
+    error = RuntimeError("capture failed")
+    error.__context__ = torch.OutOfMemoryError("no memory")
+    assert ran_out_of_memory(error)
+    assert not ran_out_of_memory(RuntimeError("something else"))
+
+
+@pytest.mark.parametrize(("free", "expected"), [(1, 1), (12, 10), (1000, 64)])
+def test_a_block_on_cuda_has_as_many_trials_as_fit(free, expected, monkeypatch):
+    network = make_network("mlp", (1, 28, 28), 10)
+    trial = 2 * model_bytes(network, 128)
+    memory = int(free * trial / blocks_module.MEMORY_SHARE) + 1
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (memory, memory))
+    size = trials_per_block(network, 2, 128, torch.device("cuda"), 64 if free != 12 else 20)
+    assert size == expected
+
+
+def test_a_block_on_cpu_fits_the_cache():
+    network = make_network("mlp", (1, 28, 28), 10)
+    assert (
+        trials_per_block(network, 2, 128, torch.device("cpu"), 16) == network.models_in_cache // 2
+    )
+    assert trials_per_block(network, 2, 128, torch.device("cpu"), 1) == 1
+
+
+class NoReading(TorchDispatchMode):
+    """Refuses what reads a number back to the host or makes a shape depend on values."""
+
+    FORBIDDEN = (
+        "_local_scalar_dense",
+        "nonzero",
+        "masked_select",
+        "unique",
+        "is_nonzero",
+        "equal",
+    )
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func.overloadpacket._qualified_op_name.split("::")[1] not in self.FORBIDDEN, func
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("method", "network"),
+    [
+        *((m, "mlp") for m in sorted(METHODS)),
+        ("coteaching", "cnn1"),
+        ("coteaching", "cnn2"),
+        ("coteaching", "cnn3"),
+    ],
+)
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
+def test_a_step_reads_nothing_back_to_the_host(method, network, optimizer, images, monkeypatch):
+    if network != "mlp" and optimizer != "adam":
+        pytest.skip("the optimizer does not depend on the network")
+    step = Stack._step
+
+    def watched(stack):
+        with NoReading():
+            step(stack)
+
+    monkeypatch.setattr(Stack, "_step", watched)
+    config = replace(CONFIG, network=network, epochs=1, optimizer=optimizer)
+    results = train(method, [None], images, replace(config, execution="folded"))
+    assert results[0].status == "complete"
+
+
+class FakeRecorder:
+    """Records as CUDA does, apart from running on the CPU."""
+
+    def __init__(self):
+        self.events = []
+
+    def warm_up(self, step):
+        self.events.append("warm up")
+        step()
+
+    def record(self, step):
+        self.events.append("record")
+        return step
+
+
+def test_a_step_is_recorded_after_the_warm_up_and_again_when_a_constant_changes():
+    recorder, constant, runs = FakeRecorder(), [0.9], []
+    run = RecordedStep(lambda: runs.append(1), lambda: constant[0], recorder)
+    for _ in range(WARM_UP_STEPS + 4):
+        run()
+    assert recorder.events == ["warm up"] * WARM_UP_STEPS + ["record"]
+    constant[0] = 0.1
+    run()
+    run()
+    assert recorder.events[-2:] == ["record", "record"]
+    assert len(runs) == WARM_UP_STEPS + 6
+
+
+def test_recorded_and_plain_steps_give_the_same(blobs, monkeypatch):
+    expected = train("coteaching", schedules(3), blobs, CONFIG)
+    recorders = []
+
+    def recorder(generator):
+        recorders.append(FakeRecorder())
+        return recorders[-1]
+
+    monkeypatch.setattr("s2e_optuna.training.stack.CudaRecorder", recorder)
+    original = Stack.__init__
+
+    def recording(self, *args):
+        original(self, *args[:-1], replace(args[-1], recorded=True))
+
+    monkeypatch.setattr(Stack, "__init__", recording)
+    for ours, theirs in zip(
+        train("coteaching", schedules(3), blobs, CONFIG), expected, strict=True
+    ):
+        assert_equal(ours, theirs)
+    # Once, and once more for the other beta1.
+    assert [r.events.count("record") for r in recorders] == [2]
+
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@pytest.mark.gpu
+@needs_cuda
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_cuda_graphs_give_what_plain_steps_give(method, network, images):
+    config = replace(CONFIG, network=network, device="cuda", epochs=4)
+    graph, plain = (
+        train(method, [None, [1.0, 0.9, 0.7, 0.5]], images, replace(config, cuda_graph=on))
+        for on in (True, False)
+    )
+    for recorded, stepped in zip(graph, plain, strict=True):
+        assert recorded.kept_counts.tolist() == stepped.kept_counts.tolist()
+        np.testing.assert_allclose(recorded.training_loss, stepped.training_loss, rtol=1e-3)
+
+
+@pytest.mark.gpu
+@needs_cuda
+def test_real_memory_that_runs_out_on_cuda(images, monkeypatch):
+    monkeypatch.setattr("s2e_optuna.training.trainer.trials_per_block", lambda *_: 64)
+    _, total = torch.cuda.mem_get_info()
+    torch.cuda.set_per_process_memory_fraction(min(1.0, 0.4e9 / total))
+    try:
+        with pytest.warns(UserWarning, match="ran out of memory"):
+            results = train(
+                "coteaching", [None] * 64, images, replace(CONFIG, network="cnn2", device="cuda")
+            )
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert {r.status for r in results} == {"complete"}
