@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from s2e_optuna.training import (
     METHODS,
@@ -17,6 +18,7 @@ from s2e_optuna.training import (
     get_method,
     train,
 )
+from s2e_optuna.training.methods import Step
 
 EVERY = [*METHODS, "coteaching_plus:as_released"]
 WEIGHING = [name for name in EVERY if type(get_method(name)).step is Method.step]
@@ -75,6 +77,27 @@ def test_trials_do_not_see_each_other(name):
         keep=both.keep[1:],
     )
     assert torch.equal(method.weights(both)[1:], method.weights(alone))
+
+
+@pytest.mark.parametrize("name", [*WEIGHING, "comining:scale=16,margin=0.3"])
+def test_a_step_reads_nothing_back_and_has_no_shape_that_varies(name):
+    """What a CUDA graph asks for: tensors without values are enough to run it."""
+    method = get_method(name)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        batch = view(method)
+        step = Step(
+            forward=lambda parameters, images: batch.logits,
+            parameters={},
+            images=torch.empty(0),
+            clean=None,
+            labels=batch.labels,
+            samples=batch.samples,
+            rate=batch.rate,
+            keep=batch.keep,
+            epoch=batch.epoch,
+            state=method.state(2, 4, torch.device("cpu")),
+        )
+        assert method.step(step).weights.shape == batch.losses.shape
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -85,7 +85,7 @@ def arcface_logits(cosines: Tensor, labels: Tensor, scale: float, margin: float)
         s cos(angle + m) for the given class, s cos(angle) for the others. Beyond pi - m, where
         the cosine would rise again, it goes on falling linearly: s (cos(angle) - m sin m).
     """
-    given = torch.nn.functional.one_hot(labels, cosines.shape[-1]).bool()
+    given = labels[:, None] == torch.arange(cosines.shape[-1], device=labels.device)
     # Strictly inside, where the derivative of the sine is finite.
     cosine = cosines.clamp(-1.0 + 1e-6, 1.0 - 1e-6)
     sine = (1.0 - cosine.square()).sqrt()
