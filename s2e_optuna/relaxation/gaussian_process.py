@@ -36,9 +36,12 @@ _ENOUGH = 100  # points for the hyperparameters
 
 @dataclass(frozen=True)
 class Prior:
-    """Medians and log standard deviations of the log-normal priors; y has unit variance."""
+    """Medians and log standard deviations of the log-normal priors; y has unit variance.
 
-    length: float = 1.0
+    `lengths` are for the first features; those beyond have the last one's.
+    """
+
+    lengths: tuple[float, ...] = (1.0,)
     length_spread: float = 0.8
     signal_spread: float = 0.5
     noise: float = 0.3
@@ -46,9 +49,21 @@ class Prior:
 
     def of(self, q: int) -> tuple[Array, Array]:
         """Mean and standard deviation of h for q features, shapes [q + 2]."""
-        mean = np.log([*[self.length] * q, 1.0, self.noise])
+        lengths = [*self.lengths, *[self.lengths[-1]] * q][:q]
+        mean = np.log([*lengths, 1.0, self.noise])
         spread = np.array([*[self.length_spread] * q, self.signal_spread, self.noise_spread])
         return mean, spread
+
+
+def _location(y: Array) -> tuple[float, float]:
+    """Mean and standard deviation of the values; 1 for values that are all the same."""
+    scale = float(np.std(y))
+    return float(np.mean(y)), scale if scale > 0.0 else 1.0
+
+
+def _units(z: Array, scale: float) -> Array:
+    """Return what h gains with standard deviations in units of the values."""
+    return np.array([*[0.0] * z.shape[1], *[np.log(scale)] * 2])
 
 
 def _kernel(h: Array, z: Array, other: Array) -> tuple[Array, Array, Array]:
@@ -83,11 +98,13 @@ def _loss(h: Array, z: Array, y: Array, mean: Array, spread: Array) -> tuple[flo
 
 @dataclass(frozen=True)
 class GaussianProcess:
-    """A fitted process; make one with `fit`."""
+    """A process given its observations; make one with `fit` or `given`."""
 
     h: Array
     """(log l, log s, log e), in units of standardised y."""
     z: Array
+    y: Array
+    """Standardised."""
     mean: float
     scale: float
     _lower: Array
@@ -100,8 +117,7 @@ class GaussianProcess:
         The mode costs some twenty factorisations. With many points it is that of an even
         selection of them, which says as much about three length scales as all of them do.
         """
-        mean, scale = float(np.mean(y)), float(np.std(y))
-        scale = scale if scale > 0.0 else 1.0
+        mean, scale = _location(y)
         standardised = (y - mean) / scale
         centre, spread = (prior or Prior()).of(z.shape[1])
         some = slice(None, None, -(-len(y) // _ENOUGH))
@@ -117,12 +133,39 @@ class GaussianProcess:
             ],
             options={"maxiter": 40},
         )
-        h = np.asarray(found.x, dtype=np.float64)
+        return cls._condition(np.asarray(found.x, dtype=np.float64), z, standardised, mean, scale)
+
+    @classmethod
+    def given(cls, hyperparameters: Array, z: Array, y: Array) -> GaussianProcess:
+        """Condition a process with known hyperparameters on features [n, q] and values [n]."""
+        mean, scale = _location(y)
+        h = hyperparameters - _units(z, scale)
+        return cls._condition(h, z, (y - mean) / scale, mean, scale)
+
+    @classmethod
+    def _condition(
+        cls, h: Array, z: Array, standardised: Array, mean: float, scale: float
+    ) -> GaussianProcess:
         kernel = _kernel(h, z, z)[0]
         diagonal = np.exp(2.0 * h[-1]) + _JITTER
-        lower, _ = cho_factor(kernel + diagonal * np.eye(len(y)), lower=True)
+        lower, _ = cho_factor(kernel + diagonal * np.eye(len(z)), lower=True)
         weights = cho_solve((lower, True), standardised)
-        return cls(h, z, mean, scale, np.tril(lower), weights)
+        return cls(h, z, standardised, mean, scale, np.tril(lower), weights)
+
+    def believing(self, z: Array) -> GaussianProcess:
+        """Take the mean at features [m, q] as if it had been observed there.
+
+        The mean stays as it is everywhere, and the deviation shrinks around these places: what
+        is being tried there need not be tried twice (Desautels et al., 2014, section 3).
+        """
+        believed = (self.predict(z)[0] - self.mean) / self.scale
+        values = np.concatenate([self.y, believed])
+        return self._condition(self.h, np.concatenate([self.z, z]), values, self.mean, self.scale)
+
+    @property
+    def hyperparameters(self) -> Array:
+        """(log l, log s, log e) with s and e in units of the values, for `given`; [q + 2]."""
+        return self.h + _units(self.z, self.scale)
 
     @property
     def noise(self) -> float:

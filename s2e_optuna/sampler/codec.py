@@ -68,7 +68,7 @@ def draw_uniformly(distribution: BaseDistribution, rng: np.random.Generator) -> 
     return from_unit(distribution, float(rng.random()))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Codec:
     """Encodes the parameters of one search space as points x and back.
 
@@ -127,6 +127,17 @@ class Codec:
                 unit = np.clip(unit, _EDGE, 1.0 - _EDGE)
                 parts.append(np.stack([unit, 1.0 - unit], axis=1))
         return np.concatenate(parts, axis=1)
+
+    def snapped(self, points: Array) -> Array:
+        """Move points [n, D] to the middle of the cells that stepped parameters and ints have."""
+        snapped = points.copy()
+        slices = self.family.point_slices[len(self.groups) :]
+        for name, where in zip(self.singles, slices, strict=True):
+            d = self.space[name]
+            if isinstance(d, FloatDistribution | IntDistribution) and d.step is not None:
+                unit = np.array([to_unit(d, from_unit(d, u)) for u in points[:, where.start]])
+                snapped[:, where] = np.stack([unit, 1.0 - unit], axis=1)
+        return snapped
 
     def decode(self, x: Array) -> dict[str, Any]:
         """Decode one point, shape [D], to parameter values."""

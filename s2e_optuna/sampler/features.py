@@ -5,30 +5,66 @@ of a space lie close to a few dimensions. So the features of a schedule are its 
 components, in units of their standard deviation over the space at theta = 1. Early epochs count
 more: what a network has not learnt when samples begin to be dropped it never learns.
 
-For any other space the features are the parameters themselves, mapped to [0, 1].
+For any other space the features are the parameters themselves, mapped to [0, 1]; or what the user
+knows better: a function of the parameters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial
 
+from s2e_optuna.relaxation import Prior
 from s2e_optuna.sampler.codec import Codec
 from s2e_optuna.schedules import SCHEDULE_ATTR, SPACES, uniform_from_simplex
 from s2e_optuna.schedules.spaces import Space
 
 Array = NDArray[np.float64]
-Features = Callable[[Array], Array]
-"""Points of a codec's family [n, D] to features [n, q]."""
 
-N_COMPONENTS = 3
+FeatureFunction = Callable[[Mapping[str, Any]], ArrayLike]
+"""A user's own features: a trial's parameters to q numbers."""
+
+N_COMPONENTS = 4
+
+# Length scales that processes fitted to whole tuning tables (studies.record_table) have: R(t)'s
+# level matters most, then its slope; the fourth component hardly ever does.
+CURVE_PRIOR = Prior(lengths=(0.6, 2.0, 2.0, 10.0), length_spread=0.7)
+
+# Curves: chosen on the tuning tables. Elsewhere there are more dimensions, and with half a
+# deviation a search of a mixed space stayed with the first good choice in two of eight runs.
+_CURVE_EXPLORATION = 0.5
+_EXPLORATION = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What the surrogate sees of a point.
+
+    Attributes
+    ----------
+    of
+        Points of a codec's family [n, D] to features [n, q].
+    prior
+        What is known of the process on these features before any trial.
+    exploration
+        Standard deviations that a lower confidence bound takes off.
+    """
+
+    of: Callable[[Array], Array]
+    prior: Prior
+    exploration: float
+
+
 _EARLY = 0.25  # an epoch's weight falls with (1 + t) to this power
 _N_CURVES = 4000
+_N_OWN = 500  # a user's function is called once for each
 
 
 @lru_cache(maxsize=32)
@@ -62,9 +98,10 @@ def curve_features(codec: Codec, space: Space, epochs: int) -> Features:
         x = low + (high - low) * read(points)
         return np.asarray((space.rates(x, epochs) - mean) @ projection)
 
-    return features
+    return Features(features, CURVE_PRIOR, _CURVE_EXPLORATION)
 
 
+@lru_cache(maxsize=32)
 def parameter_features(codec: Codec) -> Features:
     """Weights of simplex groups, unit values of numbers, indicators of choices."""
     family = codec.family
@@ -74,18 +111,54 @@ def parameter_features(codec: Codec) -> Features:
         # Of two parts, (a, 1 - a), one says all.
         for column in range(where.start, where.stop - (block.size == 2))
     ]
-    # Unit variance under the uniform distribution, so that one prior fits all length scales.
-    sample = family.sample(family.uniform(), _N_CURVES, np.random.default_rng(0))[:, columns]
+    return _standardised(codec, lambda points: points[:, columns], _N_CURVES)
+
+
+@lru_cache(maxsize=32)
+def own_features(codec: Codec, function: FeatureFunction) -> Features:
+    """Take a user's function of the parameters.
+
+    Raises
+    ------
+    ValueError
+        The function does not return the same number of finite numbers everywhere.
+    """
+
+    def features(points: Array) -> Array:
+        rows = [np.atleast_1d(function(codec.decode(point))) for point in points]
+        if len({row.shape for row in rows}) > 1 or rows[0].ndim != 1:
+            raise ValueError("features must return equally many numbers for all parameters.")
+        values = np.array(rows, dtype=np.float64)
+        if not np.all(np.isfinite(values)):
+            raise ValueError("features must return finite numbers.")
+        return values
+
+    return _standardised(codec, features, _N_OWN)
+
+
+def _standardised(codec: Codec, features: Callable[[Array], Array], n: int) -> Features:
+    """Give features unit variance under theta^1, so that one prior fits all length scales."""
+    family = codec.family
+    sample = features(family.sample(family.uniform(), n, np.random.default_rng(0)))
     mean, deviation = sample.mean(axis=0), sample.std(axis=0)
-    return lambda points: np.asarray((points[:, columns] - mean) / deviation)
+    deviation[deviation == 0.0] = 1.0
+
+    def standardised(points: Array) -> Array:
+        return np.asarray((features(points) - mean) / deviation)
+
+    return Features(standardised, Prior(), _EXPLORATION)
 
 
-def features_for(codec: Codec, trials: Sequence[FrozenTrial]) -> Features:
-    """Choose the features by what the trials say of themselves.
+def features_for(
+    codec: Codec, trials: Sequence[FrozenTrial], own: FeatureFunction | None = None
+) -> Features:
+    """Choose the features: the user's own, or by what the trials say of themselves.
 
     The curve, if all trials suggested schedules of the same space and number of epochs and the
     codec holds all of its parameters; else the parameters.
     """
+    if own is not None:
+        return own_features(codec, own)
     said = [trial.user_attrs.get(SCHEDULE_ATTR) for trial in trials]
     kinds = {(attr["space"], attr["epochs"]) if attr else None for attr in said}
     if len(kinds) == 1 and (kind := kinds.pop()) is not None:

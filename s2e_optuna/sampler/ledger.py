@@ -6,11 +6,13 @@ Every trial carries one system attribute, its *tag*, written when it starts and 
                "sig": "3f…-91…",   the search space and the sampler's options, hashed
                "m": 3,             the newest generation when it started
                "src": 14,          the trial whose commit opened the generation it draws from
-               "commit": {"parent": 9, "batch": [8, 10, …], "theta": [1.02, …]}}
+               "commit": {"parent": 9, "batch": [8, 10, …], "theta": [1.02, …],
+                          "kernel": [-0.51, …]}}
 
 ``sig`` is missing while no trial has finished, because the search space is not known: such a
 trial draws from theta^1, the uniform distribution. ``src`` is missing for theta^1, from which a
-share of the later trials is drawn, too.
+share of the later trials may be drawn, too. ``kernel`` holds the surrogate's hyperparameters,
+with which the other trials of the generation need not fit it again.
 
 A trial that finds at least K finished trials that no commit has used may carry a ``commit``: it
 computes theta^(m+1) from them and opens generation m+1. It may do so only if every lower-numbered
@@ -62,6 +64,8 @@ class Commit:
     """The trials it was computed from."""
     theta: Array
     """Natural parameters, shape [d]."""
+    kernel: tuple[float, ...] | None = None
+    """Hyperparameters of the surrogate that theta was computed with; None without one."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,8 @@ class Tag:
                 "batch": list(self.commit.batch),
                 "theta": rounded(self.commit.theta),
             }
+            if self.commit.kernel is not None:
+                content["commit"]["kernel"] = list(self.commit.kernel)
         return content
 
     @classmethod
@@ -100,13 +106,14 @@ class Tag:
                 stored["parent"],
                 tuple(stored["batch"]),
                 np.array(stored["theta"], dtype=np.float64),
+                tuple(stored["kernel"]) if "kernel" in stored else None,
             )
         return cls(content["n"], content.get("sig"), content["m"], content.get("src"), commit)
 
 
-def rounded(theta: Array) -> list[float]:
-    """Theta with 9 significant digits: as it is stored, and as everybody uses it."""
-    return [float(f"{value:.9g}") for value in theta]
+def rounded(numbers: Array) -> list[float]:
+    """Nine significant digits: as numbers are stored, and as everybody uses them."""
+    return [float(f"{value:.9g}") for value in numbers]
 
 
 def space_signature(space: Mapping[str, BaseDistribution]) -> str:
@@ -248,7 +255,8 @@ class Ledger:
         self._clock = clock
         self.n_seen = 0
         """Number of trials read so far."""
-        self._open: set[int] = set()
+        self.running: dict[int, FrozenTrial] = {}
+        """Trials that have not finished, as they were last read."""
         self._untagged_since: dict[int, float] = {}
         self._chains: dict[str, Chain] = {}
         self._orphans: dict[str, dict[int, Commit]] = {}
@@ -260,7 +268,7 @@ class Ledger:
 
     def update(self, trials: Sequence[FrozenTrial]) -> None:
         """Take in a fresh, complete, ordered list of the study's trials."""
-        for number in sorted(self._open | set(range(self.n_seen, len(trials)))):
+        for number in sorted(self.running.keys() | set(range(self.n_seen, len(trials)))):
             self._take_in(trials[number])
         self.n_seen = len(trials)
 
@@ -269,21 +277,23 @@ class Ledger:
         stored = trial.system_attrs.get(TAG_KEY)
         self.any_tag |= stored is not None
         if stored is not None and stored["n"] == number and "commit" in stored:
-            self._record_commit(Tag.from_json(stored))
+            self.record_tag(Tag.from_json(stored))
         if trial.state.is_finished():
-            self._open.discard(number)
+            self.running.pop(number, None)
             self._untagged_since.pop(number, None)
             if trial.state in _USABLE:
                 self._record_finished(trial)
             return
-        self._open.add(number)
+        self.running[number] = trial
         if trial.state == TrialState.RUNNING and stored is None and not was_born_waiting(trial):
             self._untagged_since.setdefault(number, self._clock())
         else:
             self._untagged_since.pop(number, None)
 
-    def _record_commit(self, tag: Tag) -> None:
-        assert tag.commit is not None and tag.sig is not None
+    def record_tag(self, tag: Tag) -> None:
+        """Take in the commit of a tag that has been stored; doing so twice changes nothing."""
+        if tag.commit is None or tag.sig is None:
+            return
         if tag.sig in self._chains:
             self._chains[tag.sig].add_commit(tag.commit)
         else:

@@ -2,46 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits
 
-from s2e_optuna.relaxation import GaussianProcess
 from s2e_optuna.sampler.codec import Codec
-from s2e_optuna.sampler.features import features_for
-from s2e_optuna.sampler.update import batch_values, worth_fitting
+from s2e_optuna.sampler.surrogate import Surrogate, worth_fitting
+from s2e_optuna.sampler.update import batch_values
 from s2e_optuna.schedules import Schedule, trial_schedule
+
+Array = NDArray[np.float64]
 
 _TOO_FEW = 4  # with fewer trials a model of them says less than they do themselves
 
 
 def recommended_trial(study: Study, by: Literal["model", "observed"] = "model") -> FrozenTrial:
     """Return the finished trial whose parameters to use; see `best_schedule`."""
+    if by not in ("model", "observed"):
+        raise ValueError(f"unknown choice by={by!r}: choose 'model' or 'observed'.")
+    trials, f, surrogate = _model(study)
+    if by == "model" and surrogate is not None:
+        f, _ = surrogate.predict(surrogate.codec.encode([t.params for t in trials]))
+    return trials[int(np.argmin(f))]
+
+
+def leading_params(study: Study, n: int) -> list[dict[str, Any]]:
+    """Parameters of n trials to begin another search with: good ones, unlike each other.
+
+    First the recommended trial; then, of the better quarter of the trials, always the one that is
+    farthest from those taken already. Distances are those of the surrogate.
+
+    Raises
+    ------
+    ValueError
+        If no trial of the study has finished.
+    """
+    trials, f, surrogate = _model(study)
+    if surrogate is None:
+        return [dict(trials[i].params) for i in np.argsort(f, kind="stable")[:n]]
+    points = surrogate.codec.encode([t.params for t in trials])
+    f, _ = surrogate.predict(points)
+    places = surrogate.features.of(points) / np.exp(surrogate.process.h[:-2])
+    order = np.argsort(f, kind="stable")
+    pool = list(order[: max(n, len(order) // 4)])
+    taken = [pool.pop(0)]
+    while pool and len(taken) < n:
+        gaps = [min(np.linalg.norm(places[i] - places[j]) for j in taken) for i in pool]
+        taken.append(pool.pop(int(np.argmax(gaps))))
+    return [dict(trials[i].params) for i in taken]
+
+
+def _model(study: Study) -> tuple[list[FrozenTrial], Array, Surrogate | None]:
+    """Finished trials, their values, and a surrogate of them; None where one says less."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     trials = [t for t in trials if t.value is not None and np.isfinite(t.value)]
     if not trials:
         raise ValueError("no trial has finished with a finite value: there is nothing to choose.")
-    if by not in ("model", "observed"):
-        raise ValueError(f"unknown choice by={by!r}: choose 'model' or 'observed'.")
-    sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
-    f = batch_values(trials, sign)
+    f = batch_values(trials, -1 if study.direction == StudyDirection.MAXIMIZE else 1)
     common = {
         name: distribution
         for name, distribution in trials[0].distributions.items()
         if not distribution.single()
         and all(trial.distributions.get(name) == distribution for trial in trials)
     }
-    if by == "model" and common and len(trials) >= _TOO_FEW and np.ptp(f) > 0.0:
-        chosen = worth_fitting(f)
-        trials, f = [trials[i] for i in chosen], f[chosen]
-        codec = Codec(common)
-        with threadpool_limits(1, user_api="blas"):
-            features = features_for(codec, trials)(codec.encode([t.params for t in trials]))
-            f, _ = GaussianProcess.fit(features, f).predict(features)
-    return trials[int(np.argmin(f))]
+    if not common or len(trials) < _TOO_FEW or np.ptp(f) == 0.0:
+        return trials, f, None
+    chosen = worth_fitting(f)
+    trials, f = [trials[i] for i in chosen], f[chosen]
+    with threadpool_limits(1, user_api="blas"):
+        return trials, f, Surrogate.fit(Codec(common), trials, f)
 
 
 def best_schedule(study: Study, by: Literal["model", "observed"] = "model") -> Schedule:

@@ -7,12 +7,17 @@ import logging
 import secrets
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+<<<<<<< Updated upstream
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.exceptions import UpdateFinishedTrialError
+=======
+from optuna.distributions import BaseDistribution
+>>>>>>> Stashed changes
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
@@ -20,22 +25,42 @@ from optuna.trial import FrozenTrial
 
 from s2e_optuna.relaxation import Update
 from s2e_optuna.sampler.codec import draw_uniformly
+from s2e_optuna.sampler.features import FeatureFunction
 from s2e_optuna.sampler.ledger import (
     TAG_KEY,
     Chain,
-    Commit,
     Ledger,
     Tag,
     space_signature,
     was_born_waiting,
 )
-from s2e_optuna.sampler.update import Options, audit_chain, next_theta
+from s2e_optuna.sampler.recommend import leading_params
+from s2e_optuna.sampler.surrogate import Surrogate
+from s2e_optuna.sampler.update import (
+    Options,
+    audit_chain,
+    draw,
+    next_commit,
+    present_surrogate,
+)
 
 Array = NDArray[np.float64]
 
 _logger = logging.getLogger(__name__)
 
+_N_PRIOR = 6  # trials that start from an earlier study
 _MAX_BATCH = 500  # trial numbers in one commit: some databases limit a value to 64 KB
+
+
+@dataclass(eq=False)
+class _View:
+    """What a process knows of one study."""
+
+    storage: BaseStorage
+    """Kept, so that its id is not given to another one."""
+    ledger: Ledger = field(default_factory=Ledger)
+    drawn: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """Parameters that were drawn here for trials that still run."""
 
 
 class S2ESampler(BaseSampler):
@@ -66,9 +91,22 @@ class S2ESampler(BaseSampler):
     warm_start
         Whether the first six trials of a study of schedules (`suggest_schedule`) are close to
         Co-teaching's for noise rates from 0.1 to 0.6. Other studies start from theta^1.
+    prior
+        An earlier study of the same search space, perhaps of another data set: the first six
+        trials take parameters of its leading trials, in place of Co-teaching's. All workers of a
+        study need the same ones.
+    candidates
+        Each trial is the one of so many draws of which the surrogate expects most (lower
+        confidence bound). 1 draws from p_theta itself, as the paper does. By default 400, and 1
+        for score estimates, which need that.
     uniform_share
-        Share of the trials that are drawn from theta^1, whatever theta is: they keep one unlucky
-        generation from deciding where the search ends. By default 0.2, and 0 for score estimates.
+        Share of the draws that come from theta^1, whatever theta is: they keep one unlucky
+        generation from deciding where the search ends. By default 0.5; 0.2 with one candidate,
+        and 0 for score estimates.
+    features
+        Function from a trial's parameters to numbers through which alone the objective depends
+        on them; the surrogate then sees these. All workers of a study need the same function.
+        By default the curve R(t) where trials suggested schedules, else the parameters.
     baseline
         For score estimates: whether each trial's value is compared with the mean of the others
         in its batch, which takes most of the variance out. The paper does not.
@@ -110,7 +148,10 @@ class S2ESampler(BaseSampler):
         update: Update = "newton",
         estimator: Literal["surrogate", "score"] = "surrogate",
         warm_start: bool = True,
+        prior: Study | None = None,
+        candidates: int | None = None,
         uniform_share: float | None = None,
+        features: FeatureFunction | None = None,
         baseline: bool = True,
         eigenvalue_floor: float = 0.1,
         max_kl: float = 1.0,
@@ -119,8 +160,10 @@ class S2ESampler(BaseSampler):
     ) -> None:
         if batch_size is None:
             batch_size = 6 if estimator == "score" else 3
+        if candidates is None:
+            candidates = 1 if estimator == "score" else 400
         if uniform_share is None:
-            uniform_share = 0.0 if estimator == "score" else 0.2
+            uniform_share = 0.0 if estimator == "score" else 0.2 if candidates == 1 else 0.5
         self._options = Options(
             batch_size=batch_size,
             step_size=step_size,
@@ -131,8 +174,12 @@ class S2ESampler(BaseSampler):
             max_kl=max_kl,
             min_theta=min_theta,
             warm_start=warm_start,
+            prior=() if prior is None else tuple(leading_params(prior, _N_PRIOR)),
+            candidates=candidates,
             uniform_share=uniform_share,
+            features=None if features is None else _name_of(features),
         )
+        self._features = features
         if seed is not None and seed < 0:
             raise ValueError(f"seed must not be negative, but is {seed}.")
         self._seed = secrets.randbits(63) if seed is None else int(seed)
@@ -159,10 +206,10 @@ class S2ESampler(BaseSampler):
 
     def _forget(self) -> None:
         self._lock = threading.RLock()  # n_jobs > 1: one sampler, many threads
-        self._ledgers: dict[tuple[int, int], tuple[BaseStorage, Ledger]] = {}
+        self._views: dict[tuple[int, int], _View] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_options": self._options, "_seed": self._seed}
+        return {"_options": self._options, "_seed": self._seed, "_features": self._features}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -183,10 +230,14 @@ class S2ESampler(BaseSampler):
                 if tag is not None:
                     study._storage.set_trial_system_attr(trial._trial_id, TAG_KEY, tag.to_json())
                     trial.system_attrs[TAG_KEY] = tag.to_json()
+<<<<<<< Updated upstream
         except UpdateFinishedTrialError:
             # Somebody took this worker for dead, because it took so long to get here. The trial
             # is run again; what it says of itself does not matter any more.
             _logger.info("Trial %d was marked as finished before it was tagged.", trial.number)
+=======
+                    self._ledger(study).record_tag(tag)
+>>>>>>> Stashed changes
         except Exception:
             # Optuna has created the trial but not yet handed it to its caller: an exception from
             # here would leave it running for ever. Without a tag it draws from the newest theta.
@@ -219,8 +270,11 @@ class S2ESampler(BaseSampler):
             if chain is None or not space.items() <= chain.codec.space.items():
                 chain = self._chain(ledger, space)
             theta = self._theta_for(trial, chain)
-        rng = np.random.default_rng([self._seed, trial.number])
-        params = chain.codec.decode(chain.codec.family.sample(theta, 1, rng)[0])
+            surrogate = self._surrogate_for(study, trial, chain)
+            rng = np.random.default_rng([self._seed, trial.number])
+            point = draw(self._options, chain.codec.family, theta, surrogate, rng)
+            params = chain.codec.decode(point)
+            self._view(study).drawn[trial.number] = params
         return {name: params[name] for name in space}
 
     def sample_independent(
@@ -233,7 +287,7 @@ class S2ESampler(BaseSampler):
         """Draw one parameter uniformly, which is its law under theta^1, or start warm."""
         self._raise_error_if_multi_objective(study)
         warm = self._options.warm_params(trial.number)
-        if param_name in warm and param_distribution == FloatDistribution(0.0, 1.0):
+        if param_name in warm and _fits(warm[param_name], param_distribution):
             return warm[param_name]
         name = int.from_bytes(hashlib.sha256(param_name.encode()).digest()[:8], "big")
         rng = np.random.default_rng([self._seed, trial.number, name])
@@ -241,20 +295,23 @@ class S2ESampler(BaseSampler):
 
     # Reading and deciding.
 
-    def _ledger(self, study: Study) -> Ledger:
+    def _view(self, study: Study) -> _View:
         key = (id(study._storage), study._study_id)
-        if key not in self._ledgers:
-            # The storage is kept with the ledger, so that its id is not given to another one.
-            self._ledgers[key] = (study._storage, Ledger())
-        return self._ledgers[key][1]
+        if key not in self._views:
+            self._views[key] = _View(study._storage)
+        return self._views[key]
+
+    def _ledger(self, study: Study) -> Ledger:
+        return self._view(study).ledger
 
     def _read(self, study: Study) -> Ledger:
         trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
         if len(trials) < self._ledger(study).n_seen:  # deleted, and another one has its id
-            del self._ledgers[id(study._storage), study._study_id]
-        ledger = self._ledger(study)
-        ledger.update(trials)
-        return ledger
+            del self._views[id(study._storage), study._study_id]
+        view = self._view(study)
+        view.ledger.update(trials)
+        view.drawn = {n: params for n, params in view.drawn.items() if n in view.ledger.running}
+        return view.ledger
 
     def _chain(self, ledger: Ledger, space: dict[str, BaseDistribution]) -> Chain:
         return ledger.chain(self.signature(space), space, self._options.accepts)
@@ -273,10 +330,27 @@ class S2ESampler(BaseSampler):
         if stored is None or stored.get("sig") != chain.sig:
             return chain.codec.family.uniform() if chain.newest is None else chain.newest.theta
         tag = Tag.from_json(stored)
-        if tag.commit is not None and tag.source == tag.number:
-            return tag.commit.theta
         theta = chain.theta_of(tag.source)
         return chain.codec.family.uniform() if theta is None else theta
+
+    def _surrogate_for(self, study: Study, trial: FrozenTrial, chain: Chain) -> Surrogate | None:
+        stored = trial.system_attrs.get(TAG_KEY, {})
+        source = stored.get("src")
+        if self._options.candidates == 1 or source is None or stored.get("sig") != chain.sig:
+            return None
+        view = self._view(study)
+        # What this process has drawn may not have been read back yet.
+        running = {n: t.params for n, t in view.ledger.running.items() if chain.fits(t)}
+        running |= {n: p for n, p in view.drawn.items() if p.keys() >= chain.codec.space.keys()}
+        running.pop(trial.number, None)
+        return present_surrogate(
+            chain,
+            source,
+            view.ledger.finished,
+            [running[n] for n in sorted(running)],
+            _sign(study),
+            self._features,
+        )
 
     def _decide(self, study: Study, trial: FrozenTrial) -> Tag | None:
         ledger = self._read(study)
@@ -298,13 +372,21 @@ class S2ESampler(BaseSampler):
         ):
             return Tag(trial.number, chain.sig, m, None if uniform else source)
         batch = tuple(sorted(chain.candidates)[:_MAX_BATCH])
-        theta = next_theta(
-            self._options, chain, trial.number, source, batch, ledger.finished, _sign(study)
+        commit = next_commit(
+            self._options,
+            chain,
+            trial.number,
+            source,
+            batch,
+            ledger.finished,
+            _sign(study),
+            self._features,
         )
-        commit = Commit(trial.number, m + 1, source, batch, theta)
         return Tag(trial.number, chain.sig, m + 1, None if uniform else trial.number, commit)
 
     def _draws_uniformly(self, number: int) -> bool:
+        if self._options.candidates > 1:
+            return False  # a share of the candidates is
         # A last word that is not 0: NumPy pads with zeros, and [seed, number, 0] would repeat the
         # stream from which the trial's parameters are drawn.
         rng = np.random.default_rng([self._seed, number, 1])
@@ -333,8 +415,22 @@ class S2ESampler(BaseSampler):
             if not ledger.space:
                 return []
             chain = self._chain(ledger, ledger.space)
-        return audit_chain(self._options, chain, ledger.finished, _sign(study))
+        return audit_chain(self._options, chain, ledger.finished, _sign(study), self._features)
 
 
 def _sign(study: Study) -> int:
     return -1 if study.direction == StudyDirection.MAXIMIZE else 1
+
+
+def _fits(value: Any, distribution: BaseDistribution) -> bool:
+    try:
+        return bool(distribution._contains(distribution.to_internal_repr(value)))
+    except (TypeError, ValueError):
+        return False
+
+
+def _name_of(features: FeatureFunction) -> str:
+    """Name a function, the same in every process."""
+    return (
+        f"{features.__module__}.{getattr(features, '__qualname__', type(features).__qualname__)}"
+    )

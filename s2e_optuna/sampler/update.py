@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,27 +18,24 @@ from s2e_optuna.relaxation import (
     DIRECTIONS,
     Estimate,
     Family,
-    GaussianProcess,
     Update,
     limited_step,
     score_estimate,
     surrogate_estimate,
 )
-from s2e_optuna.sampler.features import features_for
-from s2e_optuna.sampler.ledger import TAG_KEY, Chain, rounded
+from s2e_optuna.sampler.features import FeatureFunction
+from s2e_optuna.sampler.ledger import TAG_KEY, Chain, Commit, rounded
+from s2e_optuna.sampler.surrogate import Surrogate
 from s2e_optuna.schedules import WARM_TAUS, coteaching_params
 
 Array = NDArray[np.float64]
 
-_WARM_NAMES = frozenset(coteaching_params(0.5))
 _AUDIT_KL = 1e-4  # two recomputations of one theta may differ by so many nats
 _MAX_WEIGHT = 5.0  # importance weights are clipped: one unlikely trial must not rule a batch
 
 # The surrogate estimate; chosen on the tuning tasks of studies/record_table.py.
 _DRAWS = 1000
 _STEPS = 3
-_EXPLORATION = 0.5  # utility: posterior mean minus so many standard deviations
-_MAX_FITTED = 200  # trials that the process is fitted to, so that a commit takes under a second
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,10 @@ class Options:
     max_kl: float
     min_theta: float
     warm_start: bool
+    prior: tuple[Mapping[str, Any], ...]
+    candidates: int
     uniform_share: float
+    features: str | None
 
     def __post_init__(self) -> None:
         least = 2 if self.estimator == "score" and self.baseline else 1
@@ -73,20 +73,29 @@ class Options:
         for name in ("step_size", "eigenvalue_floor", "min_theta"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f"{name} must be positive, but is {getattr(self, name)}.")
+        if self.candidates < 1:
+            raise ValueError(f"candidates must be at least 1, but is {self.candidates}.")
+        if self.estimator == "score" and (self.candidates > 1 or self.features is not None):
+            raise ValueError(
+                "candidates and features need a surrogate: leave them out with estimator='score'."
+            )
         if not 0.0 <= self.uniform_share < 1.0:
             raise ValueError(f"uniform_share must be in [0, 1), but is {self.uniform_share}.")
         if not self.max_kl > 0:
             raise ValueError(f"max_kl must be positive, but is {self.max_kl}.")
 
-    def warm_params(self, number: int) -> dict[str, float]:
+    def warm_params(self, number: int) -> Mapping[str, Any]:
         """Parameters that a study's ``number``-th trial starts warm with; empty if it does not."""
+        if self.prior:
+            return self.prior[number] if number < len(self.prior) else {}
         if not self.warm_start or number >= len(WARM_TAUS):
             return {}
         return coteaching_params(WARM_TAUS[number])
 
     def starts_warm(self, number: int, names: Collection[str]) -> bool:
         """Whether a study's ``number``-th trial starts warm, given the parameters' names."""
-        return self.warm_start and number < len(WARM_TAUS) and set(names) >= _WARM_NAMES
+        warm = self.warm_params(number)
+        return bool(warm) and set(names) >= set(warm)
 
     def accepts(self, chain: Chain, trial: FrozenTrial) -> bool:
         """Whether the estimate can use a finished trial.
@@ -147,7 +156,7 @@ def importance_weights(
     return np.asarray(np.exp(np.minimum(log_new - log_old, math.log(_MAX_WEIGHT))))
 
 
-def next_theta(
+def next_commit(
     options: Options,
     chain: Chain,
     number: int,
@@ -155,8 +164,9 @@ def next_theta(
     batch: Sequence[int],
     finished: Mapping[int, FrozenTrial],
     sign: int,
-) -> Array:
-    """Compute the theta that trial ``number`` commits; shape [d].
+    own: FeatureFunction | None = None,
+) -> Commit:
+    """Compute the commit of trial ``number``.
 
     A function of its arguments alone, rounded as it will be stored, so that any worker, or an
     audit years later, gets the same numbers.
@@ -175,10 +185,13 @@ def next_theta(
         All finished trials, by number.
     sign
         1 to minimise, -1 to maximise.
+    own
+        The user's own features for the surrogate.
     """
     theta = chain.theta_of(source)
     assert theta is not None
     members = [finished[n] for n in batch]
+    kernel: tuple[float, ...] | None = None
     # One thread: sums are then taken in the same order everywhere, and with matrices of this
     # size several threads spend their time waiting for each other.
     with threadpool_limits(1, user_api="blas"):
@@ -186,10 +199,64 @@ def next_theta(
             theta = _score_step(options, chain, theta, members, sign)
         else:
             past = chain.history(source, finished, lambda trials: batch_values(trials, sign))
-            trials = [*past.trials, *members]
             f = np.concatenate([past.values, batch_values(members, sign)])
-            theta = _surrogate_steps(options, chain, theta, trials, f, number)
-    return np.array(rounded(theta))
+            if np.ptp(f) > 0.0:
+                surrogate = Surrogate.fit(chain.codec, [*past.trials, *members], f, own)
+                theta = _surrogate_steps(options, chain, theta, surrogate, number)
+                kernel = tuple(rounded(surrogate.process.hyperparameters))
+    m = 2 if source is None else chain.commits[source].m + 1
+    return Commit(number, m, source, tuple(batch), np.array(rounded(theta)), kernel)
+
+
+def present_surrogate(
+    chain: Chain,
+    source: int,
+    finished: Mapping[int, FrozenTrial],
+    running: Sequence[Mapping[str, Any]],
+    sign: int,
+    own: FeatureFunction | None = None,
+) -> Surrogate | None:
+    """Condition the process of trial ``source``'s commit on all that is known by now.
+
+    Finished trials that are in no batch yet count with their values, running ones as
+    `Surrogate.believing` says. None if the commit has no process.
+    """
+    commit = chain.commits.get(source)
+    if commit is None or commit.kernel is None:
+        return None
+    past = chain.history(source, finished, lambda trials: batch_values(trials, sign))
+    late = [chain.candidates[n] for n in sorted(chain.candidates)]
+    trials = [*past.trials, *late]
+    f = np.concatenate([past.values, batch_values(late, sign)]) if late else past.values
+    with threadpool_limits(1, user_api="blas"):
+        return Surrogate.fit(chain.codec, trials, f, own, commit.kernel).believing(running)
+
+
+def draw(
+    options: Options,
+    family: Family,
+    theta: Array,
+    surrogate: Surrogate | None,
+    rng: np.random.Generator,
+) -> Array:
+    """Draw a trial's point, shape [D].
+
+    Of so many candidates, some from theta^1 and the others from theta, the one of which the
+    surrogate expects most. Without a surrogate, a draw from theta.
+    """
+    if surrogate is None:
+        return np.asarray(family.sample(theta, 1, rng)[0])
+    n = options.candidates
+    n_uniform = int(rng.binomial(n, options.uniform_share))
+    points = np.concatenate(
+        [
+            family.sample(family.uniform(), n_uniform, rng),
+            family.sample(theta, n - n_uniform, rng),
+        ]
+    )
+    with threadpool_limits(1, user_api="blas"):
+        best = int(np.argmin(surrogate.utility(surrogate.codec.snapped(points))))
+    return np.asarray(points[best])
 
 
 def _step(options: Options, family: Family, theta: Array, estimate: Estimate) -> Array:
@@ -227,44 +294,22 @@ def _score_step(
 
 
 def _surrogate_steps(
-    options: Options,
-    chain: Chain,
-    theta: Array,
-    trials: Sequence[FrozenTrial],
-    f: Array,
-    number: int,
+    options: Options, chain: Chain, theta: Array, surrogate: Surrogate, number: int
 ) -> Array:
-    codec = chain.codec
-    if np.ptp(f) == 0.0:
-        return theta
-    chosen = worth_fitting(f)
-    fitted = [trials[i] for i in chosen]
-    features = features_for(codec, fitted)
-    points = codec.encode([trial.params for trial in fitted])
-    process = GaussianProcess.fit(features(points), f[chosen])
-
-    def utility(x: Array) -> Array:
-        mean, deviation = process.predict(features(x))
-        return mean - _EXPLORATION * deviation
-
+    family = chain.codec.family
     rng = np.random.default_rng([number, int(chain.sig[:8], 16)])
     for _ in range(_STEPS):
-        estimate = surrogate_estimate(codec.family, theta, utility, _DRAWS, rng)
-        theta = _step(options, codec.family, theta, estimate)
+        estimate = surrogate_estimate(family, theta, surrogate.utility, _DRAWS, rng)
+        theta = _step(options, family, theta, estimate)
     return theta
 
 
-def worth_fitting(f: Array) -> NDArray[np.intp]:
-    """Of many trials take the better half of the places by value and the rest by recency."""
-    if len(f) <= _MAX_FITTED:
-        return np.arange(len(f))
-    best = np.argsort(f, kind="stable")[: _MAX_FITTED // 2]
-    rest = np.setdiff1d(np.arange(len(f)), best)
-    return np.sort(np.concatenate([best, rest[-(_MAX_FITTED - len(best)) :]]))
-
-
 def audit_chain(
-    options: Options, chain: Chain, finished: Mapping[int, FrozenTrial], sign: int
+    options: Options,
+    chain: Chain,
+    finished: Mapping[int, FrozenTrial],
+    sign: int,
+    own: FeatureFunction | None = None,
 ) -> list[str]:
     """Recompute all commits of a chain; say what is wrong, a sentence each."""
     problems = []
@@ -288,8 +333,10 @@ def audit_chain(
         if chain.theta_of(commit.parent) is None:
             problems.append(f"Trial {number} builds on trial {commit.parent}, which has no theta.")
             continue
-        theta = next_theta(options, chain, number, commit.parent, commit.batch, finished, sign)
+        again = next_commit(
+            options, chain, number, commit.parent, commit.batch, finished, sign, own
+        )
         # In nats: another machine's linear algebra rounds differently, and a fit amplifies that.
-        if chain.codec.family.kl(theta, commit.theta) > _AUDIT_KL:
+        if chain.codec.family.kl(again.theta, commit.theta) > _AUDIT_KL:
             problems.append(f"The theta in trial {number} is not what its batch gives.")
     return problems

@@ -63,3 +63,30 @@ def test_repeated_points() -> None:
     z = np.zeros((30, 2))
     process = GaussianProcess.fit(z, RNG.normal(size=30))
     assert np.isfinite(process.predict(z)[0]).all()
+
+
+def test_known_hyperparameters_give_the_same_process() -> None:
+    z = RNG.normal(size=(25, 2))
+    y = 5.0 + 3.0 * function(z)
+    process = GaussianProcess.fit(z, y)
+    again = GaussianProcess.given(process.hyperparameters, z, y)
+    new = RNG.normal(size=(10, 2))
+    for ours, theirs in zip(again.predict(new), process.predict(new), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_believing_changes_what_is_certain_and_not_what_is_expected() -> None:
+    z = RNG.normal(size=(25, 2))
+    process = GaussianProcess.fit(z, function(z))
+    there = np.array([[3.0, 3.0]])
+    new = np.concatenate([RNG.normal(size=(10, 2)), there])
+    mean, deviation = process.predict(new)
+    believed_mean, believed_deviation = process.believing(there).predict(new)
+    np.testing.assert_allclose(believed_mean, mean, atol=1e-6)
+    assert np.all(believed_deviation <= deviation + 1e-9)
+    assert believed_deviation[-1] < 0.5 * deviation[-1]
+
+
+def test_length_scales_have_their_own_medians() -> None:
+    mean, _ = Prior(lengths=(0.5, 2.0)).of(3)
+    np.testing.assert_allclose(np.exp(mean[:3]), [0.5, 2.0, 2.0])

@@ -84,3 +84,12 @@ def test_edges_have_finite_statistics() -> None:
 def test_unknown_distributions_are_refused() -> None:
     with pytest.raises(ValueError, match="does not know"):
         draw_uniformly(object(), np.random.default_rng(0))  # type: ignore[arg-type]
+
+
+def test_snapped_points_decode_to_the_same_parameters() -> None:
+    codec = Codec(SPACE)
+    points = codec.family.sample(codec.family.uniform(), 50, np.random.default_rng(0))
+    snapped = codec.snapped(points)
+    for point, moved in zip(points, snapped, strict=True):
+        assert codec.decode(moved) == codec.decode(point)
+    np.testing.assert_allclose(codec.encode(map(codec.decode, points)), snapped, atol=1e-7)

@@ -14,9 +14,10 @@ from optuna.trial import TrialState
 from scipy import stats
 
 from s2e_optuna import S2ESampler, Schedule, best_schedule, suggest_schedule, suggest_simplex
-from s2e_optuna.relaxation import Block, Family
-from s2e_optuna.sampler import generations
+from s2e_optuna.relaxation import Block, Family, GaussianProcess
+from s2e_optuna.sampler import generations, recommended_trial
 from s2e_optuna.sampler.ledger import TAG_KEY
+from s2e_optuna.sampler.surrogate import Surrogate
 from s2e_optuna.sampler.update import batch_values, importance_weights
 from s2e_optuna.schedules import WARM_TAUS, trial_schedule
 
@@ -138,6 +139,7 @@ def test_later_trials_follow_the_committed_theta() -> None:
         7,
         seed=0,
         batch_size=6,
+        candidates=1,
         uniform_share=0.0,
     )
     theta = generations(study)[-1].theta
@@ -147,7 +149,9 @@ def test_later_trials_follow_the_committed_theta() -> None:
 
 
 def test_a_share_of_the_trials_is_drawn_uniformly() -> None:
-    study = run(lambda trial: trial.suggest_float("x", 0.0, 1.0), 7, seed=0, batch_size=6)
+    study = run(
+        lambda trial: trial.suggest_float("x", 0.0, 1.0), 7, seed=0, batch_size=6, candidates=1
+    )
     trials = [study.ask({"x": FloatDistribution(0.0, 1.0)}) for _ in range(300)]
     uniform = [
         trial.params["x"]
@@ -163,10 +167,91 @@ def test_a_share_of_the_trials_is_drawn_uniformly() -> None:
     assert stats.kstest(uniform, "uniform").pvalue > 1e-3
 
 
+def test_a_trial_is_the_candidate_that_the_surrogate_expects_most_of() -> None:
+    def mean_of_best(candidates: int) -> float:
+        best = [run(sphere, 40, seed=s, candidates=candidates).best_value for s in range(4)]
+        return float(np.mean(best))
+
+    assert mean_of_best(400) < mean_of_best(1)
+
+
+def test_running_trials_are_taken_into_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = run(lambda trial: trial.suggest_float("x", 0.0, 1.0), 13, seed=0)
+    seen = []
+
+    def believing(self: Surrogate, running: list[dict[str, float]]) -> Surrogate:
+        seen.append([params["x"] for params in running])
+        return self
+
+    monkeypatch.setattr(Surrogate, "believing", believing)
+    drawn = [study.ask({"x": FloatDistribution(0.0, 1.0)}).params["x"] for _ in range(3)]
+    assert seen == [[], drawn[:1], drawn[:2]]
+
+
+def test_other_workers_take_the_kernel_from_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = run(sphere, 10, seed=0)
+    other = optuna.load_study(
+        study_name=study.study_name, storage=study._storage, sampler=S2ESampler(seed=0)
+    )
+    (commit,) = (
+        t.system_attrs[TAG_KEY]["commit"]
+        for t in study.trials
+        if t.system_attrs[TAG_KEY].get("m") == 4 and "commit" in t.system_attrs[TAG_KEY]
+    )
+    assert len(commit["kernel"]) == 10  # eight features, the function and the noise
+    monkeypatch.setattr(GaussianProcess, "fit", lambda *_: pytest.fail("fitted again"))
+    trial = other.ask()
+    assert "commit" not in study.trials[trial.number].system_attrs[TAG_KEY]
+    sphere(trial)
+
+
+def test_own_features() -> None:
+    """The objective depends on the sum of eight parameters alone."""
+
+    def objective(trial: optuna.Trial) -> float:
+        return abs(sum(trial.suggest_float(f"x{i}", 0.0, 1.0) for i in range(8)) - 6.5)
+
+    def regret(**options: object) -> float:
+        values = [run(objective, 15, seed=seed, **options).best_value for seed in range(6)]
+        return float(np.mean(values))
+
+    assert regret(features=sum_of_parameters) < 0.5 * regret()
+
+
+def sum_of_parameters(params: dict[str, float]) -> float:
+    return sum(params.values())
+
+
+def test_features_that_are_no_numbers_cost_no_trial(caplog: pytest.LogCaptureFixture) -> None:
+    study = optuna.create_study(sampler=S2ESampler(features=lambda params: float("nan"), seed=0))
+    study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=5)
+    assert len(study.trials) == 5
+    assert "features must return finite numbers" in caplog.text
+
+
+def test_a_study_that_starts_from_an_earlier_one() -> None:
+    earlier = run(sphere, 40, seed=0)
+    study = run(sphere, 12, seed=1, prior=earlier)
+    started = [trial.params for trial in study.trials[:6]]
+    assert all(params in [trial.params for trial in earlier.trials] for params in started)
+    assert started[0] == recommended_trial(earlier).params
+    assert len({params["x"] for params in started}) == 6
+    assert study.best_value <= 1.5 * earlier.best_value
+    assert generations(study)[1].batch == (0, 1, 2, 3, 4, 5)
+
+
+def test_an_earlier_study_needs_finished_trials() -> None:
+    with pytest.raises(ValueError, match="no trial has finished"):
+        S2ESampler(prior=optuna.create_study())
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"uniform_share": 1.0},
+        {"candidates": 0},
+        {"candidates": 10, "estimator": "score"},
+        {"features": sum_of_parameters, "estimator": "score"},
         {"batch_size": 0},
         {"batch_size": 1, "estimator": "score"},  # with a baseline
         {"update": "sgd"},
@@ -179,7 +264,7 @@ def test_a_share_of_the_trials_is_drawn_uniformly() -> None:
         {"eigenvalue_floor": 0.0},
         {"seed": -1},
     ],
-    ids=str,
+    ids=lambda options: " ".join(options),
 )
 def test_options_out_of_range(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
@@ -233,7 +318,7 @@ def test_same_seed_on_two_workers_gives_no_duplicates() -> None:
     for _ in range(30):
         trials = [(worker, worker.ask()) for worker in workers]
         for worker, trial in trials:
-            worker.tell(trial, trial.suggest_float("x", 0.0, 1.0))
+            worker.tell(trial, (trial.suggest_float("x", 0.0, 1.0) - 0.3) ** 2)
     x = [trial.params["x"] for trial in workers[0].trials]
     assert len(set(x)) == 60
     assert S2ESampler(seed=5).audit(workers[0]) == []

@@ -1,0 +1,87 @@
+"""The sampler's model of the objective: a Gaussian process on features of the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial
+
+from s2e_optuna.relaxation import GaussianProcess
+from s2e_optuna.sampler.codec import Codec
+from s2e_optuna.sampler.features import FeatureFunction, Features, features_for
+
+Array = NDArray[np.float64]
+
+_MAX_FITTED = 200  # trials that the process is fitted to, so that a commit takes under a second
+_MAX_BELIEVED = 100  # running trials that are taken into account
+
+
+@dataclass(frozen=True, eq=False)
+class Surrogate:
+    """Posterior of the objective, to be minimised, over the points of a codec's family."""
+
+    codec: Codec
+    features: Features
+    process: GaussianProcess
+
+    @classmethod
+    def fit(
+        cls,
+        codec: Codec,
+        trials: Sequence[FrozenTrial],
+        f: Array,
+        own: FeatureFunction | None = None,
+        hyperparameters: Sequence[float] | None = None,
+    ) -> Surrogate:
+        """Fit to finished trials and their values [n].
+
+        Parameters
+        ----------
+        codec
+            Holds the parameters that matter; all trials have them.
+        trials, f
+            Trials, at least one, and their values, to be minimised.
+        own
+            The user's own features.
+        hyperparameters
+            `GaussianProcess.hyperparameters` of an earlier fit, to be kept: conditioning alone
+            costs next to nothing.
+        """
+        chosen = worth_fitting(f)
+        fitted = [trials[i] for i in chosen]
+        features = features_for(codec, fitted, own)
+        z = features.of(codec.encode([trial.params for trial in fitted]))
+        if hyperparameters is not None and len(hyperparameters) == z.shape[1] + 2:
+            process = GaussianProcess.given(np.array(hyperparameters), z, f[chosen])
+        else:
+            process = GaussianProcess.fit(z, f[chosen], features.prior)
+        return cls(codec, features, process)
+
+    def believing(self, running: Sequence[Mapping[str, object]]) -> Surrogate:
+        """Take the mean at the parameters of running trials as if they had finished with it."""
+        if not running:
+            return self
+        points = self.codec.encode(list(running[-_MAX_BELIEVED:]))
+        process = self.process.believing(self.features.of(points))
+        return Surrogate(self.codec, self.features, process)
+
+    def predict(self, points: Array) -> tuple[Array, Array]:
+        """Posterior mean and standard deviation at points [n, D]."""
+        return self.process.predict(self.features.of(points))
+
+    def utility(self, points: Array) -> Array:
+        """Lower confidence bound at points [n, D]: mean minus so many standard deviations."""
+        mean, deviation = self.predict(points)
+        return mean - self.features.exploration * deviation
+
+
+def worth_fitting(f: Array) -> NDArray[np.intp]:
+    """Of many trials take the better half of the places by value and the rest by recency."""
+    if len(f) <= _MAX_FITTED:
+        return np.arange(len(f))
+    best = np.argsort(f, kind="stable")[: _MAX_FITTED // 2]
+    rest = np.setdiff1d(np.arange(len(f)), best)
+    return np.sort(np.concatenate([best, rest[-(_MAX_FITTED - len(best)) :]]))
