@@ -12,12 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-<<<<<<< Updated upstream
-from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.exceptions import UpdateFinishedTrialError
-=======
 from optuna.distributions import BaseDistribution
->>>>>>> Stashed changes
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
@@ -230,14 +226,11 @@ class S2ESampler(BaseSampler):
                 if tag is not None:
                     study._storage.set_trial_system_attr(trial._trial_id, TAG_KEY, tag.to_json())
                     trial.system_attrs[TAG_KEY] = tag.to_json()
-<<<<<<< Updated upstream
+                    self._ledger(study).record_tag(tag)
         except UpdateFinishedTrialError:
             # Somebody took this worker for dead, because it took so long to get here. The trial
             # is run again; what it says of itself does not matter any more.
             _logger.info("Trial %d was marked as finished before it was tagged.", trial.number)
-=======
-                    self._ledger(study).record_tag(tag)
->>>>>>> Stashed changes
         except Exception:
             # Optuna has created the trial but not yet handed it to its caller: an exception from
             # here would leave it running for ever. Without a tag it draws from the newest theta.
