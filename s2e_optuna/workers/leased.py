@@ -6,17 +6,20 @@ What is added to `optuna.storages.JournalStorage` and `optuna.storages.GrpcStora
 - Leases: these storages have no heartbeats, so that the trials of a dead worker would run for
   ever. Workers write a count into one of their trials instead (`leases`).
 - Journals: an append that a full disk or a kill has cut short is taken back before the next one.
-  Otherwise the two lines run into each other, and nobody can read the journal any more.
+  Otherwise the two lines run into each other, and nobody can read the journal any more. The lock
+  is the operating system's, which ends with its owner.
 - Proxies: a lost connection is tried again with back-off, so that a restart of the proxy costs no
   trial.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -25,12 +28,17 @@ from typing import Any, TypeVar
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import get_lock_file
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
 from optuna.trial import FrozenTrial, TrialState
 
 from s2e_optuna.workers.rdb import PATIENCE
 from s2e_optuna.workers.rows import OWNER_ATTR
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 _BLOCK = 1 << 16
 
@@ -81,8 +89,49 @@ class SharedJournal(LeasedStorage, JournalStorage):
     """A journal file for many processes; see the text at the top of this file."""
 
 
+class _SystemLock(BaseJournalFileLock):
+    """A lock of the operating system, which a killed process gives up by itself.
+
+    Optuna's is a file: when its owner is killed, all others wait for half a minute. Where the
+    file system knows no such locks, Optuna's is used.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = f"{path}.flock"
+        self._fallback = JournalFileSymlinkLock(path)
+        self._held: threading.local = threading.local()
+
+    def acquire(self) -> bool:
+        try:
+            descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o666)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            except OSError:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+            self._held.descriptor = None
+            return self._fallback.acquire()
+        self._held.descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        if self._held.descriptor is None:
+            self._fallback.release()
+        else:
+            os.close(self._held.descriptor)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _SystemLock, (self._path.removesuffix(".flock"),)
+
+
 class SharedJournalFile(JournalFileBackend):
-    """A journal file that never keeps a part of a line."""
+    """A journal file that never keeps a part of a line, and is locked by the system."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, _SystemLock(path) if fcntl is not None else None)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append lines, all of them or none."""
