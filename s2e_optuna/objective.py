@@ -18,10 +18,19 @@ from optuna.storages import BaseStorage
 from optuna.trial import BaseTrial, Trial, TrialState
 
 from s2e_optuna.artifacts.attach import TrialArtifacts, best_so_far
+from s2e_optuna.checkpoints import (
+    MINUTES,
+    Group,
+    file_name,
+    groups_of,
+    marker,
+    study_folder,
+)
 from s2e_optuna.schedules import Schedule, get_space, suggest_schedule
 from s2e_optuna.training import (
     CURVES,
     METHODS,
+    Checkpoint,
     ComparisonProgress,
     DataError,
     EpochReport,
@@ -119,6 +128,11 @@ class CoTeachingObjective:
     artifacts
         Where each trial leaves a picture of its R(t) and a table of its curves for
         optuna-dashboard: a folder, or an artifact store of Optuna. None leaves them out.
+    checkpoints
+        Folder in which long trainings are kept from time to time. A trial that is run again (its
+        worker died, or was stopped) goes on from there. None keeps nothing.
+    checkpoint_minutes
+        Minutes between two checkpoints of a training.
 
     Raises
     ------
@@ -158,6 +172,8 @@ class CoTeachingObjective:
         data_root: str | Path | None = None,
         report_every: int | None = None,
         artifacts: ArtifactStore | str | Path | None = None,
+        checkpoints: str | Path | None = None,
+        checkpoint_minutes: float = MINUTES,
     ) -> None:
         get_space(space)
         check_searchable(method)
@@ -179,6 +195,8 @@ class CoTeachingObjective:
         )
         self.report_every = report_every or max(1, -(-epochs // LONGEST_CURVE))
         self.artifacts = None if artifacts is None else TrialArtifacts(artifacts)
+        self.checkpoints = None if checkpoints is None else Path(checkpoints)
+        self.checkpoint_minutes = checkpoint_minutes
         self._source: str | Path | InMemory | NoisyData = data
         self._load_options: dict[str, Any] = {
             "noise": noise,
@@ -275,8 +293,26 @@ class CoTeachingObjective:
         """
         data = self.data  # before anything is suggested: what fails here fails for every trial
         schedules = _suggest(trials, self.config.epochs, self.space)
-        config = replace(self.config, seed=self.training_seed(trials[0].number))
+        outcomes: dict[int, Outcome] = {}
+        for group in groups_of(trials):
+            chosen = [trials[i] for i in group.positions]
+            found = self._train(
+                chosen, [schedules[i] for i in group.positions], group, data, on_epoch
+            )
+            outcomes |= dict(zip(group.positions, found, strict=True))
+        return [outcomes[i] for i in range(len(trials))]
+
+    def _train(
+        self,
+        trials: Sequence[Trial],
+        schedules: Sequence[Schedule],
+        group: Group,
+        data: NoisyData,
+        on_epoch: Callable[[int], None] | None,
+    ) -> list[Outcome]:
+        config = replace(self.config, seed=self.training_seed(group.first))
         reporter = _Reporter(trials, self.report_every, self.config.epochs)
+        checkpoint = self._checkpoint(trials, group)
 
         def relay(epoch: int, reports: list[EpochReport]) -> set[int]:
             stop = reporter(epoch, reports)
@@ -284,8 +320,10 @@ class CoTeachingObjective:
                 on_epoch(epoch + 1)
             return stop
 
-        results = train(self.method, schedules, data, config, relay)
+        results = train(self.method, schedules, data, config, relay, checkpoint=checkpoint)
         reporter.flush()
+        if checkpoint is not None:
+            checkpoint.path.unlink(missing_ok=True)
         outcomes = [
             Outcome(TrialState.FAIL, attrs={"error": _LOST}, error=_LOST)
             if i in reporter.lost
@@ -299,6 +337,18 @@ class CoTeachingObjective:
             outcomes,
         )
         return outcomes
+
+    def _checkpoint(self, trials: Sequence[Trial], group: Group) -> Checkpoint | None:
+        study = getattr(trials[0], "study", None)  # a FixedTrial has none
+        if self.checkpoints is None or study is None:
+            return None
+        folder = study_folder(self.checkpoints, study.study_name)
+        return Checkpoint(
+            folder / file_name(group),
+            every=60.0 * self.checkpoint_minutes,
+            resume=None if group.resume is None else folder / group.resume,
+            on_saved=marker(trials, group),
+        )
 
     def _attach(
         self,

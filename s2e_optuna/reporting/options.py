@@ -299,6 +299,14 @@ Stack = Annotated[
         help="Trials that a worker trains at once.", rich_help_panel=WORKERS_PANEL, metavar="P"
     ),
 ]
+CheckpointMinutes = Annotated[
+    float,
+    typer.Option(
+        help="Keep long trainings so often, so that a killed one goes on; 0: never.",
+        rich_help_panel=WORKERS_PANEL,
+        metavar="MINUTES",
+    ),
+]
 NewStudy = Annotated[
     str | None,
     typer.Option(

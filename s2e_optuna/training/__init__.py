@@ -1,6 +1,7 @@
 """Data with noisy labels, networks, methods and the stacked trainer. Needs torch, not Optuna."""
 
 from s2e_optuna.training.assemble import from_arrays
+from s2e_optuna.training.checkpoint import Checkpoint
 from s2e_optuna.training.comparison import ComparisonProgress, evaluate_schedules
 from s2e_optuna.training.data import NoisyData
 from s2e_optuna.training.device import resolve_device
@@ -51,6 +52,7 @@ __all__ = [
     "NETWORKS",
     "NOISE_KINDS",
     "BatchView",
+    "Checkpoint",
     "ComparisonProgress",
     "DataError",
     "EpochReport",

@@ -107,6 +107,14 @@ class StackedOptimizer(ABC):
         moments = [tensor for group in self._moments for tensor in group.values()]
         return [*self._flat.values(), *moments, self.step_count]
 
+    def stacked(self) -> dict[str, Tensor]:
+        """Return views [M, ...] of the parameters and of their moments."""
+        views = {f"parameter.{name}": p.detach() for name, p in self.parameters.items()}
+        for i, moments in enumerate(self._moments):
+            for name, p in self.parameters.items():
+                views[f"moment{i}.{name}"] = moments[name][: p.numel()].view(p.shape)
+        return views
+
     def select(self, models: Tensor) -> Self:
         """Return the optimiser, with its parameters, of the models at these positions."""
         shapes = {name: p.shape for name, p in self.parameters.items()}

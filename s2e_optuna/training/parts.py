@@ -138,6 +138,11 @@ class Batches:
         self._order = torch.Generator().manual_seed(seed)
         self._order_of_trusted = torch.Generator().manual_seed(trusted_seed)
 
+    @property
+    def generators(self) -> dict[str, torch.Generator]:
+        """Sources of all that is random here, by name."""
+        return {"order": self._order, "order_of_trusted": self._order_of_trusted}
+
     def draw(self) -> EpochOrder:
         """Draw the order of an epoch and cut it into full batches; the rest is left out."""
         labels = self.data.labels

@@ -225,6 +225,17 @@ class Stack:
         """Return the stack of the trials that stay."""
         return self.select([i for i, trial in enumerate(self.trials) if trial not in leaving])
 
+    def by_trial(self) -> dict[str, Tensor]:
+        """Return views of all that an epoch changes, a row a trial."""
+        buffers = {f"buffer.{name}": buffer for name, buffer in self.buffers.items()}
+        of_models = {**self.optimizer.stacked(), **buffers}
+        views = {
+            name: torch.unflatten(tensor, 0, (-1, self.method.networks))
+            for name, tensor in of_models.items()
+        }
+        remembered = {f"state.{name}": value for name, value in self.state.items()}
+        return {**views, **remembered, "kept_counts": self.kept_counts}
+
     def snapshot(self) -> list[Tensor]:
         """Copy to the CPU all that an epoch changes."""
         changed = [*self.optimizer.tensors(), *self.buffers.values()]

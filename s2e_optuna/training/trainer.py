@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from s2e_optuna.training.blocks import train_blocks, trials_per_block, without
+from s2e_optuna.training.checkpoint import Checkpoint, Keeper
 from s2e_optuna.training.data import NoisyData
 from s2e_optuna.training.device import resolve_device
 from s2e_optuna.training.errors import DataError
@@ -55,6 +56,7 @@ def train(
     config: TrainConfig,
     on_epoch: OnEpoch | None = None,
     on_preparation: Callable[[int], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[TrainResult]:
     """Train one trial for each schedule, all at once.
 
@@ -77,6 +79,8 @@ def train(
     on_preparation
         Called after each epoch of a training that only prepares the one that is asked for
         (``f_correction`` has one, as long again) with the number of such epochs so far.
+    checkpoint
+        Where to keep the training from time to time, and from where to go on with it.
 
     Returns
     -------
@@ -155,13 +159,15 @@ def train(
         return Batches(parts.training, batch_size, order_seed, trusted_seed)
 
     batches = make_batches()
-    for number, block in enumerate(blocks):
+    logs = [_Log() for _ in rates]
+    keeper = None if checkpoint is None else Keeper(checkpoint, method, data, config, rates)
+    begun = 0 if keeper is None else keeper.restore(blocks, batches, logs)
+    for number, block in enumerate(blocks if begun == 0 else ()):
         batches = make_batches()  # each block prepares on the same ones
         rule.prepare(
             _Preparation(block, parts.training, batches, config, on_preparation, number, blocks)
         )
-    logs = [_Log() for _ in rates]
-    for epoch in range(config.epochs):
+    for epoch in range(begun, config.epochs):
         start = time.perf_counter()
         for block in blocks:
             block.optimizer.set_rates(config.plan.rate(epoch), config.plan.beta1(epoch))
@@ -200,6 +206,8 @@ def train(
             blocks = without(blocks, failed | stopped)
             if not blocks:
                 break
+        if keeper is not None and not last:
+            keeper.save_if_due(epoch + 1, blocks, batches, logs)
     for block in blocks:
         predictions = _predictions(block, parts, config.keep_probabilities)
         for trial in block.trials:

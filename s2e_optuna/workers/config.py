@@ -17,6 +17,7 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from s2e_optuna.artifacts.folder import artifact_folder
+from s2e_optuna.checkpoints import MINUTES
 from s2e_optuna.objective import CoTeachingObjective, check_searchable
 from s2e_optuna.sampler import S2ESampler
 from s2e_optuna.schedules import get_space
@@ -92,6 +93,9 @@ class SearchConfig:
         Folder for downloads and decoded images.
     report_every
         Epochs between two reports of a trial; see `CoTeachingObjective`.
+    checkpoint_minutes
+        Minutes between two checkpoints of a training, in the folder ``checkpoints`` of `out`; 0
+        keeps none.
     artifacts
         Folder for pictures and curves of the trials, made if it is missing; by default
         `s2e_optuna.artifacts.folder.artifact_folder` of the storage's URL, and none for a
@@ -132,6 +136,7 @@ class SearchConfig:
     out: str | Path | None = None
     data_root: str | Path | None = None
     report_every: int | None = None
+    checkpoint_minutes: float = MINUTES
     artifacts: str | Path | None = None
 
     def __post_init__(self) -> None:
@@ -186,6 +191,11 @@ class SearchConfig:
         return artifact_folder(self.storage).resolve() if isinstance(self.storage, str) else None
 
     @property
+    def checkpoints(self) -> Path | None:
+        """Folder of checkpoints, which all workers should reach; None if there are none."""
+        return self.folder / "checkpoints" if self.checkpoint_minutes else None
+
+    @property
     def devices(self) -> tuple[str, ...]:
         """Devices to spread workers over; raises `DataError` if one is not there."""
         return split_devices(self.device)
@@ -237,6 +247,8 @@ class SearchConfig:
             **self.settings(),
             "data_root": root,
             "report_every": self.report_every,
+            "checkpoints": str(self.checkpoints.resolve()) if self.checkpoints else None,
+            "checkpoint_minutes": self.checkpoint_minutes,
             "artifacts": None if folder is None else str(folder),
         }
 
@@ -285,6 +297,10 @@ def _check_numbers(config: SearchConfig) -> None:
     for name in ("batch_size", "train_size", "image_size", "report_every"):
         if getattr(config, name) is not None:
             _check_integer(name, getattr(config, name), 1)
+    if not (config.checkpoint_minutes >= 0 and math.isfinite(config.checkpoint_minutes)):
+        raise ConfigError(
+            f"checkpoint_minutes must be 0 or more, but is {config.checkpoint_minutes}."
+        )
     if not (config.learning_rate > 0 and math.isfinite(config.learning_rate)):
         raise ConfigError(f"learning_rate must be above 0, but is {config.learning_rate}.")
     if config.noise is None and config.noise_rate is not None:
@@ -403,7 +419,14 @@ def objective_of(
         name: stored.get(name) for name in (*names, *DATA_OPTIONS, "report_every")
     }
     folder = _usable_artifacts(artifacts or stored.get("artifacts"))
-    return CoTeachingObjective(stored["data"], device=device, artifacts=folder, **options)
+    return CoTeachingObjective(
+        stored["data"],
+        device=device,
+        artifacts=folder,
+        checkpoints=stored.get("checkpoints"),
+        checkpoint_minutes=stored.get("checkpoint_minutes", MINUTES),
+        **options,
+    )
 
 
 def _usable_artifacts(folder: str | Path | None) -> Path | None:

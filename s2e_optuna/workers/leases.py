@@ -214,16 +214,21 @@ def release(study: optuna.Study, trial: FrozenTrial, reason: str, *, retry: bool
         return False
     _logger.info("Trial %d is marked as failed: %s.", trial.number, reason)
     if retry:
-        clone = copy.deepcopy(trial)
-        clone.user_attrs = {
-            key: value
-            for key, value in clone.user_attrs.items()
-            if key not in (OWNER_ATTR, ERROR_ATTR)
-        }
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRY)(study, clone)
+        queue_again(study, trial)
     return True
+
+
+def queue_again(study: optuna.Study, trial: FrozenTrial, at_most: int | None = MAX_RETRY) -> None:
+    """Queue a copy of a trial, unless it was run again ``at_most`` times already."""
+    clone = copy.deepcopy(trial)
+    clone.user_attrs = {
+        key: value
+        for key, value in clone.user_attrs.items()
+        if key not in (OWNER_ATTR, ERROR_ATTR)
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        RetryHeartbeatStaleTrialCallback(max_retry=at_most)(study, clone)
 
 
 def release_owned(study: optuna.Study, owner: str, reason: str, *, retry: bool = True) -> int:

@@ -24,8 +24,9 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import Trial, TrialState
 
+from s2e_optuna.checkpoints import CHECKPOINT_ATTR
 from s2e_optuna.workers.leased import LeasedStorage
-from s2e_optuna.workers.leases import ERROR_ATTR, Heartbeat, Reaper
+from s2e_optuna.workers.leases import ERROR_ATTR, Heartbeat, Reaper, queue_again
 from s2e_optuna.workers.progress import RunningTally, WorkerStatus
 from s2e_optuna.workers.rows import OWNER_ATTR
 from s2e_optuna.workers.shared import SharedStorage, batch_of, one_read_of
@@ -263,6 +264,10 @@ class _Worker:
         except StopWork:
             handed_back = _failure("handed back: the worker was asked to stop")
             tell(self.study, dict.fromkeys(trials, handed_back))
+            for trial in trials:
+                if CHECKPOINT_ATTR in trial.user_attrs:  # much work: whoever comes next goes on
+                    stored = self.study._storage.get_trial(trial._trial_id)
+                    queue_again(self.study, stored, at_most=None)
             raise
         except Exception as error:
             message = f"{type(error).__name__}: {error}"

@@ -290,7 +290,7 @@ class LocalPool:
                     slot.connection.close()
                 slot.process = None
                 try:
-                    self._release(slot, "was stopped", retry=False)
+                    self._release(slot, "was stopped", retry=False)  # it has had its time
                 except StorageInternalError:  # most likely why the search ends
                     _logger.warning("Trials of a stopped worker could not be marked as failed.")
 

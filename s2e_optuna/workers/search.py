@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import math
+import shutil
 import signal
 import threading
 import time
@@ -18,6 +19,7 @@ import optuna
 from optuna.exceptions import DuplicatedStudyError
 from optuna.pruners import NopPruner
 
+from s2e_optuna.checkpoints import study_folder
 from s2e_optuna.objective import (
     MethodScore,
     final_comparison,
@@ -191,6 +193,7 @@ def search(
             )
             pool.run(target)
         clear_study(study, target)
+        _remove_checkpoints(config)
         searched = time.monotonic() - started
         return _finish(config, study, data, searched, on_progress)
 
@@ -204,6 +207,15 @@ def _make_artifact_folder(study: optuna.Study) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:  # each worker says that it lacks the folder
         _logger.warning("The artifact folder %s cannot be made (%s).", folder, error.strerror)
+
+
+def _remove_checkpoints(config: SearchConfig) -> None:
+    """Remove what killed workers have left; all trials have finished."""
+    if config.checkpoints is None:
+        return
+    shutil.rmtree(study_folder(config.checkpoints, config.study_name), ignore_errors=True)
+    with contextlib.suppress(OSError):  # another study's are there
+        config.checkpoints.rmdir()
 
 
 def _check_folder(folder: Path) -> None:

@@ -1,0 +1,230 @@
+"""Where a stack's training stands, in a file: so that a killed one goes on where it was.
+
+A checkpoint holds everything that an epoch changes, a row a trial, and the state of the random
+numbers. A trial depends on its schedule and the seed, not on its neighbours: so some trials of a
+stack can go on without the others, and end exactly as they would have. Files are safetensors,
+replaced in one step; one that cannot be read, or belongs to another training, is reported, and
+training starts over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from s2e_optuna.training.data import NoisyData
+from s2e_optuna.training.parts import Batches
+from s2e_optuna.training.results import EpochReport, TrainConfig
+from s2e_optuna.training.stack import Stack
+
+_FORMAT = "s2e-checkpoint-1"
+_UNIMPORTANT = ("device", "keep_probabilities", "cuda_graph", "execution")
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where to keep a training, and where to go on from.
+
+    Attributes
+    ----------
+    path
+        File to write; its folder is made. Nothing is written before `every` seconds have passed.
+    every
+        Seconds between two writings.
+    resume
+        File to go on from, if it is there.
+    on_saved
+        Called after each writing.
+    """
+
+    path: Path
+    every: float = 300.0
+    resume: Path | None = None
+    on_saved: Callable[[], None] = lambda: None
+
+
+class Log(Protocol):
+    """What is gathered of one trial while it runs."""
+
+    reports: list[EpochReport]
+    seconds: float
+
+
+class Keeper:
+    """Saves one training and restores it.
+
+    Parameters
+    ----------
+    checkpoint
+        Where.
+    method, data, config, rates
+        Of the training: a file of another one is not used.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        method: str,
+        data: NoisyData,
+        config: TrainConfig,
+        rates: Sequence[Any],
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._key = fingerprint(method, data, config)
+        self._rates = [[float(rate) for rate in row] for row in rates]
+        self._saved = time.monotonic()
+
+    def save_if_due(
+        self, epochs: int, blocks: Sequence[Stack], batches: Batches, logs: Sequence[Log]
+    ) -> None:
+        """Save after so many epochs, if the last time is long enough ago.
+
+        A folder that cannot be written to is reported; the training goes on.
+        """
+        if time.monotonic() - self._saved < self._checkpoint.every:
+            return
+        try:
+            self._save(epochs, blocks, batches, logs)
+        except OSError as error:
+            _logger.warning("No checkpoint was written: %s.", error)
+        else:
+            self._checkpoint.on_saved()
+        self._saved = time.monotonic()
+
+    def _save(
+        self, epochs: int, blocks: Sequence[Stack], batches: Batches, logs: Sequence[Log]
+    ) -> None:
+        tensors = {f"shared/{name}": t for name, t in _shared(blocks[0], batches).items()}
+        trials = [trial for block in blocks for trial in block.trials]
+        for block in blocks:
+            views = block.by_trial()
+            for row, trial in enumerate(block.trials):
+                tensors |= {f"{trial}/{name}": view[row] for name, view in views.items()}
+        for trial in trials:
+            reports = [astuple(report)[2:] for report in logs[trial].reports]
+            tensors[f"{trial}/reports"] = torch.tensor(reports, dtype=torch.float64)
+            tensors[f"{trial}/seconds"] = torch.tensor(logs[trial].seconds, dtype=torch.float64)
+        metadata = {
+            "format": _FORMAT,
+            "key": self._key,
+            "epochs": str(epochs),
+            "rates": json.dumps({trial: self._rates[trial] for trial in trials}),
+        }
+        path = self._checkpoint.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}")
+        copies = {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
+        try:
+            save_file(copies, partial, metadata)
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except SafetensorError as error:  # how it says that a disk is full
+            raise OSError(str(error)) from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def restore(self, blocks: Sequence[Stack], batches: Batches, logs: Sequence[Log]) -> int:
+        """Go on from a file, if there is one for this training; return its number of epochs."""
+        path = self._checkpoint.resume
+        if path is None or not path.exists():
+            return 0
+        try:
+            return self._restore(path, blocks, batches, logs)
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            _logger.warning(
+                "The checkpoint %s cannot be used (%s): the training starts over.", path, error
+            )
+            return 0
+
+    def _restore(
+        self, path: Path, blocks: Sequence[Stack], batches: Batches, logs: Sequence[Log]
+    ) -> int:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != _FORMAT:
+                raise ValueError("it is no checkpoint")
+            if metadata["key"] != self._key:
+                raise ValueError("it belongs to another training")
+            stored = json.loads(metadata["rates"])
+            places = {}
+            for trial, rates in enumerate(self._rates):
+                found = [key for key, known in stored.items() if known == rates]
+                if not found:
+                    raise ValueError("it does not hold all schedules")
+                places[trial] = found[0]
+            # All of it is read and checked before anything is changed.
+            changes: list[tuple[Tensor, Tensor]] = []
+            for block in blocks:
+                for name, target in _shared(block, batches).items():
+                    if not name.endswith("generator"):
+                        changes.append((target, file.get_tensor(f"shared/{name}")))
+                for name, view in block.by_trial().items():
+                    for row, trial in enumerate(block.trials):
+                        changes.append((view[row], file.get_tensor(f"{places[trial]}/{name}")))
+            generators = [
+                (generator, file.get_tensor(f"shared/{name}_generator"))
+                for block in blocks
+                for name, generator in _generators(block, batches).items()
+            ]
+            for target, value in changes:
+                if target.shape != value.shape or target.dtype != value.dtype:
+                    raise ValueError("its tensors have other shapes")
+            epochs = int(metadata["epochs"])
+            for trial, key in places.items():
+                rows = file.get_tensor(f"{key}/reports").tolist()
+                if len(rows) != epochs:
+                    raise ValueError("it does not hold all epochs")
+                logs[trial].reports = [EpochReport(trial, t, *row) for t, row in enumerate(rows)]
+                logs[trial].seconds = float(file.get_tensor(f"{key}/seconds"))
+        with torch.no_grad():
+            for target, value in changes:
+                target.copy_(value)
+        for generator, state in generators:
+            generator.set_state(state)
+        return epochs
+
+
+def fingerprint(method: str, data: NoisyData, config: TrainConfig) -> str:
+    """Hash what a training depends on, apart from its schedules."""
+    settings = {
+        field.name: str(getattr(config, field.name))
+        for field in fields(config)
+        if field.name not in _UNIMPORTANT
+    }
+    kind = torch.device("cpu" if config.device == "auto" else config.device).type
+    if config.device == "auto" and torch.cuda.is_available():
+        kind = "cuda"
+    text = json.dumps([method, settings, kind, list(data.input_shape)], sort_keys=True)
+    digest = hashlib.sha256(text.encode())
+    for labels in (data.y_train, data.y_val):
+        digest.update(labels.cpu().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _generators(block: Stack, batches: Batches) -> dict[str, torch.Generator]:
+    return {**batches.generators, "dropout": block.training_pass.generator}
+
+
+def _shared(block: Stack, batches: Batches) -> dict[str, Tensor]:
+    """Return what all trials have in common."""
+    states = {
+        f"{name}_generator": generator.get_state()
+        for name, generator in _generators(block, batches).items()
+    }
+    counts = {"steps": block.optimizer.step_count, "offered_counts": block.offered_counts}
+    return {**counts, **states}
