@@ -1,5 +1,6 @@
 # make search   the main job: find a schedule for digits with half of the labels wrong
-# make test     style, types and tests
+# make test     style, types, tests and the documentation's examples
+# make docs     build the documentation into site/
 # Each does all of its own set-up in .venv, or in another folder: make test VENV=/path
 
 VENV ?= .venv
@@ -7,7 +8,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: help search test lint clean
+.PHONY: help search test lint docs clean
 
 help:
 	@sed -n 's/^# \(make\)/\1/p' Makefile
@@ -37,5 +38,8 @@ lint: $(VENV)/.installed-dev
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(TESTS)
 
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist site

@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from s2e_optuna.reporting.errors import InputError
+from s2e_optuna.reporting.terminal import GenerationRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
     from s2e_optuna.schedules import Schedule
@@ -136,6 +138,27 @@ def schedule_figure(
     return figure
 
 
+def schedules_figure(schedules: Sequence[Schedule], *, title: str | None = None) -> Figure:
+    """Draw several schedules side by side, each with its name, colour and dashes.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or more than can be told apart (six).
+    """
+    if not 1 <= len(schedules) <= len(_CYCLE):
+        raise ValueError(f"a picture takes 1 to {len(_CYCLE)} schedules, not {len(schedules)}.")
+    figure, ax = _figure()
+    for i, schedule in enumerate(schedules):
+        _draw_line(
+            ax, schedule.rates, schedule.name, _CYCLE[i], _DASHES[i], width=2.2, zorder=3 - 0.1 * i
+        )
+    _epoch_axis(ax, max(schedule.epochs for schedule in schedules))
+    _rate_axis(ax)
+    _finish(ax, title)
+    return figure
+
+
 def distribution_figure(
     generations: Sequence[Band], *, best: Schedule | None = None, title: str | None = None
 ) -> Figure:
@@ -180,6 +203,37 @@ def distribution_figure(
         "; dashed: best schedule" if best else ""
     )
     figure.suptitle(f"{title}\n{legend}" if title else legend, fontsize=10)
+    return figure
+
+
+def theta_figure(generations: Sequence[GenerationRow], *, title: str | None = None) -> Figure:
+    """Draw how theta moved: the entropy of p_theta, and the expected weights of the basis.
+
+    The second panel is left out where the search space has no weights.
+    """
+    if not generations:
+        raise ValueError("there is no generation to draw.")
+    weighted = any(row.mean_alpha for row in generations)
+    figure = _empty_figure((6.4, 4.8 if weighted else 2.6))
+    panels = figure.subplots(1 + weighted, 1, sharex=True, squeeze=False)[:, 0]
+    m = [row.m for row in generations]
+    panels[0].plot(m, [row.entropy for row in generations], color=BLUE, marker="o", markersize=3)
+    panels[0].set_ylabel("entropy, nats")
+    if weighted:
+        for i in range(max(len(row.mean_alpha) for row in generations)):
+            shares = [row.mean_alpha[i] if row.mean_alpha else np.nan for row in generations]
+            panels[1].plot(
+                m, shares, color=_CYCLE[i % 6], linestyle=_DASHES[i % 6], label=f"f{i + 1}"
+            )
+        panels[1].set(ylabel="expected weight", ylim=(0.0, 1.0))
+        panels[1].legend(frameon=False, fontsize=9, ncols=4)
+    for panel in panels:
+        panel.grid(alpha=0.25)
+        _open_frame(panel)
+    panels[-1].set_xlabel("generation")
+    _whole_numbers(panels[-1])
+    if title:
+        panels[0].set_title(title, fontsize=11, loc="left")
     return figure
 
 
@@ -349,7 +403,6 @@ def _draw_trials(
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import LineCollection
     from matplotlib.colors import LinearSegmentedColormap, Normalize
-    from matplotlib.ticker import PercentFormatter
 
     # Worst first, so that the best lie on top.
     ordered = sorted(trials, key=lambda trial: trial.value, reverse=not maximise)
@@ -373,7 +426,7 @@ def _draw_trials(
         ScalarMappable(norm, cmap), ax=ax, pad=0.02, label=f"{value_label} of {len(trials)} trials"
     )
     if _is_share(values):
-        bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=_decimals(high - low)))
+        _percent_ticks(bar.ax.yaxis, low, high)
 
 
 def _epoch_axis(ax: Axes, epochs: int, *, label: bool = True) -> None:
@@ -397,22 +450,26 @@ def _rate_axis(ax: Axes, *, label: bool = True) -> None:
 
 
 def _percent_axis(ax: Axes, values: Array) -> None:
-    from matplotlib.ticker import PercentFormatter
-
     if _is_share(values):
         low, high = ax.get_ylim()
         ax.set_ylim(max(low, 0.0), min(high, 1.0) if np.nanmax(values) < 1.0 else 1.01)
-        low, high = ax.get_ylim()
-        ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=_decimals((high - low) / 5)))
+        _percent_ticks(ax.yaxis, *ax.get_ylim())
+
+
+def _percent_ticks(axis: Axis, low: float, high: float) -> None:
+    """Write ticks as percentages, with as many decimals as tell them apart."""
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    locator = MaxNLocator(nbins=6, steps=[1, 2, 5, 10])
+    ticks = locator.tick_values(low, high)
+    step = 100.0 * float(ticks[1] - ticks[0])  # 1, 2 or 5 times a power of ten
+    decimals = max(0, -int(np.floor(np.log10(step) + 1e-9)))
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
 
 
 def _is_share(values: Array) -> bool:
     return bool(np.nanmin(values) >= 0.0 and np.nanmax(values) <= 1.0)
-
-
-def _decimals(spread: float) -> int:
-    """Decimals of a percentage that still tell values ``spread`` apart."""
-    return 0 if spread >= 0.02 else 1 if spread >= 0.002 else 2
 
 
 def _open_frame(ax: Axes) -> None:

@@ -7,12 +7,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.console import Console
 from rich.text import Text
 
 from s2e_optuna.reporting.locations import shell
 from s2e_optuna.reporting.plots import (
+    LearningCurves,
     distribution_figure,
+    learning_figure,
     save_figure,
     schedule_figure,
 )
@@ -113,6 +116,11 @@ def draw_pictures(result: SearchResult, view: StudyView) -> dict[str, Path]:
     if bands:
         picture = distribution_figure(bands, best=schedule, title=config.study_name)
         figures["generations"] = ("generations.png", picture)
+    for name, key in (("learning", "test_accuracy"), ("precision", "label_precision")):
+        if curves := learning_curves(result, key):
+            label = key.replace("_", " ")
+            picture = learning_figure(curves, y_label=label, title=config.study_name)
+            figures[name] = (f"{name}.png", picture)
     config.folder.mkdir(parents=True, exist_ok=True)
     files = {
         key: save_figure(figure, config.folder / name) for key, (name, figure) in figures.items()
@@ -126,6 +134,18 @@ def draw_pictures(result: SearchResult, view: StudyView) -> dict[str, Path]:
         command=search_command(config),
     )
     return files
+
+
+def learning_curves(result: SearchResult, key: str) -> list[LearningCurves]:
+    """Collect a curve of the final comparison for each method; empty where it was not measured."""
+    curves = [
+        LearningCurves(METHOD_NAMES.get(name, name), np.array(score.curves[key]))
+        for name, score in reversed(
+            list(result.scores.items())
+        )  # ours first: it has the main colour
+        if key in score.curves
+    ]
+    return [curve for curve in curves if np.isfinite(curve.values).any()]
 
 
 def coteaching(result: SearchResult) -> Schedule | None:

@@ -20,7 +20,10 @@ from s2e_optuna.reporting.plots import (
     learning_figure,
     save_figure,
     schedule_figure,
+    schedules_figure,
+    theta_figure,
 )
+from s2e_optuna.reporting.terminal import GenerationRow
 
 RNG = np.random.default_rng(0)
 T = 15
@@ -30,6 +33,8 @@ TRIALS = [
     for tau, value in zip(RNG.random(8), RNG.random(8), strict=True)
 ]
 ONE = Schedule.constant(1)
+
+GENERATIONS = [GenerationRow(m, m, 3, -float(m), 0.1, (0.4, 0.3, 0.2, 0.1)) for m in range(1, 6)]
 
 FIGURES: dict[str, Callable[[], Figure]] = {
     "schedule alone": lambda: schedule_figure(FOUND),
@@ -60,6 +65,9 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "learning with gaps": lambda: learning_figure(
         [LearningCurves("s2e", np.array([[np.nan, 0.5, np.nan, 0.8]] * 2))]
     ),
+    "six schedules": lambda: schedules_figure([FOUND] * 6, title="six"),
+    "theta": lambda: theta_figure(GENERATIONS, title="digits"),
+    "theta without weights": lambda: theta_figure([GenerationRow(1, None, 0, 0.0, None)] * 2),
     "best so far": lambda: best_so_far_figure({"s2e": RNG.random(20)}, maximise=False),
     "best so far of three": lambda: best_so_far_figure(
         {name: RNG.random((4, 20)) * 100 for name in ("s2e", "random", "tpe")}
@@ -78,7 +86,7 @@ def test_every_picture_has_named_axes_and_is_not_blank(name: str) -> None:
     assert (np.abs(pixels - blue).sum(axis=1) < 60).sum() > 20  # the main line
     assert (pixels == 255).all(axis=1).mean() < 0.99
     texts = " ".join(text.get_text() for text in figure.findobj(match=_is_text))
-    assert "epoch" in texts or "finished trials" in texts
+    assert any(word in texts for word in ("epoch", "finished trials", "generation"))
 
 
 def _is_text(artist: object) -> bool:
@@ -110,6 +118,15 @@ def test_the_best_so_far_never_falls() -> None:
     assert list(figure.axes[0].lines[0].get_ydata()) == [3.0, 5.0, 5.0, 5.0]
 
 
+@pytest.mark.parametrize("spread", [0.5, 0.06, 0.012, 0.0007])
+def test_the_ticks_of_values_are_all_different(spread: float) -> None:
+    trials = [ScoredSchedule(FOUND, 0.08), ScoredSchedule(FOUND, 0.08 + spread)]
+    figure = schedule_figure(FOUND, trials=trials)
+    figure.draw_without_rendering()
+    labels = [label.get_text() for label in figure.axes[1].get_yticklabels()]
+    assert len(labels) >= 3 and len(set(labels)) == len(labels)
+
+
 @pytest.mark.parametrize("path", ["r.gif", "r", "nowhere/r.png"])
 def test_a_picture_that_cannot_be_written_is_refused(tmp_path: Path, path: str) -> None:
     with pytest.raises(InputError, match=r"picture"):
@@ -119,8 +136,19 @@ def test_a_picture_that_cannot_be_written_is_refused(tmp_path: Path, path: str) 
 
 @pytest.mark.parametrize(
     "draw",
-    [lambda: distribution_figure([]), lambda: learning_figure([]), lambda: best_so_far_figure({})],
+    [
+        lambda: distribution_figure([]),
+        lambda: learning_figure([]),
+        lambda: best_so_far_figure({}),
+        lambda: theta_figure([]),
+    ],
 )
 def test_nothing_to_draw_is_refused(draw: Callable[[], Figure]) -> None:
     with pytest.raises(ValueError, match="there is no"):
         draw()
+
+
+@pytest.mark.parametrize("count", [0, 7])
+def test_schedules_that_cannot_be_told_apart_are_refused(count: int) -> None:
+    with pytest.raises(ValueError, match="1 to 6 schedules"):
+        schedules_figure([FOUND] * count)

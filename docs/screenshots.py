@@ -1,0 +1,79 @@
+"""Take the documentation's pictures of the terminal: a real search with two workers.
+
+    python docs/screenshots.py            # some minutes; writes docs/images/terminal-*.svg
+
+Those of the dashboard come from its test: S2E_SCREENSHOTS=docs/images pytest -m browser tests
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import optuna
+from rich.console import Console
+
+from s2e_optuna import open_storage
+from s2e_optuna.reporting.progress import ProgressDisplay, search_view
+from s2e_optuna.reporting.search_run import print_search, run_search
+from s2e_optuna.reporting.show import print_study
+from s2e_optuna.reporting.view import read_study
+from s2e_optuna.workers.config import SearchConfig
+from s2e_optuna.workers.progress import Progress
+
+IMAGES = Path(__file__).resolve().parent / "images"
+
+
+def recorder() -> Console:
+    """Make a console of 80 columns that remembers what is printed."""
+    return Console(record=True, file=io.StringIO(), width=80, force_terminal=True, highlight=False)
+
+
+class Watcher(ProgressDisplay):
+    """Keeps the state in the middle of the search."""
+
+    middle: Progress | None = None
+
+    def search(self, state: Progress) -> None:
+        """Remember a state in which all workers are in the middle of an epoch."""
+        busy = state.workers and all(worker.status.epoch > 3 for worker in state.workers)
+        if state.phase == "search" and busy and state.finished >= state.target // 2:
+            self.middle = self.middle or state
+
+
+def main() -> None:
+    """Search, and save what the terminal shows during it, after it and of the study."""
+    IMAGES.mkdir(exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        config = SearchConfig(
+            noise="symmetric", noise_rate=0.5, workers=2, storage="sqlite:///s2e.db"
+        )
+        watcher = Watcher(recorder())
+        result, files = run_search(config, watcher)
+        assert watcher.middle is not None
+        name = config.study_name
+        command = "s2e search digits --noise symmetric --noise-rate 0.5 --workers 2"
+        pictures = {
+            "during": (command, lambda to: to.print(search_view(watcher.middle, to))),
+            "after": (command, lambda to: print_search(to, result, files)),
+            "show": (
+                f"s2e show --study {name}",
+                lambda to: print_study(to, read_study(open_storage(config.storage), name), top=5),
+            ),
+        }
+        for key, (title, draw) in pictures.items():
+            target = recorder()
+            draw(target)
+            svg = target.export_svg(title=title, unique_id=key)
+            # The fonts are the reader's own: nothing is loaded from the network.
+            start, end = svg.index("@font-face"), svg.rindex("}", 0, svg.index(f".{key}-matrix"))
+            svg = svg[:start] + svg[end + 1 :]
+            (IMAGES / f"terminal-{key}.svg").write_text(svg, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
