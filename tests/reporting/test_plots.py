@@ -67,7 +67,9 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     ),
     "six schedules": lambda: schedules_figure([FOUND] * 6, title="six"),
     "theta": lambda: theta_figure(GENERATIONS, title="digits"),
-    "theta without weights": lambda: theta_figure([GenerationRow(1, None, 0, 0.0, None)] * 2),
+    "theta without weights": lambda: theta_figure(
+        [GenerationRow(m, m, 3, -m, 0.1) for m in (1, 2)]
+    ),
     "best so far": lambda: best_so_far_figure({"s2e": RNG.random(20)}, maximise=False),
     "best so far of three": lambda: best_so_far_figure(
         {name: RNG.random((4, 20)) * 100 for name in ("s2e", "random", "tpe")}
