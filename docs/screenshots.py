@@ -16,7 +16,7 @@ import optuna
 from rich.console import Console
 
 from s2e_optuna import open_storage
-from s2e_optuna.reporting.progress import ProgressDisplay, search_view
+from s2e_optuna.reporting.progress import Insight, ProgressDisplay, search_view
 from s2e_optuna.reporting.search_run import print_search, run_search
 from s2e_optuna.reporting.show import print_study
 from s2e_optuna.reporting.view import read_study
@@ -26,21 +26,25 @@ from s2e_optuna.workers.progress import Progress
 IMAGES = Path(__file__).resolve().parent / "images"
 
 
-def recorder() -> Console:
-    """Make a console of 80 columns that remembers what is printed."""
-    return Console(record=True, file=io.StringIO(), width=80, force_terminal=True, highlight=False)
+def recorder(width: int = 80) -> Console:
+    """Make a console that remembers what is printed."""
+    return Console(
+        record=True, file=io.StringIO(), width=width, force_terminal=True, highlight=False
+    )
 
 
 class Watcher(ProgressDisplay):
     """Keeps the state in the middle of the search."""
 
     middle: Progress | None = None
+    learnt: Insight = Insight()
 
     def search(self, state: Progress) -> None:
-        """Remember a state in which all workers are in the middle of an epoch."""
+        """Remember a state in which all workers train and something is known."""
         busy = state.workers and all(worker.status.epoch > 3 for worker in state.workers)
-        if state.phase == "search" and busy and state.finished >= state.target // 2:
-            self.middle = self.middle or state
+        known = self._insight.generation is not None
+        if state.phase == "search" and busy and known and state.finished >= state.target // 2:
+            self.middle, self.learnt = self.middle or state, self._insight
 
 
 def main() -> None:
@@ -58,15 +62,21 @@ def main() -> None:
         name = config.study_name
         command = "s2e search digits --noise symmetric --noise-rate 0.5 --workers 2"
         pictures = {
-            "during": (command, lambda to: to.print(search_view(watcher.middle, to))),
-            "after": (command, lambda to: print_search(to, result, files)),
+            "during": (
+                command,
+                80,
+                lambda to: to.print(search_view(watcher.middle, to, watcher.learnt)),
+            ),
+            # The last commands are not wrapped, so that they can be pasted.
+            "after": (command, 104, lambda to: print_search(to, result, files)),
             "show": (
                 f"s2e show --study {name}",
+                80,
                 lambda to: print_study(to, read_study(open_storage(config.storage), name), top=5),
             ),
         }
-        for key, (title, draw) in pictures.items():
-            target = recorder()
+        for key, (title, width, draw) in pictures.items():
+            target = recorder(width)
             draw(target)
             svg = target.export_svg(title=title, unique_id=key)
             # The fonts are the reader's own: nothing is loaded from the network.

@@ -194,12 +194,21 @@ class Refresher:
     ----------
     open_view
         Reads the study; called in the thread.
+    on_view
+        Told what was read, in the same thread.
     interval
         Seconds between two refreshes, at least.
     """
 
-    def __init__(self, open_view: Callable[[], StudyView], interval: float = INTERVAL) -> None:
+    def __init__(
+        self,
+        open_view: Callable[[], StudyView],
+        *,
+        on_view: Callable[[StudyView], None] = lambda view: None,
+        interval: float = INTERVAL,
+    ) -> None:
         self._open_view = open_view
+        self._on_view = on_view
         self._interval = interval
         self._stop = threading.Event()
         self._finished = 0
@@ -238,6 +247,7 @@ class Refresher:
         """Publish the study, if trials have finished since the last time."""
         try:
             view = self._open_view()
+            self._on_view(view)
             if len(view.ranked) > self._shown:
                 publish(view)
                 self._shown = len(view.ranked)

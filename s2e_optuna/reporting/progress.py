@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -19,6 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from s2e_optuna.reporting.terminal import ascii_only, console, duration, number
+from s2e_optuna.reporting.textplot import sparkline
+from s2e_optuna.schedules import Schedule
 
 if TYPE_CHECKING:
     from s2e_optuna.workers.progress import Progress, WorkerProgress, WorkerStatus
@@ -33,6 +36,24 @@ READING_SHOWN_AFTER = 1.0
 _PHASES = {"search": "searching", "retrain": "final comparison"}
 _UNITS = {"search": "trials", "retrain": "epochs"}
 _MOST_WORKERS = 16  # lines of the display; a screen has some forty
+
+
+@dataclass(frozen=True)
+class Insight:
+    """What a search has learnt so far; it is read more rarely than its progress.
+
+    Attributes
+    ----------
+    schedule
+        The one that would be recommended now.
+    generation, entropy
+        The newest generation of theta and the entropy of p_theta, in nats; None for samplers
+        that have none.
+    """
+
+    schedule: Schedule | None = None
+    generation: int | None = None
+    entropy: float | None = None
 
 
 class ProgressDisplay:
@@ -66,6 +87,7 @@ class ProgressDisplay:
         self._last_stage: tuple[str, bool] | None = None
         self._live: Live | None = None
         self._reading_since: float | None = None
+        self._insight = Insight()
 
     def __enter__(self) -> Self:
         if not self._quiet and self._console.is_terminal:
@@ -88,10 +110,14 @@ class ProgressDisplay:
         """Show how far a search is."""
         self._show(
             state.phase,
-            lambda: search_view(state, self._console),
-            lambda: search_line(state),
+            lambda: search_view(state, self._console, self._insight),
+            lambda: search_line(state, self._insight),
             final=state.finished >= state.target,
         )
+
+    def insight(self, insight: Insight) -> None:
+        """Show from now on what the search has learnt; may be called by another thread."""
+        self._insight = insight
 
     def worker(self, status: WorkerStatus) -> None:
         """Show what a worker that runs in this process does."""
@@ -154,11 +180,13 @@ class ProgressDisplay:
             self._console.print(line(), soft_wrap=True, markup=False)
 
 
-def search_line(state: Progress) -> str:
+def search_line(state: Progress, insight: Insight | None = None) -> str:
     """Say in one line how far a search is."""
     parts = [f"{state.finished} of {state.target} {_UNITS[state.phase]}", *_others(state)]
     if state.best_value is not None:
         parts.append(f"lowest error {number(state.best_value)}")
+    if state.phase == "search" and insight is not None:
+        parts += _theta(insight)
     if state.seconds_left is not None:
         parts.append(f"about {duration(state.seconds_left)} left")
     if state.message:
@@ -166,20 +194,22 @@ def search_line(state: Progress) -> str:
     return f"[{duration(state.elapsed)}] {_PHASES[state.phase]}: {', '.join(parts)}"
 
 
-def search_view(state: Progress, target: Console) -> RenderableType:
+def search_view(
+    state: Progress, target: Console, insight: Insight | None = None
+) -> RenderableType:
     """Make the live display of a search."""
     head = _grid()
     left = "" if state.seconds_left is None else f", about {duration(state.seconds_left)} left"
     head.add_row(
         Text(_PHASES[state.phase], "bold"),
-        _bar(state.finished, state.target),
+        _bar(state.finished, state.target, width=24 if target.width >= 90 else 14),
         f"{state.finished}/{state.target} {_UNITS[state.phase]}",
         f"{duration(state.elapsed)}{left}",
     )
     facts = Text()
     if state.best_value is not None:
         facts.append(f"lowest error {number(state.best_value)}", "bold green")
-    for fact in (*_others(state), state.message):
+    for fact in filter(None, (*_others(state), state.message)):
         facts.append(f"{'   ' if facts else ''}{fact}", "dim")
     workers = _grid()
     for worker in state.workers[:_MOST_WORKERS]:
@@ -187,12 +217,28 @@ def search_view(state: Progress, target: Console) -> RenderableType:
     parts: list[RenderableType] = [head]
     if facts:
         parts.append(facts)
+    if state.phase == "search" and insight is not None and insight.schedule is not None:
+        parts.append(_insight_line(insight, target))
     if state.workers:
         parts.append(workers)
     if len(state.workers) > _MOST_WORKERS:
         alive = sum(worker.alive for worker in state.workers)
         parts.append(Text(f"{len(state.workers)} workers, {alive} alive", "dim"))
     return Group(*parts)
+
+
+def _insight_line(insight: Insight, target: Console) -> Text:
+    assert insight.schedule is not None
+    drawn = sparkline(insight.schedule.rates, width=16, ascii_only=ascii_only(target))
+    line = Text.assemble(f"R(t) of {insight.schedule.name}  ", (drawn, "bright_blue"))
+    line.append("".join(f"   {fact}" for fact in _theta(insight)), "dim")
+    return line
+
+
+def _theta(insight: Insight) -> list[str]:
+    if insight.generation is None or insight.entropy is None:
+        return []
+    return [f"generation {insight.generation}", f"entropy {insight.entropy:.1f} nats"]
 
 
 def _worker_cells(worker: WorkerProgress, ellipsis: str) -> tuple[RenderableType, ...]:

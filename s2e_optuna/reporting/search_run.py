@@ -19,7 +19,7 @@ from s2e_optuna.reporting.plots import (
     save_figure,
     schedule_figure,
 )
-from s2e_optuna.reporting.progress import ProgressDisplay
+from s2e_optuna.reporting.progress import Insight, ProgressDisplay
 from s2e_optuna.reporting.report import METHOD_NAMES, write_report
 from s2e_optuna.reporting.show import progress_figure
 from s2e_optuna.reporting.terminal import (
@@ -36,7 +36,7 @@ from s2e_optuna.reporting.view import (
     read_study,
     scored_schedules,
 )
-from s2e_optuna.schedules import Schedule
+from s2e_optuna.schedules import Schedule, trial_schedule
 
 if TYPE_CHECKING:
     from s2e_optuna.workers.config import SearchConfig
@@ -82,7 +82,7 @@ def run_search(
             refresher.notice(progress.finished)
 
     with display:
-        with Refresher(read) as refresher:
+        with Refresher(read, on_view=lambda view: display.insight(insight(view))) as refresher:
             result = search(config, relay, display.reading)
         view = read()
         files = {**result.files, **draw_pictures(result, view)}
@@ -90,6 +90,15 @@ def run_search(
             save_labels(labels_file, result.data)
             files["labels"] = labels_file
     return result, files
+
+
+def insight(view: StudyView) -> Insight:
+    """Collect what the display of a running search says of the study."""
+    schedule = None if view.recommended is None else trial_schedule(view.recommended)
+    if not view.generations:
+        return Insight(schedule)
+    newest = view.generations[-1]
+    return Insight(schedule, newest.m, newest.entropy())
 
 
 def draw_pictures(result: SearchResult, view: StudyView) -> dict[str, Path]:

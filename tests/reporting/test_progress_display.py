@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from s2e_optuna.reporting.progress import ProgressDisplay, search_line
+from s2e_optuna import Schedule
+from s2e_optuna.reporting.progress import Insight, ProgressDisplay, search_line, search_view
 from s2e_optuna.workers.progress import Progress, WorkerProgress, WorkerStatus
 
 STATE = Progress(
@@ -46,6 +47,27 @@ def test_the_live_display_shows_every_worker() -> None:
         assert part in shown
     for part in ("worker 102", "cuda:0", "others still run", "worker 103", "out of memory"):
         assert part in shown
+
+
+def test_what_the_search_has_learnt_is_shown_with_it() -> None:
+    insight = Insight(Schedule.coteaching(30, 0.5, name="trial 9"), generation=4, entropy=-12.34)
+    assert "generation 4, entropy -12.3 nats, about" in search_line(STATE, insight)
+    console, stream = terminal(force_terminal=True, color_system=None)
+    with ProgressDisplay(console) as display:
+        display.insight(insight)
+        display.search(STATE)
+    shown = stream.getvalue()
+    assert "R(t) of trial 9  █" in shown and "generation 4   entropy -12.3 nats" in shown
+
+
+def test_the_display_fits_eighty_columns() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=80, force_terminal=True, color_system=None)
+    insight = Insight(Schedule.coteaching(60, 0.5, name="trial 999"), 16, -123.4)
+    console.print(search_view(replace(STATE, finished=1200, target=5000), console, insight))
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) == 3 + len(STATE.workers)  # nothing is wrapped
 
 
 def test_many_workers_become_a_sum() -> None:
