@@ -135,32 +135,24 @@ def _with_contents(
 
 
 _PARAM, _USER_ATTR, _SYSTEM_ATTR, _REPORT, _VALUE = range(5)
+_UNUSED = {"name": "''", "place": "0", "number": "0.0"}  # not NULL, which has no type
 
 
 def _contents() -> Any:
     """All rows that belong to some trials, in one statement."""
-    null = sqlalchemy.null()
+    unused: dict[str, Any] = {
+        name: sqlalchemy.literal_column(value) for name, value in _UNUSED.items()
+    }
 
-    def part(kind: int, table: Any, **columns: Any) -> Any:
-        types: dict[str, Any] = {
-            "name": sqlalchemy.String(512),
-            "place": sqlalchemy.Integer(),
-            "number": sqlalchemy.Float(53),
-            "text": sqlalchemy.Text(),
-        }
-        chosen = [
-            # Types are written out: a column that is empty in the first part has none otherwise,
-            # and enumerations have one of their own.
-            sqlalchemy.type_coerce(columns[name], kind_)
-            if name in columns and name != "text"
-            else sqlalchemy.cast(columns.get(name, null), kind_)
-            for name, kind_ in types.items()
-        ]
-        names = [column.label(name) for name, column in zip(types, chosen, strict=True)]
+    def part(kind: int, table: Any, text: Any, **columns: Any) -> Any:
         ids: Any = sqlalchemy.bindparam("ids", expanding=True)
         row_id = next(iter(table.primary_key.columns)).label("row_id")
         return sqlalchemy.select(
-            sqlalchemy.literal_column(str(kind)).label("kind"), table.c.trial_id, row_id, *names
+            sqlalchemy.literal_column(str(kind)).label("kind"),
+            table.c.trial_id,
+            row_id,
+            *(columns.get(name, unused[name]).label(name) for name in _UNUSED),
+            sqlalchemy.cast(text, sqlalchemy.Text()).label("text"),  # enumerations are none
         ).where(table.c.trial_id.in_(ids))
 
     user, system, reports = _USER_ATTRS.c, _SYSTEM_ATTRS.c, _REPORTS.c
