@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from studies import human_noise, table2
+from studies import bench_suspects, human_noise, table2
 
 
 def test_table2_writes_and_resumes(
@@ -55,3 +55,15 @@ def test_human_noise_from_a_folder_and_a_table(
     page = (tmp_path / "results" / "tiny.md").read_text(encoding="utf-8")
     assert "JPEG" in page and "| worst |" in page and str(tmp_path) not in page
     assert (tmp_path / "results" / "tiny.png").stat().st_size > 5000
+
+
+def test_scores_of_suspects_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_suspects, "RESULTS", tmp_path)
+    monkeypatch.setattr(bench_suspects, "DIGITS_EPOCHS", 8)
+    monkeypatch.setattr(bench_suspects, "SEEDS", (1, 2))
+    monkeypatch.setattr("sys.argv", ["bench_suspects", "digits-sym10"])
+    bench_suspects.main()
+    content = json.loads((tmp_path / "digits-sym10.json").read_text(encoding="utf-8"))
+    chosen = content["scores"][bench_suspects.CHOSEN]
+    assert chosen["average_precision"] > content["noise_rate"] * 3  # far above a random order
+    assert "| digits-sym10 |" in (tmp_path / "README.md").read_text(encoding="utf-8")
