@@ -168,6 +168,7 @@ def _write_bad_data() -> None:
     np.savez("pickled.npz", x_train=x, y_train=np.array([None] * 40))
     np.savez("nan.npz", x_train=np.full_like(x, np.nan), y_train=y)
     np.savez("floats.npz", x_train=x, y_train=y + 0.5)
+    np.savez("many.npz", x_train=x, y_train=np.arange(40) % 6, class_names=["a", "b"])
     np.savez("negative.npz", x_train=x, y_train=y - 1)
 
 
@@ -230,6 +231,20 @@ BAD: dict[str, tuple[str, str]] = {
     "npz NaN": ("search nan.npz", "NaN"),
     "npz float labels": ("search floats.npz", "must be integers"),
     "npz negative labels": ("search negative.npz", "labels hold -1"),
+    "npz more classes": ("search many.npz", "go up to 5 but there are only 2 classes"),
+    "storage unreachable": (
+        "search --train-size 200 --storage postgresql+psycopg://me:secret@127.0.0.1:9/db",
+        "postgresql+psycopg://me:***@127.0.0.1:9/db",
+    ),
+    "several objectives": (
+        "search --train-size 200 --storage {stored} --study two",
+        "has 2 objectives",
+    ),
+    "other direction": ("search --train-size 200 --storage {stored} --study up", "maximises"),
+    "not a search": (
+        "search --train-size 200 --storage {stored} --study one",
+        "was not made by s2e search",
+    ),
     "suspects without list": ("suspects images", "no list of suspects images/suspects.csv"),
     "suspects of another file": ("suspects bad.csv", "is not a list of suspects"),
     "suspects class": ("suspects list.csv --given x", "no sample has the given class 'x'"),
@@ -270,6 +285,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> str:
     )
     one.optimize(lambda trial: 1.0 - suggest_schedule(trial, 4).rates.mean(), n_trials=3)
     optuna.create_study(storage=storage, study_name="two", directions=["minimize", "minimize"])
+    optuna.create_study(storage=storage, study_name="up", direction="maximize")
     return url
 
 
@@ -421,7 +437,7 @@ def test_show_lists_studies_or_shows_one(stored: str) -> None:
     listed = run(f"show --storage {stored}")
     assert listed.exit_code == 0 and "one" in listed.stdout and "two" in listed.stdout
     names = json.loads(run(f"show --storage {stored} --json").stdout)["studies"]
-    assert names == ["one", "two"]
+    assert names == ["one", "two", "up"]
     shown = run("show --study one", S2E_STORAGE=stored)
     assert shown.exit_code == 0 and "Best 3 of 3" in shown.stdout
     content = json.loads(run(f"show --storage {stored} --study one --json").stdout)
@@ -554,7 +570,7 @@ def test_the_dashboard_serves_on_this_machine_until_ctrl_c(stored: str, tmp_path
     address = re.search(r"http://127\.0\.0\.1:\d+/", line)
     assert address, line
     with urllib.request.urlopen(f"{address[0]}api/studies", timeout=20) as answer:
-        assert len(json.load(answer)["study_summaries"]) == 2
+        assert len(json.load(answer)["study_summaries"]) == 3
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130 and "Traceback" not in err

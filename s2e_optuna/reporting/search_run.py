@@ -174,6 +174,11 @@ def print_search(target: Console, result: SearchResult, files: dict[str, Path]) 
         f"{result.n_trials} trials, {took} in this run. "
         f"Lowest validation error: {number(result.best_value)}."
     )
+    if result.noise_rate is not None:
+        target.print(
+            f"Labels: {result.data.noise}; {share(result.noise_rate)} of them are wrong.",
+            markup=False,
+        )
     if result.validation == "noisy":
         target.print(
             "There was no clean validation part: a part of the noisy training data was used. "

@@ -17,6 +17,7 @@ from s2e_optuna.reporting.terminal import (
     comparison_table,
     duration,
     print_schedules,
+    share,
 )
 from s2e_optuna.reporting.textplot import Curve, text_plot
 from s2e_optuna.reporting.training_run import TrainOutcome
@@ -74,9 +75,10 @@ def learning_curves(outcome: TrainOutcome) -> list[LearningCurves]:
 def print_outcome(target: Console, outcome: TrainOutcome, written: list[Path]) -> None:
     """Print the accuracies, the schedule, and where the files lie."""
     data = outcome.data
+    wrong = "" if data.noise_rate is None else f" ({share(data.noise_rate)} are wrong)"
     target.print(
         f"{data.name}: {len(data.y_train)} training samples, {data.n_classes} classes, "
-        f"labels: {data.noise}, validation part: {data.validation}.",
+        f"labels: {data.noise}{wrong}, validation part: {data.validation}.",
         markup=False,
     )
     target.print()
