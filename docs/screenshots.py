@@ -43,8 +43,9 @@ class Watcher(ProgressDisplay):
         """Remember a state in which all workers train and something is known."""
         busy = state.workers and all(worker.status.epoch > 3 for worker in state.workers)
         known = self._insight.generation is not None
-        if state.phase == "search" and busy and known and state.finished >= state.target // 2:
-            self.middle, self.learnt = self.middle or state, self._insight
+        late = state.phase == "search" and state.finished >= state.target // 2
+        if busy and known and late and self.middle is None:
+            self.middle, self.learnt = state, self._insight
 
 
 def main() -> None:

@@ -386,7 +386,7 @@ def suspects(
 
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    epilog="Example: s2e bench samplers --repeats 5",
+    epilog="Example: s2e bench bench_search digits-sym50 --seeds 5",
 )
 def bench(
     context: typer.Context,

@@ -131,15 +131,15 @@ def test_defaults_are_those_of_a_search_in_python() -> None:
 
 def test_the_names_in_the_help_are_the_real_ones() -> None:
     from s2e_optuna.schedules import SPACES
-    from s2e_optuna.training import DATA_SETS, METHODS, NOISE_KINDS
+    from s2e_optuna.training import DATA_SETS, METHODS, NETWORKS, NOISE_KINDS
     from s2e_optuna.workers.config import SAMPLERS
 
     assert tuple(SPACES) == options.SPACES
     assert options.SAMPLERS == SAMPLERS
     assert set(options.DATA_SETS) == set(DATA_SETS)
     assert options.NOISES == NOISE_KINDS
+    assert ("auto", *NETWORKS) == options.NETWORKS
     assert {name: method.summary for name, method in METHODS.items()} == options.METHODS
-    assert options.one_of(options.SAMPLERS)("c") == ["cmaes"]
 
 
 # ---------------------------------------------------------------------- bad input

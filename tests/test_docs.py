@@ -43,6 +43,10 @@ def commands() -> list[tuple[str, str]]:
         for block in blocks(path, "console"):
             lines = re.findall(r"^\$ (s2e .*)$", block.replace("\\\n", ""), re.MULTILINE)
             found += [(path.name, line) for line in lines]
+    for name, command in COMMANDS.commands.items():
+        examples = re.findall(r"Example: (s2e .*)", command.epilog or "")
+        assert examples, f"the help of s2e {name} has no example"
+        found += [(f"s2e {name} --help", example) for example in examples]
     return sorted(set(found))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from s2e_optuna.reporting.completion import benchmarks, one_of, studies
 
 # Names are repeated here, because the modules that know them import torch; a test compares them.
 SAMPLERS = ("s2e", "tpe", "random", "cmaes", "gp", "qmc")
@@ -35,6 +36,7 @@ TRAIN_HELP = "\n".join(
         "batch: give --schedule, --keep-rate, or --noise-rate for Co-teaching's own.",
     ]
 )
+NETWORKS = ("auto", "mlp", "cnn1", "cnn2", "cnn3", "resnet18", "resnet50", "densenet121")
 NOISES = ("symmetric", "pair", "instance")
 
 DATA_PANEL = "Data"
@@ -42,11 +44,6 @@ TRAINING_PANEL = "Training"
 SEARCH_PANEL = "Search"
 WORKERS_PANEL = "Workers and storage"
 OUTPUT_PANEL = "Output"
-
-
-def one_of(names: tuple[str, ...]) -> Callable[[str], list[str]]:
-    """Complete one of these names in the shell."""
-    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
 
 
 Data = Annotated[
@@ -154,6 +151,7 @@ Network = Annotated[
     typer.Option(
         help="auto picks by input size; package.module:function is your own; an unknown name "
         "lists all.",
+        autocompletion=one_of(NETWORKS),
         rich_help_panel=TRAINING_PANEL,
         metavar="NAME",
     ),
@@ -170,13 +168,17 @@ BatchSize = Annotated[
 Device = Annotated[
     str,
     typer.Option(
-        help="auto, cpu, cuda or cuda:N.", rich_help_panel=TRAINING_PANEL, metavar="NAME"
+        help="auto, cpu, cuda or cuda:N.",
+        autocompletion=one_of(("auto", "cpu", "cuda")),
+        rich_help_panel=TRAINING_PANEL,
+        metavar="NAME",
     ),
 ]
 Devices = Annotated[
     str,
     typer.Option(
         help="auto, cpu, cuda, cuda:N; several with commas: workers are spread over them.",
+        autocompletion=one_of(("auto", "cpu", "cuda")),
         rich_help_panel=TRAINING_PANEL,
         metavar="NAMES",
     ),
@@ -311,6 +313,7 @@ NewStudy = Annotated[
     str | None,
     typer.Option(
         help="Name of the study; default: made of data and noise.",
+        autocompletion=studies,
         rich_help_panel=WORKERS_PANEL,
         metavar="NAME",
     ),
@@ -318,13 +321,19 @@ NewStudy = Annotated[
 JoinedStudy = Annotated[
     str,
     typer.Option(
-        help="A study that s2e search has made.", rich_help_panel=WORKERS_PANEL, metavar="NAME"
+        help="A study that s2e search has made.",
+        autocompletion=studies,
+        rich_help_panel=WORKERS_PANEL,
+        metavar="NAME",
     ),
 ]
 ShownStudy = Annotated[
     str | None,
     typer.Option(
-        help="Not needed if there is only one.", rich_help_panel=WORKERS_PANEL, metavar="NAME"
+        help="Not needed if there is only one.",
+        autocompletion=studies,
+        rich_help_panel=WORKERS_PANEL,
+        metavar="NAME",
     ),
 ]
 ShownTrial = Annotated[
@@ -369,7 +378,11 @@ ProxyPort = Annotated[
 ]
 Benchmark = Annotated[
     str | None,
-    typer.Argument(help="Name of a study; without it they are listed.", metavar="NAME"),
+    typer.Argument(
+        help="Name of a study; without it they are listed.",
+        autocompletion=benchmarks,
+        metavar="NAME",
+    ),
 ]
 SearchOut = Annotated[
     Path | None,
