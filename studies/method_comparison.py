@@ -113,6 +113,9 @@ ENTRIES = {
     "comining": Entry("comining", "Co-mining", told_rate=True),
     "decoupling": Entry("decoupling", "Decoupling"),
     "f_correction": Entry("f_correction", "F-correction"),
+    "f_correction_early": Entry(
+        "f_correction:estimation_epochs=6", "F-correction, T after 6 epochs"
+    ),
     "reweight": Entry("reweight", "Reweight (L2RW)", clean_data="to learn"),
     "s2e": Entry("coteaching", "S2E (Co-teaching)", clean_data="to choose R(t)"),
 }
@@ -469,6 +472,7 @@ LINES: dict[str, tuple[str, Any]] = {
     "standard": ("#000000", "-"),
     "decoupling": ("#56B4E9", "-"),
     "f_correction": ("#009E73", "-"),
+    "f_correction_early": ("#009E73", (0, (1, 1.4))),
     "mentornet": ("#E69F00", "-"),
     "coteaching": ("#0072B2", "-"),
     "coteaching_plus": ("#CC79A7", "-"),

@@ -280,14 +280,15 @@ class _Preparation:
         self._number, self._blocks = number, len(blocks)
         self._initial = {name: p.detach().clone() for name, p in stack.tensors.items()}
 
-    def run(self) -> None:
-        for epoch in range(self._config.epochs):
+    def run(self, epochs: int | None = None) -> None:
+        count = self._config.epochs if epochs is None else min(epochs, self._config.epochs)
+        for epoch in range(count):
             self._stack.optimizer.set_rates(
                 self._config.plan.rate(epoch), self._config.plan.beta1(epoch)
             )
             train_blocks([self._stack], self._data, self._batches.draw(), epoch, count=False)
             if self._notify is not None:
-                before = self._number * self._config.epochs
+                before = self._number * count
                 self._notify((before + epoch + 1) // self._blocks)
 
     def training_probabilities(self) -> Tensor:

@@ -201,11 +201,15 @@ class TestForwardCorrection:
         )
         assert (few.percentile, many.percentile) == (97.0, 100.0)
 
-    def test_its_preparation_is_as_long_as_the_training(self, blobs):
+    @pytest.mark.parametrize(("options", "epochs"), [("", 3), (":estimation_epochs=2", 2)])
+    def test_its_preparation_is_as_long_as_the_training_or_as_it_is_told(
+        self, blobs, options, epochs
+    ):
         seen = []
         config = TrainConfig(epochs=3, batch_size=20)
-        (result,) = train("f_correction", [None], blobs, config, on_preparation=seen.append)
-        assert seen == [1, 2, 3]
+        name = f"f_correction{options}"
+        (result,) = train(name, [None], blobs, config, on_preparation=seen.append)
+        assert seen == list(range(1, epochs + 1))
         assert result.epochs == 3
 
 

@@ -152,6 +152,7 @@ def test_options_follow_the_name():
         ("decoupling:warm_up=soon", "warm_up of method 'decoupling' is 'soon': give a whole"),
         ("decoupling:warm_up=-1", "warm_up -1 is out of range"),
         ("coteaching_plus:as_released=2", "is '2': give true or false"),
+        ("f_correction:estimation_epochs=0", "estimation_epochs 0 is out of range"),
         ("f_correction:percentile=0", "percentile 0.0 is out of range"),
         ("comining:margin=0.5", "margin 0.5 is out of range"),
         ("comining:scale=-1", "scale -1.0 is out of range"),

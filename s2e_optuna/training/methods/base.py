@@ -119,8 +119,11 @@ class Preparation(Protocol):
 
     state: State
 
-    def run(self) -> None:
-        """Train as many epochs as the training proper will have, and report nothing."""
+    def run(self, epochs: int | None = None) -> None:
+        """Train, and report nothing; by default as many epochs as the training proper has.
+
+        The learning rate is the same by epoch as there, also where `epochs` are fewer.
+        """
 
     def training_probabilities(self) -> Tensor:
         """Class probabilities of all training samples [P, networks, N, C]."""

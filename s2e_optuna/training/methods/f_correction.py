@@ -26,7 +26,8 @@ class ForwardCorrection(Method):
     with the same settings. From its outputs comes T[i, j], the chance that a sample of class i
     is given the label j. Then all begins again from the initial weights, with the corrected
     loss. Only these epochs are reported, so a training costs two; this is how the comparisons
-    in the literature count as well.
+    in the literature count as well. A first training that memorises the wrong labels finds a T
+    near 1, which corrects nothing: a shorter one may find a better T.
 
     Parameters
     ----------
@@ -34,9 +35,12 @@ class ForwardCorrection(Method):
         For class i the sample with the highest p_i up to this percentile stands for the whole
         class (equation 13); the few above are taken for outliers. By default 97, and 100, the
         plain maximum, where there are 100 classes or more.
+    estimation_epochs
+        Epochs of the first training; by default as many as the training proper has.
     """
 
     percentile: float | None = None
+    estimation_epochs: int | None = None
 
     name = "f_correction"
     summary = "corrects the loss by estimated mistakes (Patrini, 2017)"
@@ -46,6 +50,10 @@ class ForwardCorrection(Method):
     def __post_init__(self) -> None:
         if self.percentile is not None and not 0.0 < self.percentile <= 100.0:
             raise DataError(f"percentile {self.percentile} is out of range: choose up to 100")
+        if self.estimation_epochs is not None and self.estimation_epochs < 1:
+            raise DataError(
+                f"estimation_epochs {self.estimation_epochs} is out of range: choose 1 or more"
+            )
 
     def fitted_to(self, data: NoisyData) -> Self:
         """Choose the percentile by the number of classes."""
@@ -60,7 +68,7 @@ class ForwardCorrection(Method):
 
     def prepare(self, stack: Preparation) -> None:
         """Train with cross-entropy, estimate T, begin again."""
-        stack.run()
+        stack.run(self.estimation_epochs)
         percentile = 97.0 if self.percentile is None else self.percentile
         estimate = estimate_transition(stack.training_probabilities(), percentile)
         stack.state["transition"].copy_(estimate)
