@@ -486,7 +486,9 @@ def proxy(
 
 
 @app.command(epilog="Example: s2e doctor --storage sqlite:///s2e.db")
-def doctor(storage: opt.Storage = None, as_json: opt.Json = False) -> None:
+def doctor(
+    storage: opt.Storage = None, bench: opt.MeasureSpeed = False, as_json: opt.Json = False
+) -> None:
     """Check the installation, the devices and, with --storage, a storage.
 
     Exit code 1 if something that is needed is broken; it says what to do.
@@ -496,6 +498,8 @@ def doctor(storage: opt.Storage = None, as_json: opt.Json = False) -> None:
         from s2e_optuna.reporting.terminal import console
 
         found = checks.examine(storage)
+        if bench:
+            found += checks.measure()
         if as_json:
             _print_json(checks.to_dict(found))
         else:

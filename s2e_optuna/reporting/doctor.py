@@ -79,6 +79,22 @@ def examine(storage: str | None = None) -> list[Check]:
     return checks
 
 
+def measure() -> Iterator[Check]:
+    """Measure each way to run the networks of a stack; takes half a minute."""
+    from s2e_optuna.training.device import resolve_device
+    from s2e_optuna.training.speed import measure_executions
+
+    device = resolve_device("auto")
+    for timing in measure_executions(device):
+        use = " (what auto takes)" if timing.chosen else ""
+        yield Check(
+            f"{timing.network} {timing.execution}",
+            "ok" if timing.chosen else "note",
+            f"{1e3 * timing.seconds:.2f} ms a network and batch of 128, {timing.models} side by "
+            f"side, {device.type}{use}",
+        )
+
+
 def is_healthy(checks: list[Check]) -> bool:
     """Whether nothing that is needed is broken."""
     return all(check.state != "broken" for check in checks)

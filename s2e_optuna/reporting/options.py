@@ -418,6 +418,13 @@ Audit = Annotated[
         rich_help_panel=OUTPUT_PANEL,
     ),
 ]
+MeasureSpeed = Annotated[
+    bool,
+    typer.Option(
+        "--bench",
+        help="Also measure each way to run stacked networks on this machine: half a minute.",
+    ),
+]
 Json = Annotated[
     bool,
     typer.Option(

@@ -31,6 +31,7 @@ from s2e_optuna.training.noise import (
 )
 from s2e_optuna.training.results import CURVES, EpochReport, TrainConfig, TrainResult
 from s2e_optuna.training.sources import DATA_OPTIONS, DATA_SETS, InMemory, load_data
+from s2e_optuna.training.streaming import ImageFiles
 from s2e_optuna.training.suspects import (
     Suspect,
     SuspectQuality,
@@ -56,6 +57,7 @@ __all__ = [
     "ComparisonProgress",
     "DataError",
     "EpochReport",
+    "ImageFiles",
     "InMemory",
     "Method",
     "Model",

@@ -154,14 +154,14 @@ def decode_images(
     with warnings.catch_warnings():
         # Set once for all threads: filters belong to the process. Pillow's size limit stays.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        first, _ = _decode(paths[0], size)
+        first, _ = decode_image(paths[0], size)
         shape = first.shape[:2]
         pixels = np.empty((len(paths), 3, *shape), dtype=np.uint8)
 
         def work(chunk: range) -> tuple[bool, int]:
             all_grey = True
             for i in chunk:
-                image, grey = _decode(paths[i], size)
+                image, grey = decode_image(paths[i], size)
                 if image.shape[:2] != shape:
                     raise DataError(
                         f"{paths[i]} is {image.shape[1]}x{image.shape[0]} pixels and {paths[0]} "
@@ -184,7 +184,7 @@ def decode_images(
     return pixels[:, :1].copy() if all_grey else pixels
 
 
-def _decode(path: str | Path, size: Size | None) -> tuple[NDArray[np.uint8], bool]:
+def decode_image(path: str | Path, size: Size | None) -> tuple[NDArray[np.uint8], bool]:
     """Read one image as [H, W, 3] and say whether it is grey."""
     try:
         with Image.open(path) as image:

@@ -12,6 +12,7 @@ from s2e_optuna.training.assemble import SPLIT_SEED, stratified_order
 from s2e_optuna.training.data import NoisyData, scale_pixels
 from s2e_optuna.training.errors import DataError
 from s2e_optuna.training.evaluation import Images
+from s2e_optuna.training.streaming import images_for
 
 ImagesLabels = tuple[Tensor, Tensor]
 
@@ -89,23 +90,29 @@ def put_on_device(data: NoisyData, uses_clean_data: bool, device: torch.device) 
         The validation part should be divided, but is noisy or too small.
     """
     clean = None if data.y_clean is None else (data.y_clean == data.y_train).to(device)
-    whole = data.x_val.to(device), data.y_val.to(device)
-    trusted, validation = _divide(data, whole) if uses_clean_data else (None, whole)
+    whole: tuple[Images, Tensor] = images_for(data.x_val, device), data.y_val.to(device)
+    trusted, validation = _divide(data, *whole) if uses_clean_data else (None, whole)
     test = None
     if data.x_test is not None and data.y_test is not None:
-        test = data.x_test.to(device), data.y_test.to(device)
-    training = TrainingPart(data.x_train.to(device), data.y_train.to(device), clean, trusted)
+        test = images_for(data.x_test, device), data.y_test.to(device)
+    training = TrainingPart(
+        images_for(data.x_train, device), data.y_train.to(device), clean, trusted
+    )
     return Parts(training, validation, test, whole[0])
 
 
-def _divide(data: NoisyData, whole: ImagesLabels) -> tuple[ImagesLabels, ImagesLabels]:
+def _divide(data: NoisyData, images: Images, labels: Tensor) -> tuple[ImagesLabels, ImagesLabels]:
     """Divide the validation part: samples to learn from, and samples to be judged on."""
     if data.validation != "clean":
         raise DataError(
             "this method learns from clean samples, but the validation part is noisy: give a "
             "validation part whose labels are right, or use another method"
         )
-    images, labels = whole
+    if not isinstance(images, Tensor):
+        raise DataError(
+            "this method learns from a half of the validation part, which does not fit into "
+            "memory: give it a smaller one"
+        )
     if len(labels) < 2:
         raise DataError(
             "this method learns from a half of the validation part, which has one sample only: "

@@ -39,6 +39,7 @@ from s2e_optuna.training.labels import (
 )
 from s2e_optuna.training.noise import Noise
 from s2e_optuna.training.npz import read_npz
+from s2e_optuna.training.streaming import ImageFiles, should_stream
 from s2e_optuna.training.torchvision_support import torchvision_datasets
 
 TORCHVISION_SETS = {
@@ -263,6 +264,12 @@ def _image_folder(
             part: [paths[source][i] for i in index] for part, (source, index) in wanted.items()
         }
         files = [path for part in chosen.values() for path in part]
+        if (shape := should_stream([folder / path for path in files], size)) is not None:
+            streams: dict[str, Any] = {
+                part: ImageFiles([folder / path for path in part_files], shape)
+                for part, part_files in chosen.items()
+            }
+            return streams
         pixels = torch.from_numpy(read_images(folder, files, size, cache, progress))
         slices = torch.split(pixels, [len(part) for part in chosen.values()])
         return dict(zip(chosen, slices, strict=True))

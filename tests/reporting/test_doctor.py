@@ -9,6 +9,7 @@ from rich.console import Console
 from s2e_optuna.reporting import doctor
 from s2e_optuna.reporting.doctor import Check, examine, is_healthy, print_checks, to_dict
 from s2e_optuna.training import TorchvisionStatus
+from s2e_optuna.training.speed import Timing
 
 
 def by_name(checks: list[Check]) -> dict[str, Check]:
@@ -103,3 +104,13 @@ def test_what_is_printed(encoding_is_ascii: bool) -> None:
     text = stream.buffer.getvalue().decode()  # type: ignore[attr-defined]
     assert "s2e-optuna[grpc]" in text and "Do this." in text and "1 broken: torch" in text
     assert text.isascii() is encoding_is_ascii
+
+
+def test_measured_speeds_are_shown_as_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    timing = Timing("mlp", "folded", models=8, seconds=0.0015, chosen=True)
+    monkeypatch.setattr(
+        "s2e_optuna.training.speed.measure_executions", lambda device: iter([timing])
+    )
+    (check,) = doctor.measure()
+    assert (check.name, check.state) == ("mlp folded", "ok")
+    assert "1.50 ms" in check.message and "auto" in check.message

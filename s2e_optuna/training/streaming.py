@@ -1,0 +1,173 @@
+"""Images that are read batch by batch: files too large for memory, arrays too large for a GPU.
+
+A `NoisyData` may hold these in place of its image tensors. All trials of a training share their
+batches, so each image is decoded once an epoch however many trials there are.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from s2e_optuna.training.images import Size, decode_image
+
+Augment = Callable[[Tensor], Tensor]
+"""From one uint8 image [channels, height, width] to another of the same shape."""
+
+MEMORY_SHARE = 0.5
+"""Folders that would take more of the machine's memory than this are read batch by batch."""
+
+GPU_SHARE = 0.4
+"""Likewise arrays that would take more of a GPU's free memory than this."""
+
+Item = tuple[int, int]  # position of the image, seed of its augmentation (or -1)
+
+
+class ImageFiles:
+    """Image files of one part, decoded by worker processes when they are needed.
+
+    Parameters
+    ----------
+    paths
+        The files.
+    size
+        Every image is resized to this height and width.
+    augment
+        Changes the images of training batches, for example a transform of
+        ``torchvision.transforms.v2``. Torch's generator is seeded for each image and epoch, so
+        what comes out does not depend on the number of workers.
+    workers
+        Processes that decode; by default a half of the cores, at most 8.
+    seed
+        Seed of the augmentation.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        size: Size,
+        *,
+        augment: Augment | None = None,
+        workers: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.paths = tuple(map(str, paths))
+        self.size = size
+        self.augment = augment
+        self.workers = min(8, (os.cpu_count() or 1) // 2) if workers is None else workers
+        self.seed = seed
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Number of images, three channels, height and width."""
+        return len(self.paths), 3, *self.size
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return _Files(self)[index, -1]
+
+    def batches(self, samples: Tensor, epoch: int) -> Iterator[Tensor]:
+        """Yield the augmented images of each row of positions [S, B], uint8, on the CPU."""
+        seeds = range(self.seed + epoch * len(self), self.seed + (epoch + 1) * len(self))
+        rows = [[(i, seeds[i]) for i in row] for row in samples.tolist()]
+        yield from self._load(rows)
+
+    def chunks(self, size: int) -> Iterator[Tensor]:
+        """Yield all images in order and as they are, so many at once, on the CPU."""
+        positions = range(len(self))
+        starts = positions[::size]
+        yield from self._load([[(i, -1) for i in positions[s : s + size]] for s in starts])
+
+    def _load(self, rows: list[list[Item]]) -> Iterator[Tensor]:
+        loader: DataLoader[Tensor] = DataLoader(
+            _Files(self),
+            batch_sampler=rows,
+            num_workers=min(self.workers, len(rows)),
+            pin_memory=torch.cuda.is_available(),
+            # Never fork a process that may use CUDA and threads.
+            multiprocessing_context="spawn" if self.workers else None,
+        )
+        yield from loader
+
+
+class _Files(Dataset[Tensor]):
+    """What a worker process needs to know."""
+
+    def __init__(self, files: ImageFiles) -> None:
+        self._paths, self._size, self._augment = files.paths, files.size, files.augment
+
+    def __getitem__(self, item: Item) -> Tensor:
+        index, seed = item
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            pixels, _ = decode_image(self._paths[index], self._size)
+        image = torch.tensor(pixels).permute(2, 0, 1).contiguous()
+        if self._augment is None or seed < 0:
+            return image
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self._augment(image)
+
+
+class HostImages:
+    """Images in the machine's memory that are brought to a GPU batch by batch.
+
+    Parameters
+    ----------
+    images
+        [N, channels, height, width] on the CPU.
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+
+    def batches(self, samples: Tensor, epoch: int) -> Iterator[Tensor]:
+        """Yield the images of each row of positions [S, B]."""
+        for row in samples.cpu():
+            yield _pinned(self.images[row])
+
+    def chunks(self, size: int) -> Iterator[Tensor]:
+        """Yield all images in order, so many at once."""
+        for chunk in torch.split(self.images, size):
+            yield _pinned(chunk)
+
+
+def images_for(
+    images: Tensor | ImageFiles, device: torch.device
+) -> Tensor | ImageFiles | HostImages:
+    """Bring images to a device, or leave them where they are if they are too large for it."""
+    if not isinstance(images, Tensor) or device.type == "cpu":
+        return images
+    free, _ = torch.cuda.mem_get_info(device)
+    if images.nbytes > GPU_SHARE * free:
+        return HostImages(images)
+    return images.to(device)
+
+
+def should_stream(paths: Sequence[str | Path], size: Size | None) -> Size | None:
+    """Return the images' size if together they are too large for this machine's memory.
+
+    Parameters
+    ----------
+    paths
+        Files.
+    size
+        What they are resized to; None takes the size of the first.
+    """
+    height, width = size if size is not None else decode_image(paths[0], None)[0].shape[:2]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    too_large = 3 * height * width * len(paths) > MEMORY_SHARE * memory
+    return (height, width) if too_large else None
+
+
+def _pinned(images: Tensor) -> Tensor:
+    return images.pin_memory() if torch.cuda.is_available() else images

@@ -1,0 +1,103 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from s2e_optuna.training import ImageFiles, TrainConfig, load_data, streaming, train
+from s2e_optuna.training.streaming import HostImages, should_stream
+
+CONFIG = TrainConfig(epochs=2, batch_size=16, network="mlp")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 24), ("test", 8)):
+        for label, shade in (("dark", 60), ("light", 190)):
+            place = root / part / label
+            place.mkdir(parents=True)
+            for i in range(count):
+                pixels = (shade + rng.normal(0, 20, (9, 9, 3))).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(place / f"{i}.png")
+    return root
+
+
+@pytest.fixture
+def streamed(folder, monkeypatch):
+    monkeypatch.setattr(streaming, "MEMORY_SHARE", 0.0)
+    data = load_data(str(folder), noise="symmetric", noise_rate=0.2)
+    assert all(isinstance(x, ImageFiles) for x in (data.x_train, data.x_val, data.x_test))
+    without = {n: replace_workers(getattr(data, n), 0) for n in ("x_train", "x_val", "x_test")}
+    return replace(data, **without)
+
+
+def replace_workers(files, workers, augment=None):
+    return ImageFiles(files.paths, files.size, workers=workers, augment=augment)
+
+
+def shifted(image):
+    return image.roll(int(torch.randint(0, 9, ())), -1)
+
+
+def test_files_read_batch_by_batch_train_as_if_they_were_in_memory(folder, streamed):
+    rates = [None, [1.0, 0.5]]
+    expected = train(
+        "coteaching", rates, load_data(str(folder), noise="symmetric", noise_rate=0.2), CONFIG
+    )
+    results = train("coteaching", rates, streamed, CONFIG)
+    for ours, theirs in zip(results, expected, strict=True):
+        assert ours.training_loss.tolist() == theirs.training_loss.tolist()
+        assert ours.test_accuracy.tolist() == theirs.test_accuracy.tolist()
+        assert ours.kept_counts.tolist() == theirs.kept_counts.tolist()
+        assert ours.training_predictions.tolist() == theirs.training_predictions.tolist()
+
+
+def test_blocks_share_what_is_decoded(streamed, monkeypatch):
+    monkeypatch.setattr("s2e_optuna.training.trainer.trials_per_block", lambda *_: 1)
+    decoded = []
+    original = ImageFiles.batches
+
+    def counted(self, samples, epoch):
+        decoded.append(samples.numel())
+        yield from original(self, samples, epoch)
+
+    monkeypatch.setattr(ImageFiles, "batches", counted)
+    train("coteaching", [None, None], streamed, CONFIG)
+    assert decoded == [48, 48]  # once an epoch, not once a block
+
+
+def test_augmentation_does_not_depend_on_the_number_of_workers(streamed):
+    samples = torch.arange(8).view(2, 4)
+    alone, helped = (
+        torch.cat(list(replace_workers(streamed.x_train, n, shifted).batches(samples, 3)))
+        for n in (0, 2)
+    )
+    assert torch.equal(alone, helped)
+    plain = torch.cat(list(streamed.x_train.batches(samples, 3)))
+    assert not torch.equal(alone, plain)
+    later = replace_workers(streamed.x_train, 0, shifted).batches(samples, 4)
+    assert not torch.equal(alone, torch.cat(list(later)))
+
+
+def test_evaluation_is_not_augmented(streamed):
+    files = replace_workers(streamed.x_train, 0, shifted)
+    chunks = list(files.chunks(20))
+    assert [len(chunk) for chunk in chunks] == [20, 20, 8]
+    assert torch.equal(torch.cat(chunks)[5], files[5])
+    assert (len(files), files.shape) == (48, (48, 3, 9, 9))
+
+
+def test_arrays_too_large_for_a_gpu_train_the_same(blobs, monkeypatch):
+    expected = train("coteaching", [None], blobs, CONFIG)
+    monkeypatch.setattr("s2e_optuna.training.parts.images_for", lambda x, device: HostImages(x))
+    results = train("coteaching", [None], blobs, CONFIG)
+    assert results[0].training_loss.tolist() == expected[0].training_loss.tolist()
+
+
+def test_only_large_folders_are_streamed(folder):
+    paths = sorted(folder.rglob("*.png"))
+    assert should_stream(paths, None) is None
+    assert should_stream(paths[:1] * 10, (10**5, 10**5)) == (10**5, 10**5)
