@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from s2e_optuna.objective import final_seeds
+from s2e_optuna.objective import final_seeds, number_or_none
 from s2e_optuna.schedules import Schedule
 from studies.main_job import commit, hardware
 
@@ -181,7 +181,10 @@ def train_piece(piece: Piece) -> str:
         "failure": result.failure,
         "schedule": [round(float(rate), 6) for rate in schedule.rates],
         "schedule_name": schedule.name,
-        **{name: [round(float(v), 6) for v in getattr(result, name)] for name in curves},
+        **{
+            name: [number_or_none(round(float(v), 6)) for v in getattr(result, name)]
+            for name in curves
+        },
         "seconds": round(seconds, 1),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "hardware": hardware(),
@@ -296,16 +299,18 @@ def at_best_epoch(run: dict[str, Any]) -> float:
 
 
 def mean_of_last(run: dict[str, Any], curve: str) -> float:
-    """Mean of a curve over the last epochs."""
-    return float(np.mean(run[curve][-LAST:]))
+    """Mean of a curve over the last epochs; NaN if none of them has a number."""
+    tail = np.array(run[curve][-LAST:], dtype=np.float64)
+    return float(np.nanmean(tail)) if np.isfinite(tail).any() else math.nan
 
 
 def summary(values: list[float]) -> dict[str, Any]:
     """Mean and sample standard deviation, None where there is none."""
+    finite = [value for value in values if math.isfinite(value)]
     return {
-        "mean": float(np.mean(values)) if values else None,
-        "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
-        "values": values,
+        "mean": float(np.mean(finite)) if finite else None,
+        "std": float(np.std(finite, ddof=1)) if len(finite) > 1 else None,
+        "values": [number_or_none(value) for value in values],
     }
 
 
@@ -359,7 +364,7 @@ def write_page(runs: Path) -> None:
     for scale in SCALES:
         if any((runs / scale).glob("*/*.json")):
             content = gather(scale, runs)
-            text = json.dumps(content, indent=1)
+            text = json.dumps(content, indent=1, allow_nan=False)
             (RESULTS / f"{scale}.json").write_text(text + "\n", encoding="utf-8")
             write_csv(content, RESULTS / f"{scale}.csv")
             draw(content, RESULTS / scale)
@@ -370,7 +375,8 @@ def write_page(runs: Path) -> None:
         "are test accuracies in %, mean ± standard deviation over seeds. *Last*: mean of the last",
         f"{LAST} epochs. *Best epoch*: the epoch with the best validation accuracy. Nothing was",
         "chosen by test accuracy. *Label precision*: share of clean samples among those that were",
-        "learnt from, last epochs. The label noise is the same for all seeds.",
+        "learnt from, last epochs. *Kept*: share of the samples that were learnt from, likewise.",
+        "The label noise is the same for all seeds.",
         "",
         "Not all know the same. MentorNet, Co-teaching, Co-teaching+ and Co-mining are told the",
         "true noise rate; Reweight learns from clean samples (up to 1,000 of the validation part;",
@@ -389,6 +395,7 @@ HEADER = (
     "last",
     "best epoch",
     "label precision",
+    "kept",
     "told the rate",
     "uses clean data",
     "seeds",
@@ -420,7 +427,8 @@ def section(content: dict[str, Any]) -> list[str]:
         for row in table["rows"].values():
             missing += seeds - len(row["seeds"])
             cells = [
-                percent(row[key]) for key in ("test_last", "test_at_best_epoch", "label_precision")
+                percent(row[key])
+                for key in ("test_last", "test_at_best_epoch", "label_precision", "kept_share")
             ]
             told = "yes" if row["told_rate"] else "no"
             done = f"{len(row['seeds'])}" + ("" if len(row["seeds"]) == seeds else f" of {seeds}")
@@ -448,8 +456,8 @@ def section(content: dict[str, Any]) -> list[str]:
 
 def percent(numbers: dict[str, Any]) -> str:
     """Write mean ± standard deviation in %."""
-    if numbers["mean"] is None or not math.isfinite(numbers["mean"]):
-        return "missing"
+    if numbers["mean"] is None:
+        return "none" if numbers["values"] else "missing"
     spread = "" if numbers["std"] is None else f" ± {100 * numbers['std']:.2f}"
     return f"{100 * numbers['mean']:.2f}{spread}"
 
@@ -464,7 +472,9 @@ def write_csv(content: dict[str, Any], path: Path) -> None:
             for key, row in table["rows"].items():
                 columns = [row[column]["values"] for column in measured]
                 for seed, *values in zip(row["seeds"], *columns, strict=False):
-                    writer.writerow([name, key, seed, *(f"{value:.6f}" for value in values)])
+                    writer.writerow(
+                        [name, key, seed, *("" if v is None else f"{v:.6f}" for v in values)]
+                    )
 
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; dashes tell the rest.
