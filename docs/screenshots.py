@@ -69,7 +69,7 @@ def main() -> None:
                 lambda to: to.print(search_view(watcher.middle, to, watcher.learnt)),
             ),
             # The last commands are not wrapped, so that they can be pasted.
-            "after": (command, 104, lambda to: print_search(to, result, files)),
+            "after": (command, 112, lambda to: print_search(to, result, files)),
             "show": (
                 f"s2e show --study {name}",
                 80,

@@ -101,6 +101,8 @@ def test_it_builds_without_a_warning(tmp_path: Path) -> None:
         assert all(option in commands_page for option in options if option.startswith("--"))
     mathematics = (tmp_path / "site" / "mathematics" / "index.html").read_text(encoding="utf-8")
     assert mathematics.count("<math") > 40 and "arithmatex" not in mathematics
+    formulas = re.findall(r"<math.*?</math>", mathematics, re.DOTALL)
+    assert not [formula for formula in formulas if "\\" in formula]  # every command is known
     pages = "".join(page.read_text("utf-8") for page in (tmp_path / "site").rglob("*.html"))
     assert not re.findall(r'(?:src|href)="https?://[^"]*\.(?:js|css|woff2?)"', pages)
 

@@ -211,8 +211,9 @@ class Refresher:
         self._on_view = on_view
         self._interval = interval
         self._stop = threading.Event()
-        self._finished = 0
-        self._shown = 0
+        self._finished = 0  # told
+        self._seen = 0  # read
+        self._shown = 0  # published
         self._thread = threading.Thread(target=self._run, name="s2e-dashboard", daemon=True)
 
     def __enter__(self) -> Self:
@@ -235,22 +236,28 @@ class Refresher:
         self._finished = finished
 
     def _run(self) -> None:
-        pause = self._interval
+        pause, publish_from = self._interval, 0.0
         while not self._stop.wait(pause):
+            if self._finished <= self._seen:
+                continue
             started = time.monotonic()
-            if self._finished > self._shown:
-                self.refresh()
+            self.refresh(publishing=started >= publish_from)
             took = time.monotonic() - started
-            pause = max(self._interval, took / SHARE_OF_TIME)
+            # Reading is cheap, writing is not: the display may be newer than the dashboard.
+            if started >= publish_from:
+                publish_from = started + took / SHARE_OF_TIME
+            else:
+                pause = max(self._interval, took / SHARE_OF_TIME)
 
-    def refresh(self) -> None:
-        """Publish the study, if trials have finished since the last time."""
+    def refresh(self, *, publishing: bool = True) -> None:
+        """Read the study and, if trials have finished since the last time, publish it."""
         try:
             view = self._open_view()
+            self._seen = len(view.ranked)
             self._on_view(view)
-            if len(view.ranked) > self._shown:
+            if publishing and self._seen > self._shown:
                 publish(view)
-                self._shown = len(view.ranked)
+                self._shown = self._seen
         except Exception as error:  # pictures are not worth a search
             _warn(error)
 
