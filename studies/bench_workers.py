@@ -6,7 +6,7 @@
 Trials an hour: real worker processes with a training that only sleeps, so that a machine with two
 cores can stand for sixteen devices; everything else is that of a search (the sampler with its
 updates, 19 parameters, 20 reports, attributes). Efficiency is the share of the workers' time that
-goes into trainings, from the first start of a trial to the last end.
+goes into trainings, from the end of each worker's first trial on.
 
 Quality: searches on emulated tasks (`studies.emulator`) in which so many workers ask before any of
 them tells; the error of the schedule that is recommended in the end.
@@ -23,6 +23,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,12 @@ from optuna.trial import TrialState
 from s2e_optuna import S2ESampler, open_storage, suggest_schedule
 from s2e_optuna.workers.loop import TARGET_ATTR
 from s2e_optuna.workers.pool import LocalPool
+from s2e_optuna.workers.rows import OWNER_ATTR
 from s2e_optuna.workers.shared import batch_of
 from s2e_optuna.workers.worker import Job
 
 RESULTS = Path(__file__).parent / "results" / "bench_workers"
-SECONDS = 5.0
+SECONDS = 10.0
 EPOCHS = 60
 WORKERS = (1, 2, 4, 8, 16)
 STORAGES = ("postgresql", "sqlite")
@@ -116,16 +118,20 @@ def measure(url: str, storage: str, workers: int, rounds: int) -> Speed:
     LocalPool(study, url, workers=workers, make_job=sleeping_job).run(trials)
     done = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
     assert len(done) == trials
-    starts = [t.datetime_start for t in done if t.datetime_start is not None]
-    ends = [t.datetime_complete for t in done if t.datetime_complete is not None]
-    seconds = (max(ends) - min(starts)).total_seconds()
+    ends: dict[str, list[datetime]] = {}
+    for trial in done:
+        assert trial.datetime_complete is not None
+        ends.setdefault(trial.user_attrs[OWNER_ATTR], []).append(trial.datetime_complete)
+    # From the end of each worker's first trial on: what a process needs to start is paid once.
+    spent = sum((max(times) - min(times)).total_seconds() for times in ends.values())
+    useful = SECONDS * (trials - len(ends))
     return Speed(
         storage,
         workers,
         trials,
-        seconds,
-        3600.0 * trials / seconds,
-        trials * SECONDS / (workers * seconds),
+        spent,
+        3600.0 / SECONDS * workers * useful / spent,
+        useful / spent,
         os.getloadavg()[0],
     )
 
@@ -162,7 +168,7 @@ def write_page(speeds: list[Speed], qualities: list[Quality], settings: dict[str
         "",
         f"`python -m studies.bench_workers`. Trainings that sleep for {SECONDS:g} s; everything",
         "else is that of a search. Efficiency: share of the workers' time that goes into",
-        "trainings.",
+        "trainings, from the end of each worker's first trial on.",
         "",
         "| storage | workers | trials | trials an hour | efficiency | load of the machine |",
         "|---|---|---|---|---|---|",

@@ -309,6 +309,23 @@ CheckpointMinutes = Annotated[
         metavar="MINUTES",
     ),
 ]
+Launcher = Annotated[
+    str,
+    typer.Option(
+        help="Where workers run: local processes, or tasks of a ray cluster (RAY_ADDRESS).",
+        autocompletion=one_of(("local", "ray")),
+        rich_help_panel=WORKERS_PANEL,
+        metavar="NAME",
+    ),
+]
+GpusPerWorker = Annotated[
+    float | None,
+    typer.Option(
+        help="For ray: GPUs of a worker; fractions share one.",
+        rich_help_panel=WORKERS_PANEL,
+        metavar="N",
+    ),
+]
 NewStudy = Annotated[
     str | None,
     typer.Option(

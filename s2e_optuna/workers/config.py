@@ -44,6 +44,10 @@ SAMPLERS = ("s2e", "tpe", "random", "cmaes", "gp", "qmc")
 """Names of samplers."""
 
 
+LAUNCHERS = ("local", "ray")
+"""Where workers can run."""
+
+
 class ConfigError(ValueError):
     """Settings that cannot be searched with; the message is one sentence that says why."""
 
@@ -96,6 +100,11 @@ class SearchConfig:
     checkpoint_minutes
         Minutes between two checkpoints of a training, in the folder ``checkpoints`` of `out`; 0
         keeps none.
+    launcher
+        Where workers run: ``"local"`` processes, or tasks of a ``"ray"`` cluster (the one that
+        ``RAY_ADDRESS`` names, else one on this machine).
+    gpus_per_worker
+        For Ray: GPUs of a worker, fractions share one; by default one where there are GPUs.
     artifacts
         Folder for pictures and curves of the trials, made if it is missing; by default
         `s2e_optuna.artifacts.folder.artifact_folder` of the storage's URL, and none for a
@@ -137,6 +146,8 @@ class SearchConfig:
     data_root: str | Path | None = None
     report_every: int | None = None
     checkpoint_minutes: float = MINUTES
+    launcher: str = "local"
+    gpus_per_worker: float | None = None
     artifacts: str | Path | None = None
 
     def __post_init__(self) -> None:
@@ -297,6 +308,14 @@ def _check_numbers(config: SearchConfig) -> None:
     for name in ("batch_size", "train_size", "image_size", "report_every"):
         if getattr(config, name) is not None:
             _check_integer(name, getattr(config, name), 1)
+    if config.launcher not in LAUNCHERS:
+        raise ConfigError(
+            f"unknown launcher {config.launcher!r}: choose one of {', '.join(LAUNCHERS)}."
+        )
+    if config.gpus_per_worker is not None and config.launcher != "ray":
+        raise ConfigError("gpus_per_worker needs the launcher ray; else name a --device.")
+    if config.gpus_per_worker is not None and not 0.0 <= config.gpus_per_worker < math.inf:
+        raise ConfigError(f"gpus_per_worker must be 0 or more, but is {config.gpus_per_worker}.")
     if not (config.checkpoint_minutes >= 0 and math.isfinite(config.checkpoint_minutes)):
         raise ConfigError(
             f"checkpoint_minutes must be 0 or more, but is {config.checkpoint_minutes}."

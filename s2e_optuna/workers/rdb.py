@@ -116,8 +116,11 @@ class SharedRDBStorage(RDBStorage):
 
     def _is_lost(self, error: BaseException) -> bool:
         cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-        if not isinstance(cause, DBAPIError) or self.engine.dialect.name == "sqlite":
+        if not isinstance(cause, DBAPIError):
             return False
+        if self.engine.dialect.name == "sqlite":
+            # A process that was stopped in the middle of a transaction holds up all others.
+            return "database is locked" in str(cause.orig)
         return cause.connection_invalidated or isinstance(cause, OperationalError | InterfaceError)
 
     def _patiently(self, call: Callable[[], _Result]) -> _Result:

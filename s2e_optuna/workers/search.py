@@ -51,6 +51,7 @@ from s2e_optuna.workers.config import (
 from s2e_optuna.workers.loop import TARGET_ATTR
 from s2e_optuna.workers.pool import TICK, LocalPool, SearchError, clear_study
 from s2e_optuna.workers.progress import Progress, Tally, tally
+from s2e_optuna.workers.ray_pool import RayPool
 from s2e_optuna.workers.storage import HEARTBEAT, open_storage, resolve_url
 
 __all__ = ["SearchError", "SearchResult", "search"]
@@ -183,15 +184,7 @@ def search(
         target = _raise_target(study, config.trials)
         _make_artifact_folder(study)
         if tally(study.get_trials(deepcopy=False)).finished < target:
-            pool = LocalPool(
-                study,
-                url,
-                workers=config.workers,
-                devices=config.devices,
-                stack=config.stack,
-                on_progress=on_progress,
-            )
-            pool.run(target)
+            _pool(config, study, url, on_progress).run(target)
         clear_study(study, target)
         _remove_checkpoints(config)
         searched = time.monotonic() - started
@@ -207,6 +200,29 @@ def _make_artifact_folder(study: optuna.Study) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:  # each worker says that it lacks the folder
         _logger.warning("The artifact folder %s cannot be made (%s).", folder, error.strerror)
+
+
+def _pool(
+    config: SearchConfig, study: optuna.Study, url: Any, on_progress: OnProgress
+) -> LocalPool | RayPool:
+    if config.launcher == "ray":
+        gpus = config.gpus_per_worker
+        return RayPool(
+            study,
+            url,
+            workers=config.workers,
+            gpus=float(config.devices[0] != "cpu") if gpus is None else gpus,
+            stack=config.stack,
+            on_progress=on_progress,
+        )
+    return LocalPool(
+        study,
+        url,
+        workers=config.workers,
+        devices=config.devices,
+        stack=config.stack,
+        on_progress=on_progress,
+    )
 
 
 def _remove_checkpoints(config: SearchConfig) -> None:
