@@ -187,7 +187,9 @@ class SearchConfig:
         if self.noise:
             rate = "" if self.noise_rate is None else f"-{self.noise_rate:g}"
             return f"{name}-{Path(self.noise).stem}{rate}"
-        return f"{name}-{self.label_column}" if self.label_column else name
+        if self.labels is not None:
+            return f"{name}-{self.label_column or Path(self.labels).name.split('.')[0]}"
+        return name
 
     @property
     def folder(self) -> Path:
