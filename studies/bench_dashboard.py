@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import queue
 import tempfile
 import threading
@@ -219,13 +220,15 @@ def main() -> None:
         "hardware": hardware(),
         "commit": commit(),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "load": round(os.getloadavg()[2], 1),
     }
     content = {"settings": settings, "rows": rows, "milliseconds_a_trial": costs}
     text = json.dumps(content, indent=1).replace("Infinity", "null")
     (RESULTS / "results.json").write_text(text + "\n", encoding="utf-8")
     note = (
         f"Hardware and versions: {settings['hardware']}; commit {settings['commit']}; "
-        f"{settings['date']}; {time.perf_counter() - started:.0f} s in all."
+        f"{settings['date']}; load of the machine {settings['load']} on average; "
+        f"{time.perf_counter() - started:.0f} s in all."
     )
     write_page(rows, costs, note)
     print(f"wrote {RESULTS / 'README.md'}")

@@ -12,6 +12,7 @@ from s2e_optuna import CoTeachingObjective, Schedule, open_storage
 from s2e_optuna.artifacts.attach import TrialArtifacts, best_so_far
 from s2e_optuna.artifacts.folder import artifact_folder
 from s2e_optuna.artifacts.table import curve_table
+from s2e_optuna.workers.config import SearchConfig, objective_of
 
 SCHEDULE = Schedule.coteaching(4, 0.5, t_k=2)
 
@@ -112,3 +113,18 @@ def test_artifacts_lie_beside_the_storage(
     (tmp_path / "storage").mkdir()
     if "host" in url:
         assert artifact_folder(url) == Path("storage/artifacts")
+
+
+def test_a_worker_without_the_folder_says_so_once_and_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stored = SearchConfig(train_size=100, epochs=1, artifacts=tmp_path / "elsewhere").stored()
+    with caplog.at_level(logging.WARNING, "s2e_optuna"):
+        objective = objective_of(stored, "cpu")
+    assert objective.artifacts is None
+    assert caplog.text.count("is not on this machine") == 1 and "--artifacts" in caplog.text
+    optuna.create_study().optimize(objective, n_trials=1)
+
+    here = tmp_path / "here"
+    here.mkdir()
+    assert objective_of(stored, "cpu", here).artifacts is not None
