@@ -279,3 +279,14 @@ def test_real_memory_that_runs_out_on_cuda(images, monkeypatch):
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert {r.status for r in results} == {"complete"}
+
+
+def test_bfloat16_learns_about_the_same_and_ranks_float32_losses(blobs):
+    exact, rough = (
+        train("coteaching", schedules(2), blobs, replace(CONFIG, precision=precision))
+        for precision in ("float32", "bfloat16")
+    )
+    for ours, theirs in zip(rough, exact, strict=True):
+        assert ours.training_loss == pytest.approx(theirs.training_loss, rel=0.05)
+        assert ours.training_loss.tolist() != theirs.training_loss.tolist()
+        assert {t.dtype for t in ours.model.states[0].values()} == {torch.float32}

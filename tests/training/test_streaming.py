@@ -73,7 +73,7 @@ def test_augmentation_does_not_depend_on_the_number_of_workers(streamed):
     samples = torch.arange(8).view(2, 4)
     alone, helped = (
         torch.cat(list(replace_workers(streamed.x_train, n, shifted).batches(samples, 3)))
-        for n in (0, 2)
+        for n in (0, 1)
     )
     assert torch.equal(alone, helped)
     plain = torch.cat(list(streamed.x_train.batches(samples, 3)))
