@@ -99,6 +99,13 @@ def new_study(url: str, trials: int) -> optuna.Study:
     return study
 
 
+def dispose(study: optuna.Study) -> None:
+    """Close this process's connections to a database."""
+    close = getattr(study._storage, "dispose", None) or getattr(study._storage, "close", None)
+    if close is not None:
+        close()
+
+
 class Elsewhere:
     """A worker that nobody looks after: ``s2e worker`` with a brief trial."""
 
@@ -291,8 +298,7 @@ def examine(url: str, fault: str, what: str, started: float, said: Counter[str])
     )
     if any(count > 1 for count in done_twice.values()):
         problems.append("A trial and its repetition both finished.")
-    dispose = getattr(study._storage, "dispose", lambda: None)
-    dispose()
+    dispose(study)
     return Found(
         fault,
         what,
@@ -329,16 +335,17 @@ def simplified(line: str) -> str:
 # -------------------------------------------------------------------- the faults
 
 
-def kills(url: str, workers: int, trials: int) -> str:
+def kills(study: optuna.Study, url: str, workers: int) -> str:
     """SIGKILL to a random worker every two seconds."""
     killer = Killer()
-    pool(new_study(url, trials), url, workers, killer)
+    pool(study, url, workers, killer)
     return f"{workers} workers; SIGKILL to a random one every 2 s, {killer.killed} times"
 
 
-def restart(url: str, server: Any, workers: int, trials: int, seconds: float) -> str:
+def restart(study: optuna.Study, url: str, server: Any, workers: int, seconds: float) -> str:
     """Stop the server in the middle of a search."""
     state: dict[str, Any] = {"stopped": False}
+    trials = int(study.user_attrs[TARGET_ATTR])
 
     def outage() -> None:
         server.stop()
@@ -352,19 +359,18 @@ def restart(url: str, server: Any, workers: int, trials: int, seconds: float) ->
             state["outage"] = threading.Thread(target=outage)
             state["outage"].start()
 
-    pool(new_study(url, trials), url, workers, meanwhile)
+    pool(study, url, workers, meanwhile)
     state["outage"].join()
     if state["workers"]:
         raise SearchError(f"a worker died, {state['workers']} times")
     return f"{workers} workers; PostgreSQL stopped for {seconds:g} s, no worker died"
 
 
-def sleeper(url: str, trials: int, said: Counter[str]) -> str:
+def sleeper(study: optuna.Study, url: str, said: Counter[str]) -> str:
     """Stop a worker for longer than its lease, and wake it."""
-    study = new_study(url, trials)
     sleepy, other = Elsewhere(url), Elsewhere(url)
     try:
-        wait_for(study, lambda states: states[TrialState.COMPLETE] >= trials // 5)
+        wait_for(study, lambda states: states[TrialState.COMPLETE] >= 5)
         sleepy.process.send_signal(signal.SIGSTOP)
         # Meanwhile the other one takes over what the first one held; unless the first one was
         # stopped in the middle of a write to a file, which holds everybody up until it goes on.
@@ -378,9 +384,8 @@ def sleeper(url: str, trials: int, said: Counter[str]) -> str:
     return f"2 workers; one stopped (SIGSTOP) for {SLEEP:g} s, its lease being 6, then woken"
 
 
-def clock(url: str, trials: int, said: Counter[str]) -> str:
+def clock(study: optuna.Study, url: str, said: Counter[str]) -> str:
     """Let one worker's clock be an hour ahead."""
-    study = new_study(url, trials)
     workers = [Elsewhere(url, "--hours-ahead", "1"), Elsewhere(url)]
     try:
         for worker in workers:
@@ -398,9 +403,8 @@ def clock(url: str, trials: int, said: Counter[str]) -> str:
     return "2 workers; the clock of one an hour ahead"
 
 
-def disk_full(url: str, trials: int, said: Counter[str]) -> str:
+def disk_full(study: optuna.Study, url: str, said: Counter[str]) -> str:
     """Let files grow no further for one worker; then start another with room."""
-    study = new_study(url, trials)
     first = Elsewhere(url, "--file-limit", "400000")
     try:
         lines = first.wait()
@@ -418,9 +422,8 @@ def disk_full(url: str, trials: int, said: Counter[str]) -> str:
     return f"the disk of a SQLite file full after {done} trials (RLIMIT_FSIZE), then room again"
 
 
-def two_searches(url: str, trials: int) -> str:
+def two_searches(url: str) -> str:
     """Start two searches of two workers at once."""
-    study = new_study(url, trials)
     errors: list[BaseException] = []
 
     def search() -> None:
@@ -429,6 +432,8 @@ def two_searches(url: str, trials: int) -> str:
             pool(own, url, 2, lambda progress: None)
         except BaseException as error:
             errors.append(error)
+        finally:
+            dispose(own)
 
     threads = [threading.Thread(target=search) for _ in range(2)]
     for thread in threads:
@@ -437,7 +442,6 @@ def two_searches(url: str, trials: int) -> str:
         thread.join()
     if errors:
         raise errors[0]
-    del study
     return "2 searches of 2 workers each, started at once on the same study"
 
 
@@ -480,42 +484,47 @@ def run(fault: str, scale: float) -> Found:
             url = stack.enter_context(sqlite(scheme))
         if fault == "proxy":
             url = stack.enter_context(proxy(url))
+        study = new_study(url, size(TRIALS[fault]))
+        stack.callback(dispose, study)
         if fault == "kills-postgresql":
-            what = kills(url, many, size(1000))
+            what = kills(study, url, many)
         elif fault == "kills-sqlite":
-            what = kills(url, many // 2, size(500))
+            what = kills(study, url, many // 2)
         elif fault == "kills-journal":
-            what = kills(url, 4, size(200))
+            what = kills(study, url, 4)
         elif fault == "restart-postgresql":
-            what = restart(url, server, many // 2, size(400), 10.0 if scale == 1.0 else 3.0)
+            what = restart(study, url, server, many // 2, 10.0 if scale == 1.0 else 3.0)
         elif fault == "proxy":
-            what = "through a gRPC proxy, " + kills(url, many, size(500))
+            what = "through a gRPC proxy, " + kills(study, url, many)
         elif fault == "disk-full":
-            what = disk_full(url, size(200), listener.said)
+            what = disk_full(study, url, listener.said)
         elif fault.startswith("sleeper"):
-            what = sleeper(url, size(100), listener.said)
+            what = sleeper(study, url, listener.said)
         elif fault.startswith("clock"):
-            what = clock(url, size(100), listener.said)
+            what = clock(study, url, listener.said)
         else:
-            what = two_searches(url, size(200))
+            what = two_searches(url)
         found = examine(url, fault, what, started, listener.said)
     logger.removeHandler(listener)
     return found
 
 
-FAULTS = (
-    "kills-postgresql",
-    "kills-sqlite",
-    "kills-journal",
-    "restart-postgresql",
-    "proxy",
-    "disk-full",
-    "sleeper-sqlite",
-    "sleeper-journal",
-    "clock-postgresql",
-    "clock-sqlite",
-    "two-searches",
-)
+TRIALS = {
+    "kills-postgresql": 1000,
+    "kills-sqlite": 500,
+    "kills-journal": 200,
+    "restart-postgresql": 400,
+    "proxy": 500,
+    "disk-full": 200,
+    "sleeper-sqlite": 100,
+    "sleeper-journal": 100,
+    "clock-postgresql": 100,
+    "clock-sqlite": 100,
+    "two-searches": 200,
+}
+"""Faults, and their numbers of trials in large."""
+
+FAULTS = tuple(TRIALS)
 
 
 # -------------------------------------------------------------------- the report

@@ -269,6 +269,11 @@ class _Worker:
                     stored = self.study._storage.get_trial(trial._trial_id)
                     queue_again(self.study, stored, at_most=None)
             raise
+        except UpdateFinishedTrialError as error:
+            # Not an error of the training: somebody took this worker for dead.
+            _logger.warning("Trials %s came late: %s", [t.number for t in trials], error)
+            tell(self.study, dict.fromkeys(trials, _failure("given up by another worker")))
+            return 0
         except Exception as error:
             message = f"{type(error).__name__}: {error}"
             _logger.warning("Trials %s failed: %s", [t.number for t in trials], message)

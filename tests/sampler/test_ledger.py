@@ -126,6 +126,12 @@ def test_only_new_and_open_trials_are_read_again() -> None:
 def check(study: optuna.Study, sampler: S2ESampler) -> None:
     """No generation opened twice, no trial in two batches, none lost, every theta right."""
     assert sampler.audit(study) == []
+    fresh = Ledger()
+    fresh.update(study.trials)
+    if fresh.space:
+        chain = fresh.chain(sampler.signature(fresh.space), fresh.space, sampler._options.accepts)
+        usable = {n for n, t in fresh.finished.items() if chain.fits(t) and chain.was_drawn(t)}
+        assert usable == chain.used | set(chain.candidates)  # what is in no batch still waits
     in_batches = {n for generation in generations(study) for n in generation.batch}
     drawn = {
         trial.number
@@ -181,11 +187,28 @@ class Worker:
 @given(st.integers(0, 2**32))
 @settings(max_examples=25, deadline=None)
 def test_any_interleaving_of_ask_tag_commit_finish_fail_kill_retry_enqueue(seed: int) -> None:
+    interleave(seed, steps=300, n_workers=6)
+
+
+@pytest.mark.slow
+def test_many_thousands_of_trials_in_any_order(record_property) -> None:  # type: ignore[no-untyped-def]
+    trials, commits = 0, 0
+    for seed in range(60):
+        study = interleave(seed, steps=2000, n_workers=4 + seed % 13)
+        trials += len(study.trials)
+        commits += len(generations(study)) - 1
+    record_property("trials", trials)
+    record_property("commits", commits)
+    assert trials > 30_000 and commits > 3_000
+
+
+def interleave(seed: int, steps: int, n_workers: int) -> optuna.Study:
+    """Let workers take their steps in any order, and break off anywhere; check what is left."""
     rng = random.Random(seed)
     study = new_study(batch_size=3)
-    workers = [Worker(study, rng) for _ in range(6)]
+    workers = [Worker(study, rng) for _ in range(n_workers)]
     killed = []
-    for _ in range(300):
+    for _ in range(steps):
         index = rng.randrange(len(workers))
         next(workers[index].steps)
         chance = rng.random()
@@ -200,6 +223,7 @@ def test_any_interleaving_of_ask_tag_commit_finish_fail_kill_retry_enqueue(seed:
                 oldest = open_trials[0]
                 study._storage.set_trial_state_values(oldest._trial_id, TrialState.FAIL)
     check(study, S2ESampler(batch_size=3, estimator="score"))
+    return study
 
 
 WORKER = """
