@@ -60,6 +60,7 @@ def train_reference(
     *,
     order: Order | None = None,
     evaluate: bool = True,
+    on_epoch: Callable[[], None] = lambda: None,
 ) -> ReferenceResult:
     """Train one network plainly, or two by Co-teaching.
 
@@ -77,6 +78,8 @@ def train_reference(
         The batches of each epoch; by default shuffled.
     evaluate
         Measure the validation accuracy after each epoch.
+    on_epoch
+        Called after the training of each epoch.
     """
     device = next(modules[0].parameters()).device
     batch_size = config.batch_size or 128
@@ -115,6 +118,7 @@ def train_reference(
                 loss[selection].mean().backward()
                 optimizer.step()
                 kept[numbers[selection.cpu()]] += 1
+        on_epoch()
         if evaluate:
             accuracies.append(float(np.mean([accuracy(m, validation, device) for m in modules])))
     return ReferenceResult(np.array(accuracies), kept.numpy())
