@@ -191,15 +191,14 @@ def test_any_interleaving_of_ask_tag_commit_finish_fail_kill_retry_enqueue(seed:
 
 
 @pytest.mark.slow
-def test_many_thousands_of_trials_in_any_order(record_property) -> None:  # type: ignore[no-untyped-def]
+def test_many_thousands_of_trials_in_any_order() -> None:
     trials, commits = 0, 0
-    for seed in range(60):
-        study = interleave(seed, steps=2000, n_workers=4 + seed % 13)
+    for seed in range(90):
+        study = interleave(seed, steps=1000, n_workers=4 + seed % 13)
         trials += len(study.trials)
         commits += len(generations(study)) - 1
-    record_property("trials", trials)
-    record_property("commits", commits)
-    assert trials > 30_000 and commits > 3_000
+    print(f"{trials} trials, {commits} commits")
+    assert trials > 25_000 and commits > 1_000
 
 
 def interleave(seed: int, steps: int, n_workers: int) -> optuna.Study:
