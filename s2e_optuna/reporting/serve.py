@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from s2e_optuna.reporting.errors import InputError, one_sentence
+from s2e_optuna.reporting.thinned import thinned
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -50,7 +51,8 @@ def serve(
     Parameters
     ----------
     storage
-        An opened storage.
+        An opened storage; of large studies only some learning curves are shown
+        (`s2e_optuna.reporting.thinned`).
     host, port
         Where to listen; port 0 takes a free one.
     artifacts
@@ -67,7 +69,7 @@ def serve(
     from optuna_dashboard import wsgi
 
     store = None if artifacts is None else FileSystemArtifactStore(str(artifacts))
-    app = wsgi(storage, artifact_store=store)
+    app = wsgi(thinned(storage), artifact_store=store)
     server_class = _IPv6Server if ":" in host else _Server
     try:
         server = make_server(
