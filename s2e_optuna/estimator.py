@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ from optuna.pruners import NopPruner
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -28,7 +28,7 @@ from s2e_optuna.training import (
     from_arrays,
     predict_proba,
     suspects,
-    train,
+    unseen_probabilities,
 )
 from s2e_optuna.training.assemble import stratified_order
 from s2e_optuna.workers import open_storage
@@ -66,8 +66,8 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     batch_size, learning_rate
         See `s2e_optuna.training.TrainConfig`.
     cross_validate
-        Folds of a cross-validation with the schedule in the end; `pred_probs_` is then out of
-        sample. Takes as many trainings more. None does without.
+        Folds of a cross-validation with the schedule in the end, as many trainings more:
+        `pred_probs_` is then out of sample, and `suspicion_` better. None does without.
     stack
         Trials that train at once.
     storage, study_name
@@ -132,7 +132,7 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         validation_fraction: float = 0.2,
         batch_size: int | None = None,
         learning_rate: float = 1e-3,
-        cross_validate: int | None = None,
+        cross_validate: int | None = 5,
         stack: int = 8,
         storage: str | BaseStorage | None = None,
         study_name: str | None = None,
@@ -312,38 +312,23 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise DataError(f"every training with the schedule failed: {runs[0].failure}")
         self.models_ = [run.model for run in complete if run.model is not None]
         self.given_labels_ = labels
-        if self.cross_validate is None:
-            found = [run.training_probabilities for run in complete]
-            self.pred_probs_ = _normalised(np.mean([p for p in found if p is not None], axis=0))
-        else:
-            out_of_sample = self._cross_validated(images, labels, config, seed, bar)
-            self.pred_probs_ = _normalised(out_of_sample)
-        # Not by the probabilities out of sample, which rank worse: the schedule keeps wrong
-        # labels out of the training anyhow, and each fold has fewer samples and one seed.
-        self.suspects_ = suspects(complete, data)
+        unseen = None
+        if self.cross_validate is not None:
+            unseen = unseen_probabilities(
+                self.method,
+                self.schedule_,
+                data,
+                replace(config, seed=seed),
+                self.cross_validate,
+                _ticking(bar, 1),
+            )
+        found = [run.training_probabilities for run in complete]
+        own = np.mean([p for p in found if p is not None], axis=0)
+        self.pred_probs_ = _normalised(own if unseen is None else unseen)
+        self.suspects_ = suspects(complete, data, unseen)
         self.suspicion_ = np.empty(len(labels))
         for row in self.suspects_:
             self.suspicion_[int(row.id)] = row.suspicion
-
-    def _cross_validated(
-        self,
-        images: NDArray[Any],
-        labels: NDArray[np.int64],
-        config: TrainConfig,
-        seed: int,
-        bar: tqdm[Any],
-    ) -> NDArray[np.float32]:
-        """Predict each sample by a training that has not seen it."""
-        assert self.cross_validate is not None
-        folds = StratifiedKFold(self.cross_validate, shuffle=True, random_state=seed)
-        probabilities = np.empty((len(labels), len(self.classes_)), dtype=np.float32)
-        for rest, out in folds.split(np.zeros(len(labels)), labels):
-            data = self._data(images[rest], labels[rest], images[out], labels[out])
-            (run,) = train(self.method, [self.schedule_], data, config, _ticking(bar, 1))
-            if run.model is None:
-                raise DataError(f"a training of the cross-validation failed: {run.failure}")
-            probabilities[out] = predict_proba(run.model, images[out])
-        return probabilities
 
     # ------------------------------------------------------------------ checks and scaling
 

@@ -269,6 +269,14 @@ FinalSeeds = Annotated[
         metavar="N",
     ),
 ]
+Folds = Annotated[
+    int,
+    typer.Option(
+        help="Folds of the cross-validation for the list of suspects; 0 leaves it out.",
+        rich_help_panel=SEARCH_PANEL,
+        metavar="N",
+    ),
+]
 Seeds = Annotated[int, typer.Option(help="Train with that many seeds.", metavar="N")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.", metavar="N")]
 Storage = Annotated[

@@ -237,7 +237,17 @@ _TRAINING = (
 )
 """Options that a search and a training have in common."""
 
-_SEARCHING = ("space", "epochs", "trials", "sampler", "device", "workers", "stack", "final_seeds")
+_SEARCHING = (
+    "space",
+    "epochs",
+    "trials",
+    "sampler",
+    "device",
+    "workers",
+    "stack",
+    "final_seeds",
+    "folds",
+)
 
 
 def search_command(config: SearchConfig) -> str:

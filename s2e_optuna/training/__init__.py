@@ -39,6 +39,7 @@ from s2e_optuna.training.suspects import (
     suspect_quality,
     suspects,
     suspects_of_models,
+    unseen_probabilities,
     write_suspects,
 )
 from s2e_optuna.training.torchvision_support import TorchvisionStatus, torchvision_status
@@ -97,6 +98,7 @@ __all__ = [
     "torchvision_status",
     "train",
     "transition_matrix",
+    "unseen_probabilities",
     "unstack",
     "write_suspects",
 ]

@@ -6,30 +6,36 @@
 | p | class probabilities, averaged over networks and seeds |
 | y | given label |
 | m | margin: largest p of another class, minus p[y]; -1 to 1 |
+| m' | the same of a network that has not seen the sample (cross-validation) |
 
-Suspicion is the mean of 1 - k and (1 + m) / 2, so 0 to 1; where k is not known (a sample that was
-never offered, a method that selects nothing) it is (1 + m) / 2 alone. Above 0.5 a sample is
-listed as suspicious. ``studies.bench_suspects`` compares it with other scores on seven tasks
-with known truth: it ranks better than one seed's k and predicted class on each. The margin alone
-ranks as well, but as a list it finds less: 0.5 is the right threshold only together with k.
+Suspicion, from 0 to 1, is the mean of (1 - k + (1 + m)/2)/2 and (1 + m')/2, as far as these are
+known: a sample that was never offered, or a method that selects nothing, has no k, and without
+cross-validation there is no m'. Above 0.5 a sample is listed as suspicious.
+
+``studies.bench_suspects`` compares scores on tasks with known truth. k and m rank best where the
+schedule drops what is wrong. A schedule that keeps nearly everything lets networks memorise: k
+and m then say little, and no sample passes 0.5. m' always says something, and alone lists too
+much. Their mean is best or nearly so everywhere.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from s2e_optuna.training.assemble import stratified_order
 from s2e_optuna.training.data import NoisyData
 from s2e_optuna.training.errors import DataError
 from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.model import Model, predict_proba
-from s2e_optuna.training.results import TrainResult
+from s2e_optuna.training.results import EpochReport, TrainConfig, TrainResult
+from s2e_optuna.training.trainer import ScheduleLike, train
 
 LISTED_ABOVE = 0.5
 """A sample is listed as suspicious when its suspicion is above this."""
@@ -108,7 +114,12 @@ class SuspectQuality:
     average_precision: float
 
 
-def suspicion(probabilities: ArrayLike, given: ArrayLike, kept: ArrayLike | None = None) -> Floats:
+def suspicion(
+    probabilities: ArrayLike,
+    given: ArrayLike,
+    kept: ArrayLike | None = None,
+    unseen: ArrayLike | None = None,
+) -> Floats:
     """Score labels, 0 to 1.
 
     Parameters
@@ -119,19 +130,104 @@ def suspicion(probabilities: ArrayLike, given: ArrayLike, kept: ArrayLike | None
         Labels in the data, integers [N].
     kept
         Share of offers at which each sample was kept [N]; NaN where it is not known.
+    unseen
+        Probabilities [N, C] by networks that have not seen the sample.
     """
+    scores = _doubt(probabilities, given)
+    if kept is not None:
+        shares = np.asarray(kept, dtype=np.float64)
+        scores = np.asarray(np.where(np.isnan(shares), scores, (1.0 - shares + scores) / 2.0))
+    return scores if unseen is None else (scores + _doubt(unseen, given)) / 2.0
+
+
+def _doubt(probabilities: ArrayLike, given: ArrayLike) -> Floats:
+    """Return the margin of another class over the given one, brought to 0 .. 1."""
     values, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(given)
     rows = np.arange(len(labels))
     others = values.copy()
     others[rows, labels] = -np.inf
-    doubt = (1.0 + others.max(axis=1) - values[rows, labels]) / 2.0
-    if kept is None:
-        return np.asarray(doubt)
-    shares = np.asarray(kept, dtype=np.float64)
-    return np.asarray(np.where(np.isnan(shares), doubt, (1.0 - shares + doubt) / 2.0))
+    return np.asarray((1.0 + others.max(axis=1) - values[rows, labels]) / 2.0)
 
 
-def suspects(results: TrainResult | Sequence[TrainResult], data: NoisyData) -> list[Suspect]:
+def unseen_probabilities(
+    method: str,
+    schedule: ScheduleLike,
+    data: NoisyData,
+    config: TrainConfig,
+    folds: int = 5,
+    on_epoch: Callable[[int, int], None] | None = None,
+) -> NDArray[np.float32]:
+    """Predict each training sample by a training that has not seen it: cross-validation.
+
+    Parameters
+    ----------
+    method, schedule, data, config
+        As for `train`; fold f trains with the seed ``config.seed + f``.
+    folds
+        Number of trainings, 2 or more, each on all folds but one.
+    on_epoch
+        Called with the fold and the number of its finished epochs.
+
+    Returns
+    -------
+    ndarray
+        float32 [N, C].
+
+    Raises
+    ------
+    DataError
+        What `train` refuses; fewer than two folds; a training diverged.
+    """
+    if folds < 2:
+        raise DataError(f"folds {folds} is out of range: choose 2 or more")
+    n_samples = len(data.y_train)
+    order = stratified_order(data.y_train.numpy(), np.random.default_rng(config.seed))
+    fold_of = np.empty(n_samples, dtype=np.int64)
+    fold_of[order] = np.arange(n_samples) % folds  # neighbours in this order are of one kind
+    found = np.empty((n_samples, data.n_classes), dtype=np.float32)
+    for fold in range(folds):
+        rest, out = (torch.from_numpy(np.flatnonzero(mask)) for mask in
+                     (fold_of != fold, fold_of == fold))  # fmt: skip
+        if not len(out) or not len(rest):
+            raise DataError(f"{n_samples} samples are too few for {folds} folds")
+        part = replace(
+            data,
+            x_train=data.x_train[rest],
+            y_train=data.y_train[rest],
+            y_clean=None,
+            x_test=None,
+            y_test=None,
+        )
+        batch_size = None if config.batch_size is None else min(config.batch_size, len(rest))
+        settings = replace(
+            config,
+            seed=config.seed + fold,
+            batch_size=batch_size,
+            evaluate_every=config.epochs,
+            keep_probabilities=False,
+        )
+        tell = None if on_epoch is None else _telling(on_epoch, fold)
+        (run,) = train(method, [schedule], part, settings, tell)
+        if run.status != "complete" or run.model is None:
+            raise DataError(f"a training of the cross-validation failed: {run.failure}")
+        found[out.numpy()] = predict_proba(run.model, data.x_train[out])
+    return found
+
+
+def _telling(
+    on_epoch: Callable[[int, int], None], fold: int
+) -> Callable[[int, list[EpochReport]], None]:
+    def tell(epoch: int, _: list[EpochReport]) -> None:
+        on_epoch(fold, epoch + 1)
+
+    return tell
+
+
+def suspects(
+    results: TrainResult | Sequence[TrainResult],
+    data: NoisyData,
+    unseen: NDArray[np.float32] | None = None,
+) -> list[Suspect]:
     """List all samples with doubtful labels, the most suspicious first; equals stay in order.
 
     These are the training samples and, where the validation part was cut from them, its samples,
@@ -144,6 +240,8 @@ def suspects(results: TrainResult | Sequence[TrainResult], data: NoisyData) -> l
         are left out.
     data
         What they were trained on.
+    unseen
+        `unseen_probabilities` of the training samples, if there are some.
 
     Raises
     ------
@@ -163,14 +261,18 @@ def suspects(results: TrainResult | Sequence[TrainResult], data: NoisyData) -> l
     probabilities = np.mean([_training_probabilities(run, data) for run in complete], axis=0)
     kept = _kept_shares(complete)
     samples = data.labelled_samples()
-    rest = len(samples.ids) - len(data.ids)
-    if rest:
-        unseen = np.mean(
+    n_train = len(data.ids)
+    scores = suspicion(probabilities, samples.given[:n_train], kept, unseen)
+    if unseen is not None:
+        probabilities = (probabilities + unseen) / 2.0
+    if len(samples.ids) > n_train:
+        held_out = np.mean(
             [predict_proba(run.model, data.x_val) for run in complete if run.model], axis=0
         )
-        probabilities = np.concatenate([probabilities, unseen])
-        kept = np.concatenate([kept, np.full(rest, np.nan)])
-    return _rank(probabilities, kept, data)
+        scores = np.concatenate([scores, suspicion(held_out, samples.given[n_train:])])
+        probabilities = np.concatenate([probabilities, held_out])
+        kept = np.concatenate([kept, np.full(len(held_out), np.nan)])
+    return _rank(scores, probabilities, kept, data)
 
 
 def suspects_of_models(models: Sequence[Model], data: NoisyData) -> list[Suspect]:
@@ -191,7 +293,8 @@ def suspects_of_models(models: Sequence[Model], data: NoisyData) -> list[Suspect
     if len(data.labelled_samples().ids) > len(data.ids):
         images.append(data.x_val)
     probabilities = np.mean([predict_proba(model, torch.cat(images)) for model in models], axis=0)
-    return _rank(probabilities, None, data)
+    scores = suspicion(probabilities, data.labelled_samples().given)
+    return _rank(scores, probabilities, None, data)
 
 
 def write_suspects(rows: Sequence[Suspect], path: str | Path) -> None:
@@ -273,9 +376,10 @@ def _kept_shares(runs: Sequence[TrainResult]) -> Floats:
     return np.where(offered > 0, kept / np.maximum(offered, 1), np.nan)
 
 
-def _rank(probabilities: Floats, kept: Floats | None, data: NoisyData) -> list[Suspect]:
+def _rank(
+    scores: Floats, probabilities: Floats, kept: Floats | None, data: NoisyData
+) -> list[Suspect]:
     samples, names = data.labelled_samples(), data.class_names
-    scores = suspicion(probabilities, samples.given, kept)
     predicted = probabilities.argmax(axis=1)
     return [
         Suspect(

@@ -91,6 +91,8 @@ class SearchConfig:
         spread over them.
     final_seeds
         Seeds of the final comparison; 0 leaves it out.
+    folds
+        Folds of the cross-validation for the list of suspects; 0 leaves it out.
     out
         Folder for what the search leaves behind; by default ``s2e-out/`` and the study's name.
     data_root
@@ -142,6 +144,7 @@ class SearchConfig:
     sampler_options: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"
     final_seeds: int = 5
+    folds: int = 5
     out: str | Path | None = None
     data_root: str | Path | None = None
     report_every: int | None = None
@@ -305,7 +308,9 @@ class SearchConfig:
 def _check_numbers(config: SearchConfig) -> None:
     for name in ("epochs", "trials", "workers", "stack"):
         _check_integer(name, getattr(config, name), 1)
-    for name in ("seed", "final_seeds"):
+    if config.folds == 1:
+        raise ConfigError("folds must be 2 or more, or 0 to leave the cross-validation out.")
+    for name in ("seed", "final_seeds", "folds"):
         _check_integer(name, getattr(config, name), 0)
     for name in ("batch_size", "train_size", "image_size", "report_every"):
         if getattr(config, name) is not None:

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import optuna
+from numpy.typing import NDArray
 from optuna.exceptions import DuplicatedStudyError
 from optuna.pruners import NopPruner
 
@@ -37,6 +39,7 @@ from s2e_optuna.training import (
     save_model,
     suspect_quality,
     suspects,
+    unseen_probabilities,
     write_suspects,
 )
 from s2e_optuna.workers.config import (
@@ -375,9 +378,29 @@ def _compare(
     best = trained[0].model
     assert best is not None
     save_model(best, files["model"])
-    rows = suspects(trained, data)
+    rows = suspects(trained, data, _unseen(config, data, schedule, relay))
     write_suspects(rows, files["suspects"])
     return scores, _quality(rows)
+
+
+def _unseen(
+    config: SearchConfig,
+    data: NoisyData,
+    schedule: Schedule,
+    relay: Callable[[ComparisonProgress], None],
+) -> NDArray[np.float32] | None:
+    """Cross-validate with the schedule, so that samples are judged by who has not seen them."""
+    if not config.folds:
+        return None
+    (seed,) = final_seeds(config.seed, config.final_seeds + 1)[-1:]
+    total = config.folds * config.epochs
+
+    def tell(fold: int, epoch: int) -> None:
+        done = fold * config.epochs + epoch
+        relay(ComparisonProgress(("cross-validation",), seed, epoch, done, total))
+
+    training = replace(config.train_config(), seed=seed)
+    return unseen_probabilities(config.method, schedule, data, training, config.folds, tell)
 
 
 def _quality(rows: Sequence[Suspect]) -> Mapping[str, float | int | None]:
@@ -406,6 +429,7 @@ def _comparison_key(config: SearchConfig, schedule: Schedule) -> dict[str, Any]:
     return {
         **{name: value for name, value in settings.items() if name not in searching},
         "seeds": final_seeds(config.seed, config.final_seeds),
+        "folds": config.folds,
         "schedule": [float(rate) for rate in schedule.rates],
     }
 
