@@ -13,6 +13,7 @@ from s2e_optuna.training import (
     suspects,
     suspects_of_models,
     train,
+    unseen_probabilities,
     write_suspects,
 )
 from s2e_optuna.training.suspects import suspicion
@@ -33,6 +34,27 @@ def test_suspicion_is_keeping_and_margin_in_equal_parts():
     scores = suspicion(probabilities, [0, 1, 1], [1.0, 0.5, np.nan])
     assert scores == pytest.approx([0.25 / 2, (0.5 + 0.75) / 2, 1.0])
     assert suspicion(probabilities, [0, 1, 1]) == pytest.approx([0.25, 0.75, 1.0])
+
+
+def test_predictions_of_those_who_have_not_seen_a_sample_count_as_much():
+    own, unseen = [[0.9, 0.1]], [[0.2, 0.8]]
+    assert suspicion(own, [0], [0.5], unseen) == pytest.approx([(0.3 + 0.8) / 2])
+
+
+def test_memorised_labels_are_found_by_cross_validation(blobs):
+    config = replace(CONFIG, epochs=30, learning_rate=1e-2)
+    runs = train("coteaching", [None], blobs, config)
+    told = []
+    unseen = unseen_probabilities(
+        "coteaching", None, blobs, config, 3, lambda fold, epoch: told.append((fold, epoch))
+    )
+    assert unseen.sum(axis=1) == pytest.approx(np.ones(120), abs=1e-5)
+    assert told == [(fold, epoch + 1) for fold in range(3) for epoch in range(30)]
+    without, with_them = (suspect_quality(suspects(runs, blobs, p)) for p in (None, unseen))
+    assert with_them.recall > without.recall
+    assert with_them.average_precision > 0.7
+    with pytest.raises(DataError, match="folds 1 is out of range"):
+        unseen_probabilities("coteaching", None, blobs, config, 1)
 
 
 def test_wrong_labels_come_first(trained, blobs):
