@@ -3,8 +3,9 @@
     python -m studies.bench_suspects --mnist data/mnist27k.npz
 
 Trains Co-teaching with five seeds on each task, with its own schedule (told the noise rate) and
-with one that keeps everything, and ranks the training samples by several scores. Writes ``studies/results/bench_suspects/README.md`` and one JSON file a
-task (a finished task is not run again). The tasks are for choosing: nothing is judged on them.
+with one that keeps everything, and ranks the training samples by several scores. Writes
+``studies/results/bench_suspects/README.md`` and one JSON file a task (a finished task is not run
+again). The tasks are for choosing: nothing is judged on them.
 
 | symbol | meaning |
 |---|---|
@@ -150,8 +151,8 @@ def write() -> Path:
     lines = [
         "# Which score finds wrong labels",
         "",
-        "`python -m studies.bench_suspects`: Co-teaching on the MLP, five seeds, with its schedule",
-        "(told the noise rate) and with one that keeps everything; digits (1,000 samples,",
+        "`python -m studies.bench_suspects`: Co-teaching on the MLP, five seeds, with its",
+        "schedule (told the noise rate) and with one that keeps everything; digits (1,000 samples,",
         f"{DIGITS_EPOCHS} epochs) and MNIST ({MNIST_SIZE:,} samples, {MNIST_EPOCHS} epochs). k: "
         "share of offers at which a",
         "sample was kept in the last epochs; p: class probabilities, means over seeds; y: given",
