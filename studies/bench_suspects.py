@@ -152,7 +152,7 @@ def write() -> Path:
         "# Which score finds wrong labels",
         "",
         "`python -m studies.bench_suspects`: Co-teaching on the MLP, five seeds, with its",
-        "schedule (told the noise rate) and with one that keeps everything; digits (1,000 samples,",
+        "schedule (told the noise rate) and with one that keeps everything; digits (1,000 images,",
         f"{DIGITS_EPOCHS} epochs) and MNIST ({MNIST_SIZE:,} samples, {MNIST_EPOCHS} epochs). k: "
         "share of offers at which a",
         "sample was kept in the last epochs; p: class probabilities, means over seeds; y: given",
