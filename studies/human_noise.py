@@ -87,6 +87,7 @@ def run(arguments: argparse.Namespace, column: str) -> dict[str, Any]:
         "column": column,
         "scale": arguments.scale,
         **{key: found[key] for key in (*kept, *more)},
+        "folds": config.folds,
         "training_images": len(result.data.y_train),
         "validation_images": len(result.data.y_val),
         "precision_at": {int(n): round(float(wrong[n - 1] / n), 6) for n in at},
@@ -142,7 +143,11 @@ def write(scale: str) -> Path:
         "",
         f"![R(t), and precision over recall of the suspects]({scale}.png)",
         "",
-        *(f"* {one['column']}: {one['hardware']}; commit {one['commit']}" for one in found),
+        *(
+            f"* {one['column']}: suspects {_folds(one.get('folds', 0))}; {one['hardware']}; "
+            f"commit {one['commit']}"
+            for one in found
+        ),
         "",
     ]
     page = RESULTS / f"{scale}.md"
@@ -173,6 +178,10 @@ def draw(found: list[dict[str, Any]]) -> Figure:
         axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _folds(folds: int) -> str:
+    return f"with {folds}-fold cross-validation" if folds else "without cross-validation"
 
 
 def _percent(value: float | None) -> str:

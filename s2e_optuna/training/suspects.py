@@ -12,10 +12,10 @@ Suspicion, from 0 to 1, is the mean of (1 - k + (1 + m)/2)/2 and (1 + m')/2, as 
 known: a sample that was never offered, or a method that selects nothing, has no k, and without
 cross-validation there is no m'. Above 0.5 a sample is listed as suspicious.
 
-``studies.bench_suspects`` compares scores on tasks with known truth. k and m rank best where the
+``studies.bench_suspects`` compares scores on tasks with known truth. k and m rank well where the
 schedule drops what is wrong. A schedule that keeps nearly everything lets networks memorise: k
-and m then say little, and no sample passes 0.5. m' always says something, and alone lists too
-much. Their mean is best or nearly so everywhere.
+then says nothing, and no sample passes 0.5. m' always says something, but alone lists too much.
+The mean of both ranks nearly as well as the best on each task, and its list is never empty.
 """
 
 from __future__ import annotations
