@@ -1,0 +1,237 @@
+"""Searches of the studies, by the product's own objective and workers on a shared storage.
+
+    found = searched(Search(setting, space="s2e", sampler="s2e", trials=48, seed=0), frame)
+
+Each is an Optuna study of its own in ``frame.storage``, which `s2e show` and `s2e dashboard` open.
+The budget belongs to the study: other machines that run the same command with the same storage
+share the work, and a search that was broken off goes on.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.trial import FrozenTrial, TrialState
+
+from s2e_optuna.schedules import Schedule, trial_schedule
+from studies.frame import Frame, Setting, digest
+from studies.main_job import commit, hardware
+
+if TYPE_CHECKING:
+    from s2e_optuna.workers.worker import Job
+
+ABOUT_ATTR = "studies:about"
+"""User attribute of the study: setting, space, sampler, hardware, commit."""
+
+CHOSEN_ATTR = "studies:chosen"
+"""User attribute of the study: finished trials, and the number of the recommended one."""
+
+PRUNERS: dict[str, Callable[[int], BasePruner]] = {
+    "none": lambda epochs: NopPruner(),
+    "median": lambda epochs: MedianPruner(),
+    "hyperband": lambda epochs: HyperbandPruner(max_resource=epochs),
+}
+"""Pruners by name; functions of the number of epochs."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search for a schedule.
+
+    Attributes
+    ----------
+    setting
+        What is trained on, always with Adam.
+    space, method
+        See `s2e_optuna.CoTeachingObjective`.
+    sampler, sampler_options
+        See `s2e_optuna.workers.config.make_sampler`; options as pairs of name and value.
+    pruner
+        A key of `PRUNERS`.
+    trials
+        The budget; raising it goes on with the same study.
+    seed
+        Of the sampler and of the trainings; the label noise is the setting's.
+    stack
+        Trials that a worker trains side by side: so many are in flight at once.
+    """
+
+    setting: Setting
+    space: str = "s2e"
+    sampler: str = "s2e"
+    sampler_options: tuple[tuple[str, Any], ...] = ()
+    pruner: str = "none"
+    method: str = "coteaching"
+    trials: int = 48
+    seed: int = 0
+    stack: int = 4
+
+    def told(self, frame: Frame) -> dict[str, Any]:
+        """Return everything that its trials depend on."""
+        return {
+            "setting": self.setting.told(),
+            "source": Path(frame.source(self.setting)).name,
+            "space": self.space,
+            "sampler": self.sampler,
+            "sampler_options": dict(self.sampler_options),
+            "pruner": self.pruner,
+            "method": self.method,
+            "seed": self.seed,
+            "stack": self.stack,
+        }
+
+    def study_name(self, frame: Frame) -> str:
+        """Name of its Optuna study."""
+        words = (self.setting.name, self.space, self.sampler, f"seed{self.seed}")
+        return "-".join((*words, digest(self.told(frame))))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found.
+
+    Attributes
+    ----------
+    search
+        What was asked for.
+    study
+        The Optuna study; its trials hold `validation error` as value, and ``test_accuracy``,
+        ``label_precision``, ``seconds`` as user attributes.
+    schedule
+        The one that is recommended: by the model of all trials, never by test accuracy.
+    number
+        Its trial.
+    hardware, commit
+        Where the search was begun.
+    """
+
+    search: Search
+    study: optuna.Study
+    schedule: Schedule
+    number: int
+    hardware: str
+    commit: str
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """The complete trials, in the order in which they finished."""
+        done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return sorted(done, key=lambda trial: (str(trial.datetime_complete), trial.number))
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that its trainings took, all together."""
+        return sum(float(trial.user_attrs.get("seconds", 0.0)) for trial in self.trials)
+
+
+def searched(search: Search, frame: Frame) -> Found:
+    """Search, or go on with a search, until it has its number of trials."""
+    from s2e_optuna.workers.loop import TARGET_ATTR
+    from s2e_optuna.workers.progress import tally
+    from s2e_optuna.workers.storage import HEARTBEAT, open_storage, resolve_url
+
+    if frame.storage.startswith("sqlite:///"):
+        frame.runs.mkdir(parents=True, exist_ok=True)
+    url = resolve_url(frame.storage)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=search.study_name(frame),
+        storage=open_storage(url, heartbeat=HEARTBEAT),
+        load_if_exists=True,
+        pruner=NopPruner(),
+    )
+    attrs = study.user_attrs
+    if ABOUT_ATTR not in attrs:
+        about = search.told(frame) | {"hardware": hardware(), "commit": commit()}
+        study.set_user_attr(ABOUT_ATTR, about)
+    if attrs.get(TARGET_ATTR, 0) < search.trials:
+        study.set_user_attr(TARGET_ATTR, search.trials)
+    finished = tally(study.get_trials(deepcopy=False)).finished
+    if finished < search.trials:
+        print(
+            f"{study.study_name}: searching, {search.trials} trials, {finished} done", flush=True
+        )
+        _search(search, frame, study, url)
+    return _found(search, study)
+
+
+def _search(search: Search, frame: Frame, study: optuna.Study, url: Any) -> None:
+    from s2e_optuna.reporting.progress import ProgressDisplay
+    from s2e_optuna.workers.config import split_devices
+    from s2e_optuna.workers.pool import LocalPool, clear_study
+    from s2e_optuna.workers.worker import run_worker
+
+    job = functools.partial(_job, search=search, frame=frame)
+    devices = split_devices(frame.device)
+    with ProgressDisplay() as display:
+        if frame.workers == 1:
+            run_worker(
+                url,
+                study.study_name,
+                stack=search.stack,
+                device=devices[0],
+                notify=display.worker,
+                make_job=job,
+            )
+        else:
+            LocalPool(
+                study,
+                url,
+                workers=frame.workers,
+                devices=devices,
+                stack=search.stack,
+                make_job=job,
+                on_progress=display.search,
+            ).run(search.trials)
+    clear_study(study, search.trials)
+
+
+def _job(study: optuna.Study, device: str, number: int, *, search: Search, frame: Frame) -> Job:
+    """Make what a worker does; called in its process."""
+    from s2e_optuna.objective import CoTeachingObjective
+    from s2e_optuna.workers.config import make_sampler
+    from s2e_optuna.workers.worker import Job
+    from studies.trainings import data_of
+
+    setting = search.setting
+    objective = CoTeachingObjective(
+        data_of(setting, frame),
+        method=search.method,
+        network=setting.network,
+        space=search.space,
+        epochs=setting.epochs,
+        batch_size=setting.batch_size,
+        learning_rate=setting.learning_rate or 1e-3,
+        seed=search.seed,
+        device=device,
+    )
+    study.pruner = PRUNERS[search.pruner](setting.epochs)
+    told: Mapping[str, Any] = {
+        "sampler": search.sampler,
+        "sampler_options": dict(search.sampler_options),
+        "seed": search.seed,
+    }
+    return Job(objective.evaluate, make_sampler(told, number), setting.epochs)
+
+
+def _found(search: Search, study: optuna.Study) -> Found:
+    from s2e_optuna.sampler import recommended_trial
+
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    stored = study.user_attrs.get(CHOSEN_ATTR)
+    if stored is None or stored[0] != len(complete):
+        # Kept, so that a later version of the model does not ask for other trainings.
+        stored = [len(complete), recommended_trial(study).number]
+        study.set_user_attr(CHOSEN_ATTR, stored)
+    number = int(stored[1])
+    (trial,) = (trial for trial in complete if trial.number == number)
+    schedule = trial_schedule(trial)
+    assert schedule is not None  # the objective suggests one in every trial
+    about = study.user_attrs[ABOUT_ATTR]
+    return Found(search, study, schedule, number, about["hardware"], about["commit"])
