@@ -98,8 +98,8 @@ def section(content: dict[str, Any]) -> list[str]:
         "",
         f"Of {content['draws']:,} schedules drawn at theta = 1, {content['starts_at_1']:.1%} "
         f"start at 1, {content['falls_first']:.1%} fall at first, {content['rises_again']:.1%} "
-        f"rise again later, as Assumption 1 has it; {content['above_1']:.1%} exceed 1 somewhere and "
-        "are clipped there.",
+        f"rise again later, as Assumption 1 has it; {content['above_1']:.1%} exceed 1 somewhere "
+        "and are clipped there.",
     ]
 
 

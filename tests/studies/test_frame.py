@@ -1,4 +1,4 @@
-"""The frame of the paper's studies: trainings and searches are done once, tables say what agrees."""
+"""The frame of the paper's studies: nothing is run twice, tables say what agrees."""
 
 from dataclasses import replace
 from pathlib import Path
