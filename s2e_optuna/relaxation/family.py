@@ -29,7 +29,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import digamma, gammaln, logsumexp, polygamma, softmax
+from scipy.special import digamma, gammaln, polygamma, softmax
 
 Array = NDArray[np.float64]
 
@@ -90,9 +90,18 @@ class Family:
         return np.array(of_parameter, dtype=np.bool_)
 
     @cached_property
-    def _same_block(self) -> Array:
+    def _members(self) -> Array:
+        # Which parameters belong to which block, as ones: [number of blocks, d].
         owner = np.repeat(np.arange(len(self.blocks)), [b.dimension for b in self.blocks])
-        return np.equal.outer(owner, owner).astype(np.float64, copy=False)
+        return np.equal.outer(np.arange(len(self.blocks)), owner).astype(np.float64)
+
+    @cached_property
+    def _same_block(self) -> Array:
+        return self._members.T @ self._members
+
+    @cached_property
+    def _is_dirichlet(self) -> NDArray[np.bool_]:
+        return np.array([block.kind == "dirichlet" for block in self.blocks])
 
     @cached_property
     def _in_theta(self) -> NDArray[np.bool_]:
@@ -109,9 +118,13 @@ class Family:
     def _totals(self, theta: Array) -> Array:
         return np.asarray(self._same_block @ np.where(self.positive, theta, 0.0))
 
+    def _exp(self, theta: Array) -> Array:
+        """Exponentials of the logits, short of an overflow; 0 at Dirichlet parameters."""
+        return np.where(self.positive, 0.0, np.exp(np.minimum(theta, 700.0)))
+
     def _probabilities(self, theta: Array) -> Array:
         """Probabilities of the choices that have a logit; 0 at Dirichlet parameters."""
-        exp = np.where(self.positive, 0.0, np.exp(np.minimum(theta, 700.0)))
+        exp = self._exp(theta)
         return np.asarray(exp / (1.0 + self._same_block @ exp))
 
     def sample(self, theta: Array, n: int, rng: np.random.Generator) -> Array:
@@ -137,13 +150,14 @@ class Family:
 
     def log_partition(self, theta: Array) -> float:
         """A(theta) = sum log Gamma(theta_i) - log Gamma(sum theta_i), or log sum exp."""
-        total = 0.0
-        for block, where in zip(self.blocks, self.theta_slices, strict=True):
-            if block.kind == "dirichlet":
-                total += float(np.sum(gammaln(theta[where])) - gammaln(np.sum(theta[where])))
-            else:
-                total += float(logsumexp(np.append(theta[where], 0.0)))
-        return total
+        safe = np.where(self.positive, theta, 1.0)  # log Gamma(1) = 0
+        totals = self._members @ np.where(self.positive, theta, self._exp(theta))
+        of_totals = np.where(
+            self._is_dirichlet,
+            -gammaln(np.where(self._is_dirichlet, totals, 1.0)),
+            np.log1p(np.where(self._is_dirichlet, 0.0, totals)),
+        )
+        return float(np.sum(gammaln(safe)) + np.sum(of_totals))
 
     def mean(self, theta: Array) -> Array:
         """mu(theta) = E[T(x)]: digamma(theta_i) - digamma(sum theta_i), or probabilities."""

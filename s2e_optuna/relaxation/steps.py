@@ -114,7 +114,7 @@ def limited_step(
     if within(full):
         return full
     low, high = 0.0, step_size
-    for _ in range(50):  # bisection on the length, to double precision
+    for _ in range(20):  # bisection on the length, to a millionth
         middle = 0.5 * (low + high)
         low, high = (middle, high) if within(at(middle)) else (low, middle)
     return at(low) if low > 0.0 else theta.copy()

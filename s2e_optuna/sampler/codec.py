@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -32,26 +32,33 @@ Array = NDArray[np.float64]
 _EDGE = 1e-9  # unit values are kept this far from 0 and 1, where log x is infinite
 
 
-def to_unit(distribution: FloatDistribution | IntDistribution, value: float) -> float:
-    """Map a value to [0, 1]; stepped values to the middle of their cell."""
+def to_unit(distribution: FloatDistribution | IntDistribution, values: ArrayLike) -> Array:
+    """Map values to [0, 1]; stepped values to the middle of their cell."""
+    values = np.asarray(values, dtype=np.float64)
     low, high = _cell_range(distribution)
     if distribution.log:
-        return (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
-    return (value - low) / (high - low)
+        return np.asarray((np.log(values) - math.log(low)) / (math.log(high) - math.log(low)))
+    return (values - low) / (high - low)
 
 
-def from_unit(distribution: FloatDistribution | IntDistribution, unit: float) -> float | int:
-    """Map a number in [0, 1] to a value, a Python float or int."""
+def from_unit(distribution: FloatDistribution | IntDistribution, units: ArrayLike) -> Array:
+    """Map numbers in [0, 1] to values."""
+    units = np.asarray(units, dtype=np.float64)
     low, high = _cell_range(distribution)
     if distribution.log:
-        value = math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
+        values = np.exp(math.log(low) + units * (math.log(high) - math.log(low)))
     else:
-        value = low + unit * (high - low)
+        values = low + units * (high - low)
     if distribution.step is not None:
-        cell = round((value - distribution.low) / distribution.step)
-        value = distribution.low + cell * distribution.step
-    value = min(max(value, distribution.low), distribution.high)
-    return int(value) if isinstance(distribution, IntDistribution) else float(value)
+        cells = np.rint((values - distribution.low) / distribution.step)
+        values = distribution.low + cells * distribution.step
+    return np.clip(values, distribution.low, distribution.high)
+
+
+def value_at(distribution: FloatDistribution | IntDistribution, unit: float) -> float | int:
+    """Map a number in [0, 1] to a value of the type that Optuna gives."""
+    value = float(from_unit(distribution, unit))
+    return int(value) if isinstance(distribution, IntDistribution) else value
 
 
 def _cell_range(distribution: FloatDistribution | IntDistribution) -> tuple[float, float]:
@@ -65,7 +72,7 @@ def draw_uniformly(distribution: BaseDistribution, rng: np.random.Generator) -> 
         return distribution.choices[int(rng.integers(len(distribution.choices)))]
     if not isinstance(distribution, FloatDistribution | IntDistribution):
         raise ValueError(f"S2ESampler does not know the distribution {distribution}.")
-    return from_unit(distribution, float(rng.random()))
+    return value_at(distribution, rng.random())
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +130,7 @@ class Codec:
                 parts.append(np.eye(len(distribution.choices))[index])
             else:
                 assert isinstance(distribution, FloatDistribution | IntDistribution)
-                unit = np.array([to_unit(distribution, float(row[name])) for row in rows])
+                unit = to_unit(distribution, [row[name] for row in rows])
                 unit = np.clip(unit, _EDGE, 1.0 - _EDGE)
                 parts.append(np.stack([unit, 1.0 - unit], axis=1))
         return np.concatenate(parts, axis=1)
@@ -135,7 +142,7 @@ class Codec:
         for name, where in zip(self.singles, slices, strict=True):
             d = self.space[name]
             if isinstance(d, FloatDistribution | IntDistribution) and d.step is not None:
-                unit = np.array([to_unit(d, from_unit(d, u)) for u in points[:, where.start]])
+                unit = to_unit(d, from_unit(d, points[:, where.start]))
                 snapped[:, where] = np.stack([unit, 1.0 - unit], axis=1)
         return snapped
 
@@ -152,5 +159,5 @@ class Codec:
                 params[name] = distribution.choices[int(np.argmax(part))]
             else:
                 assert isinstance(distribution, FloatDistribution | IntDistribution)
-                params[name] = from_unit(distribution, float(part[0]))
+                params[name] = value_at(distribution, float(part[0]))
         return params
