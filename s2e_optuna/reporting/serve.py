@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from s2e_optuna.reporting.errors import InputError, one_sentence
-from s2e_optuna.reporting.thinned import thinned
+from s2e_optuna.reporting.remembered import Remembered
+from s2e_optuna.reporting.thinned import FROM, thinned
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -51,8 +53,9 @@ def serve(
     Parameters
     ----------
     storage
-        An opened storage; of large studies only some learning curves are shown
-        (`s2e_optuna.reporting.thinned`).
+        An opened storage. Of large studies only some learning curves are shown
+        (`s2e_optuna.reporting.thinned`), and what their finished trials look like is remembered
+        (`s2e_optuna.reporting.remembered`).
     host, port
         Where to listen; port 0 takes a free one.
     artifacts
@@ -69,7 +72,7 @@ def serve(
     from optuna_dashboard import wsgi
 
     store = None if artifacts is None else FileSystemArtifactStore(str(artifacts))
-    app = wsgi(thinned(storage), artifact_store=store)
+    app = Remembered(wsgi(thinned(storage), artifact_store=store))
     server_class = _IPv6Server if ":" in host else _Server
     try:
         server = make_server(
@@ -83,4 +86,14 @@ def serve(
     with server:
         name = f"[{host}]" if ":" in host else host
         on_ready(f"http://{name}:{server.server_port}/")
+        threading.Thread(
+            target=_prepare_newest, args=(app, storage), name="s2e-prepare", daemon=True
+        ).start()
         server.serve_forever()
+
+
+def _prepare_newest(app: Remembered, storage: BaseStorage) -> None:
+    """Make the first answer of the newest study while its reader still opens a browser."""
+    studies = [study._study_id for study in storage.get_all_studies()]
+    if studies and storage.get_n_trials(max(studies)) > FROM:
+        app.prepare(max(studies))
