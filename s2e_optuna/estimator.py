@@ -18,7 +18,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
-from s2e_optuna.objective import CoTeachingObjective, final_seeds
+from s2e_optuna.final_comparison import final_seeds
+from s2e_optuna.objective import CoTeachingObjective
 from s2e_optuna.sampler import S2ESampler, best_schedule
 from s2e_optuna.training import (
     DataError,

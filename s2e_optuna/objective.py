@@ -1,11 +1,10 @@
-"""Joins training and Optuna: an objective for schedules, and the comparison after a search."""
+"""Joins training and Optuna: an objective for schedules."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
-from optuna.pruners import NopPruner
-from optuna.storages import BaseStorage
-from optuna.trial import BaseTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from s2e_optuna.artifacts.attach import TrialArtifacts, best_so_far
 from s2e_optuna.checkpoints import (
@@ -26,12 +23,13 @@ from s2e_optuna.checkpoints import (
     marker,
     study_folder,
 )
+from s2e_optuna.reports import Reporter, one_transaction
 from s2e_optuna.schedules import Schedule, get_space, suggest_schedule
+from s2e_optuna.scores import last_epochs, mean_of_last
 from s2e_optuna.training import (
     CURVES,
     METHODS,
     Checkpoint,
-    ComparisonProgress,
     DataError,
     EpochReport,
     InMemory,
@@ -39,7 +37,6 @@ from s2e_optuna.training import (
     NoisyData,
     TrainConfig,
     TrainResult,
-    evaluate_schedules,
     get_method,
     load_data,
     train,
@@ -53,14 +50,7 @@ _logger = logging.getLogger(__name__)
 LONGEST_CURVE = 20
 """Reports of a trial, about, if ``report_every`` is not given."""
 
-_SCORED = ("test_accuracy", "validation_accuracy", "label_precision")
-
-REPORT_SECONDS = 10.0
-"""Seconds between two writings of reports, where no pruner waits for them."""
-
 _LOST = "the trial was marked as finished by another process"
-
-_FINAL = 1  # spawn key of the seeds of final comparisons: they never meet a trial's seed
 
 
 @dataclass(frozen=True)
@@ -311,7 +301,7 @@ class CoTeachingObjective:
         on_epoch: Callable[[int], None] | None,
     ) -> list[Outcome]:
         config = replace(self.config, seed=self.training_seed(group.first))
-        reporter = _Reporter(trials, self.report_every, self.config.epochs)
+        reporter = Reporter(trials, self.report_every, self.config.epochs)
         checkpoint = self._checkpoint(trials, group)
 
         def relay(epoch: int, reports: list[EpochReport]) -> set[int]:
@@ -364,7 +354,7 @@ class CoTeachingObjective:
         best = best_so_far(first.study)
         rate = self._load_options["noise_rate"]
         if rate is None:
-            rate = true_noise_rate(self.data)
+            rate = self.data.noise_rate
         with one_transaction(first):
             for i, trial in trials.items():
                 # Somebody may have marked it as failed; its result comes late, too.
@@ -396,17 +386,6 @@ class CoTeachingObjective:
         return Outcome(TrialState.FAIL, None, {**attrs, "error": message}, message)
 
 
-def last_epochs(epochs: int) -> int:
-    """Epochs at the end over which accuracies are averaged: a tenth, at least 5, at most all."""
-    return min(epochs, max(5, -(-epochs // 10)))
-
-
-def mean_of_last(curve: Sequence[float] | np.ndarray[Any, Any], count: int) -> float:
-    """Mean of the last ``count`` numbers of a curve; NaN of an empty one."""
-    tail = np.asarray(curve, dtype=np.float64)[-count:]
-    return float(tail.mean()) if tail.size else math.nan
-
-
 def check_searchable(method: str) -> None:
     """Refuse a method that is unknown or has no schedule to search for (`DataError`)."""
     if not get_method(method).uses_schedule:
@@ -416,245 +395,9 @@ def check_searchable(method: str) -> None:
         )
 
 
-def one_transaction(trial: BaseTrial) -> contextlib.AbstractContextManager[None]:
-    """Write a trial's reports and attributes in one transaction, where its storage offers that.
-
-    `open_storage` returns such storages; on others every write stands alone.
-    """
-    storage: BaseStorage | None = getattr(trial, "storage", None)
-    batch: Callable[[], contextlib.AbstractContextManager[None]]
-    batch = getattr(storage, "batch", None) or contextlib.nullcontext
-    return batch()
-
-
 def _suggest(trials: Sequence[Trial], epochs: int, space: str) -> list[Schedule]:
     for trial in trials:
         # Samplers draw lazily; they may read and think for long, so not inside the transaction.
         getattr(trial, "relative_params", None)
     with one_transaction(trials[0]):
         return [suggest_schedule(trial, epochs, space) for trial in trials]
-
-
-class _Reporter:
-    """Reports a stack's validation errors to its trials, and asks which of them to stop.
-
-    Where nothing is pruned, reports only serve those who watch. They are then written together,
-    those of `REPORT_SECONDS` in one transaction.
-    """
-
-    def __init__(self, trials: Sequence[Trial], every: int, epochs: int) -> None:
-        self.lost: set[int] = set()
-        """Positions of trials that another process has finished."""
-        self._trials = trials
-        self._every = every
-        self._epochs = epochs
-        self._prunes = any(_may_prune(trial) for trial in trials)
-        self._waiting: list[tuple[int, int, float]] = []
-        self._written = time.monotonic()
-
-    def __call__(self, epoch: int, reports: Sequence[EpochReport]) -> set[int]:
-        """Report this epoch, if it is one to report; return the positions to stop."""
-        if (epoch + 1) % self._every and epoch + 1 != self._epochs:
-            return set()
-        self._waiting += [(r.trial, epoch, 1.0 - r.validation_accuracy) for r in reports]
-        if self._prunes or time.monotonic() - self._written >= REPORT_SECONDS:
-            self.flush()
-        return {
-            r.trial
-            for r in reports
-            if r.trial in self.lost or (self._prunes and self._trials[r.trial].should_prune())
-        }
-
-    def flush(self) -> None:
-        """Write what waits."""
-        with one_transaction(self._trials[0]):
-            for position, epoch, error in self._waiting:
-                try:
-                    self._trials[position].report(error, epoch)
-                except UpdateFinishedTrialError:
-                    self.lost.add(position)
-        self._waiting = []
-        self._written = time.monotonic()
-
-
-def _may_prune(trial: Trial) -> bool:
-    study = getattr(trial, "study", None)  # a FixedTrial has none
-    return study is None or not isinstance(study.pruner, NopPruner)
-
-
-# -------------------------------------------------------------------- after the search
-
-
-@dataclass(frozen=True)
-class MethodScore:
-    """How well one way of training did, over several seeds.
-
-    Attributes
-    ----------
-    method
-        Name in `s2e_optuna.training.METHODS`.
-    schedule
-        R(t), T rates.
-    test_accuracy, validation_accuracy
-        One number a seed: means of the last epochs. NaN without a test part.
-    label_precision
-        Likewise; NaN where the truth is unknown.
-    seconds
-        Wall-clock seconds of training, all seeds together.
-    curves
-        Name (``test_accuracy``, ``validation_accuracy``, ``label_precision``) to one tuple of
-        numbers by epoch for each seed; a training that failed has NaN in all its epochs.
-    """
-
-    method: str
-    schedule: tuple[float, ...]
-    test_accuracy: tuple[float, ...]
-    validation_accuracy: tuple[float, ...]
-    label_precision: tuple[float, ...]
-    seconds: float
-    curves: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict, repr=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON, with mean and sample standard deviation; null for no number."""
-        numbers: dict[str, Any] = {"method": self.method}
-        for name in ("test_accuracy", "validation_accuracy", "label_precision"):
-            values = getattr(self, name)
-            numbers[name] = [number_or_none(value) for value in values]
-            numbers[f"{name}_mean"] = number_or_none(float(np.mean(values)))
-            numbers[f"{name}_std"] = (
-                number_or_none(float(np.std(values, ddof=1))) if len(values) > 1 else None
-            )
-        curves = {
-            name: [[number_or_none(value) for value in curve] for curve in seeds]
-            for name, seeds in self.curves.items()
-        }
-        return {
-            **numbers,
-            "seconds": self.seconds,
-            "schedule": list(self.schedule),
-            "curves": curves,
-        }
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> MethodScore:
-        """Read what `to_dict` wrote; KeyError or TypeError if it is something else."""
-
-        def floats(values: Sequence[float | None]) -> tuple[float, ...]:
-            return tuple(math.nan if value is None else float(value) for value in values)
-
-        def numbers(name: str) -> tuple[float, ...]:
-            return floats(content[name])
-
-        return cls(
-            method=str(content["method"]),
-            schedule=numbers("schedule"),
-            test_accuracy=numbers("test_accuracy"),
-            validation_accuracy=numbers("validation_accuracy"),
-            label_precision=numbers("label_precision"),
-            seconds=float(content["seconds"]),
-            curves={
-                name: tuple(floats(curve) for curve in seeds)
-                for name, seeds in content.get("curves", {}).items()
-            },
-        )
-
-
-def number_or_none(value: float) -> float | None:
-    """Return a number as JSON knows it: None for NaN and infinities."""
-    return float(value) if math.isfinite(value) else None
-
-
-def final_seeds(seed: int, count: int) -> list[int]:
-    """Seeds for a final comparison: fresh ones, which no trial of the search has used."""
-    sequence = np.random.SeedSequence(seed, spawn_key=(_FINAL,))
-    return [int(state) for state in sequence.generate_state(count, np.uint32)]
-
-
-def true_noise_rate(data: NoisyData) -> float | None:
-    """Share of wrong training labels, where the truth is known."""
-    return data.noise_rate
-
-
-def final_comparison(
-    data: NoisyData,
-    schedule: Schedule,
-    config: TrainConfig,
-    seeds: Sequence[int],
-    *,
-    method: str = "coteaching",
-    noise_rate: float | None = None,
-    progress: Callable[[ComparisonProgress], None] | None = None,
-) -> tuple[dict[str, MethodScore], list[TrainResult]]:
-    """Compare the schedule that was found with plain training and with Co-teaching.
-
-    Parameters
-    ----------
-    data
-        What the search was about.
-    schedule
-        The schedule that was found, T rates.
-    config
-        How to train; its seed is not used.
-    seeds
-        A training of each way with each of them; see `final_seeds`.
-    method
-        The method that the schedule was searched for.
-    noise_rate
-        Share that Co-teaching drops in the end; by default the true noise rate.
-    progress
-        Called after each epoch.
-
-    Returns
-    -------
-    scores : dict
-        ``standard``, ``coteaching`` (only if a noise rate is known) and ``s2e``.
-    trained : list of TrainResult
-        The completed trainings with ``schedule``, that with the best validation accuracy first.
-
-    Raises
-    ------
-    s2e_optuna.training.DataError
-        What training refuses, or if all trainings with the schedule diverged.
-    """
-    tau = true_noise_rate(data) if noise_rate is None else noise_rate
-    entries: dict[str, tuple[str, Schedule]] = {
-        "standard": ("standard", Schedule.constant(config.epochs))
-    }
-    if tau is not None:
-        entries["coteaching"] = ("coteaching", Schedule.coteaching(config.epochs, tau))
-    entries["s2e"] = (method, schedule)
-    config = replace(config, keep_probabilities=True)  # for the list of suspects
-    results = evaluate_schedules(entries, data, config, seeds, progress)
-    last = last_epochs(config.epochs)
-    scores = {
-        name: MethodScore(
-            method=entries[name][0],
-            schedule=tuple(float(rate) for rate in entries[name][1].rates),
-            test_accuracy=_means(runs, "test_accuracy", last),
-            validation_accuracy=_means(runs, "validation_accuracy", last),
-            label_precision=_means(runs, "label_precision", last),
-            seconds=round(sum(run.seconds for run in runs), 3),
-            curves={key: _curves(runs, key, config.epochs) for key in _SCORED},
-        )
-        for name, runs in results.items()
-    }
-    usable = [run for run in results["s2e"] if run.status == "complete"]
-    if not usable:
-        raise DataError(f"every training with the schedule failed: {results['s2e'][0].failure}")
-    usable.sort(key=lambda run: mean_of_last(run.validation_accuracy, last), reverse=True)
-    return scores, usable
-
-
-def _curves(runs: Sequence[TrainResult], name: str, epochs: int) -> tuple[tuple[float, ...], ...]:
-    lost = (math.nan,) * epochs
-    return tuple(
-        tuple(round(float(v), 5) for v in getattr(run, name)) if run.status == "complete" else lost
-        for run in runs
-    )
-
-
-def _means(runs: Sequence[TrainResult], name: str, last: int) -> tuple[float, ...]:
-    return tuple(
-        mean_of_last(getattr(run, name), last) if run.status == "complete" else math.nan
-        for run in runs
-    )

@@ -5,12 +5,12 @@
 
 A SQLite file is filled with made-up trials of an S2E search (as in `studies.bench_overhead`). Then
 optuna-dashboard serves it twice: *raw*, as ``optuna-dashboard URL`` does, and *cached*, as ``s2e
-dashboard`` does, which reads the storage through a cache, remembers what finished trials look like
-and shows the learning curves of a few hundred trials only. Measured are the answer with all trials
-(first, and again when the dashboard's own ten seconds are over), and in Chromium the time from the
-address to the pictures of the study's page and to a trial's attributes. Besides: milliseconds a trial for its
-two artifacts, and seconds for the study's note and four pictures. Results go to
-``studies/results/bench_dashboard/``: README.md, results.json.
+dashboard`` does, which reads the storage through a cache, remembers what finished trials look
+like and shows the learning curves of a few hundred trials only. Measured are the answer with all
+trials (first, and again when the dashboard's own ten seconds are over), and in Chromium the time
+from the address to the pictures of the study's page and to a trial's attributes. Besides:
+milliseconds a trial for its two artifacts, and seconds for the study's note and four pictures.
+Results go to ``studies/results/bench_dashboard/``: README.md, results.json.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from rich.progress import track
 
 from s2e_optuna import Schedule, open_storage
 from s2e_optuna.artifacts.attach import TrialArtifacts, best_so_far
-from s2e_optuna.objective import one_transaction
 from s2e_optuna.reporting import save_figure, schedule_figure
 from s2e_optuna.reporting.dashboard import publish, study_plots
 from s2e_optuna.reporting.serve import serve
 from s2e_optuna.reporting.view import read_study
+from s2e_optuna.reports import one_transaction
 from studies.bench_overhead import fill
 from studies.main_job import commit, hardware
 
@@ -179,10 +179,10 @@ def write_page(rows: list[dict[str, Any]], costs: dict[str, float], note: str) -
         "# The dashboard on large studies",
         "",
         "`python -m studies.bench_dashboard`. Seconds. *raw*: `optuna-dashboard URL`; *cached*:",
-        "`s2e dashboard`, which reads through a cache, remembers what finished trials look like, and",
-        "shows the learning curves of the best and the newest 100 trials only. The answer holds all",
-        "trials of the study; *refresh* is the same answer again, after the dashboard's own cache",
-        "has expired. Pages in Chromium, from the address to pictures and attributes.",
+        "`s2e dashboard`, which reads through a cache, remembers what finished trials look like,",
+        "and shows the learning curves of the best and the newest 100 trials only. The answer",
+        "holds all trials of the study; *refresh* is the same answer again, after the dashboard's",
+        "own cache has expired. Pages in Chromium, from the address to pictures and attributes.",
         "",
         "| trials | answer, MB | storage | first | refresh | study page | trial page |",
         "|---|---|---|---|---|---|---|",

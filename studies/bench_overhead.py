@@ -40,7 +40,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from threadpoolctl import threadpool_limits
 
 from s2e_optuna import S2ESampler, open_storage, suggest_schedule
-from s2e_optuna.objective import Outcome, one_transaction
+from s2e_optuna.objective import Outcome
+from s2e_optuna.reports import one_transaction
 from s2e_optuna.sampler.codec import Codec
 from s2e_optuna.sampler.ledger import TAG_KEY, Commit, Tag, space_signature
 from s2e_optuna.schedules import SPACES

@@ -33,8 +33,9 @@ from typing import Any
 
 import numpy as np
 
-from s2e_optuna.objective import final_seeds, number_or_none
+from s2e_optuna.final_comparison import final_seeds
 from s2e_optuna.schedules import Schedule
+from s2e_optuna.scores import number_or_none
 from studies.main_job import commit, hardware
 
 RESULTS = Path(__file__).parent / "results" / "method_comparison"

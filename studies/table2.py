@@ -29,7 +29,7 @@ import numpy as np
 import optuna
 
 from s2e_optuna import CoTeachingObjective, S2ESampler, Schedule, best_schedule
-from s2e_optuna.objective import final_seeds
+from s2e_optuna.final_comparison import final_seeds
 from s2e_optuna.training import (
     DataError,
     NoisyData,

@@ -1,4 +1,3 @@
-import math
 import pickle
 
 import numpy as np
@@ -7,10 +6,8 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-from s2e_optuna import CoTeachingObjective, S2ESampler, Schedule, open_storage
-from s2e_optuna import objective as module
-from s2e_optuna.objective import final_comparison, final_seeds, last_epochs
-from s2e_optuna.training import METHODS, DataError, TrainConfig, from_arrays, load_data
+from s2e_optuna import CoTeachingObjective, S2ESampler, open_storage
+from s2e_optuna.training import METHODS, DataError, from_arrays, load_data
 
 EPOCHS = 3
 
@@ -71,11 +68,6 @@ def test_a_stack_gives_what_single_trials_of_its_seed_give(data):
     assert again.trials[0].params == study.trials[0].params
     assert alone[0].value == pytest.approx(outcomes[0].value, abs=1e-5)
     assert len({outcome.attrs["training_seed"] for outcome in outcomes}) == 1
-
-
-@pytest.mark.parametrize(("epochs", "last"), [(1, 1), (3, 3), (20, 5), (50, 5), (200, 20)])
-def test_last_epochs(epochs, last):
-    assert last_epochs(epochs) == last
 
 
 def test_reports_have_a_stride_and_the_last_epoch(data):
@@ -175,38 +167,3 @@ def test_fewer_samples_than_a_batch(data):
     study = make_study()
     with pytest.raises(DataError, match="fewer than one batch"):
         study.optimize(make_objective(data, batch_size=1000), n_trials=1)
-
-
-def test_final_comparison(data):
-    config = TrainConfig(epochs=EPOCHS, device="cpu")
-    seeds = final_seeds(0, 2)
-    scores, trained = final_comparison(data, Schedule.constant(EPOCHS, 0.7), config, seeds)
-    assert list(scores) == ["standard", "coteaching", "s2e"]
-    for score in scores.values():
-        assert all(0 <= value <= 1 for value in score.test_accuracy)
-        assert len(score.test_accuracy) == 2
-        assert type(score).from_dict(score.to_dict()) == score
-    true_rate = module.true_noise_rate(data)
-    assert min(scores["coteaching"].schedule) >= 1 - true_rate
-    assert sorted(run.seed for run in trained) == sorted(seeds)
-    assert all(run.model is not None for run in trained)
-    assert set(scores["s2e"].curves) == {"test_accuracy", "validation_accuracy", "label_precision"}
-    assert np.array(scores["standard"].curves["test_accuracy"]).shape == (2, EPOCHS)
-
-
-def test_final_comparison_without_a_known_noise_rate():
-    rng = np.random.default_rng(0)
-    data = from_arrays(rng.random((300, 8, 8)), np.arange(300) % 3)
-    config = TrainConfig(epochs=2, device="cpu", batch_size=32)
-    scores, _ = final_comparison(data, Schedule.constant(2), config, [5])
-    assert list(scores) == ["standard", "s2e"]
-    row = scores["s2e"].to_dict()
-    assert row["test_accuracy_mean"] is None and row["test_accuracy_std"] is None
-    assert math.isfinite(row["validation_accuracy_mean"])
-
-
-def test_final_seeds_are_fresh():
-    objective = CoTeachingObjective(seed=3)
-    of_trials = {objective.training_seed(number) for number in range(1000)}
-    assert not of_trials & set(final_seeds(3, 20))
-    assert len(of_trials) == 1000

@@ -42,6 +42,13 @@ SHARE_OF_TIME = 0.05
 PUBLISHED_ATTR = "s2e:published"
 """System attribute of a study: the number of finished trials that its pictures show."""
 
+_SETTINGS = {
+    "network": "network `{}`",
+    "epochs": "{} epochs a trial",
+    "space": "search space `{}`",
+    "sampler": "sampler `{}`",
+}
+
 _logger = logging.getLogger(__name__)
 
 
@@ -268,13 +275,14 @@ def _warn(error: Exception) -> None:
 
 
 def _searched(settings: Mapping[str, Any]) -> str:
-    noise = settings.get("noise")
-    labels = (
-        f"{noise} label noise, rate {settings.get('noise_rate')}" if noise else "labels as given"
-    )
+    noise, rate = settings.get("noise"), settings.get("noise_rate")
+    labels = f"{noise} label noise, rate {rate}" if noise else "labels as given"
+    known = [
+        words.format(settings[name])
+        for name, words in _SETTINGS.items()
+        if settings.get(name) is not None
+    ]
     return (
-        f"A search for the schedule of `{settings.get('method')}` on "
-        f"`{settings.get('data')}` ({labels}): network `{settings.get('network')}`, "
-        f"{settings.get('epochs')} epochs a trial, search space `{settings.get('space')}`, "
-        f"sampler `{settings.get('sampler')}`."
+        f"A search for the schedule of `{settings.get('method', 'coteaching')}` on "
+        f"`{settings['data']}` ({labels}){': ' * bool(known)}{', '.join(known)}."
     )

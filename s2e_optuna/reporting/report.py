@@ -162,7 +162,7 @@ def _sentences(result: SearchResult) -> list[str]:
 
 
 def _comparison(result: SearchResult) -> dict[str, Any] | None:
-    from s2e_optuna.objective import last_epochs
+    from s2e_optuna.scores import last_epochs
 
     if not result.scores:
         return None

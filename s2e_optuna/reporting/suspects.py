@@ -151,7 +151,7 @@ def print_list(target: Console, found: SuspectList, *, top: int) -> None:
 
 def list_dict(found: SuspectList, *, top: int) -> dict[str, Any]:
     """Return what `print_list` shows, for programs."""
-    from s2e_optuna.objective import number_or_none
+    from s2e_optuna.scores import number_or_none
     from s2e_optuna.training import suspect_quality
 
     quality = suspect_quality(found.rows)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from s2e_optuna.objective import number_or_none
 from s2e_optuna.reporting.plots import LearningCurves, learning_figure, save_figure
 from s2e_optuna.reporting.terminal import (
     ascii_only,
@@ -21,6 +20,7 @@ from s2e_optuna.reporting.terminal import (
 )
 from s2e_optuna.reporting.textplot import Curve, text_plot
 from s2e_optuna.reporting.training_run import TrainOutcome
+from s2e_optuna.scores import number_or_none
 
 RESULTS_FILE = "results.json"
 

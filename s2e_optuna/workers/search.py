@@ -22,15 +22,10 @@ from optuna.exceptions import DuplicatedStudyError
 from optuna.pruners import NopPruner
 
 from s2e_optuna.checkpoints import study_folder
-from s2e_optuna.objective import (
-    MethodScore,
-    final_comparison,
-    final_seeds,
-    number_or_none,
-    true_noise_rate,
-)
+from s2e_optuna.final_comparison import final_comparison, final_seeds
 from s2e_optuna.sampler import recommended_trial
 from s2e_optuna.schedules import Schedule, trial_schedule
+from s2e_optuna.scores import MethodScore, number_or_none
 from s2e_optuna.training import (
     ComparisonProgress,
     NoisyData,
@@ -324,7 +319,7 @@ def _finish(
         recommended=recommended.number,
         schedule=schedule,
         scores=scores,
-        noise_rate=true_noise_rate(data),
+        noise_rate=data.noise_rate,
         validation=data.validation,
         suspects_quality=quality,
         seconds={"search": searched, "retrain": time.monotonic() - started},
@@ -446,7 +441,7 @@ def _write_comparison(
         "format": _FORMAT,
         "of": dict(key),
         "noise": data.noise,
-        "true_noise_rate": true_noise_rate(data),
+        "true_noise_rate": data.noise_rate,
         "validated_on": data.validation,
         "methods": {name: score.to_dict() for name, score in scores.items()},
         "suspects": quality,

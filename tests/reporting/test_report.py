@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from s2e_optuna import Schedule
-from s2e_optuna.objective import MethodScore
 from s2e_optuna.reporting.plots import schedule_figure
 from s2e_optuna.reporting.report import thumbnail, write_report
+from s2e_optuna.scores import MethodScore
 from s2e_optuna.training import Suspect, from_arrays
 from s2e_optuna.workers.config import SearchConfig
 from s2e_optuna.workers.search import SearchResult

@@ -1,0 +1,75 @@
+"""Writes what a running stack of trials reports, in few transactions."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.pruners import NopPruner
+from optuna.storages import BaseStorage
+from optuna.trial import BaseTrial, Trial
+
+from s2e_optuna.training import EpochReport
+
+REPORT_SECONDS = 10.0
+"""Seconds between two writings of reports, where no pruner waits for them."""
+
+
+def one_transaction(trial: BaseTrial) -> contextlib.AbstractContextManager[None]:
+    """Write a trial's reports and attributes in one transaction, where its storage offers that.
+
+    `open_storage` returns such storages; on others every write stands alone.
+    """
+    storage: BaseStorage | None = getattr(trial, "storage", None)
+    batch: Callable[[], contextlib.AbstractContextManager[None]]
+    batch = getattr(storage, "batch", None) or contextlib.nullcontext
+    return batch()
+
+
+class Reporter:
+    """Reports a stack's validation errors to its trials, and asks which of them to stop.
+
+    Where nothing is pruned, reports only serve those who watch. They are then written together,
+    those of `REPORT_SECONDS` in one transaction.
+    """
+
+    def __init__(self, trials: Sequence[Trial], every: int, epochs: int) -> None:
+        self.lost: set[int] = set()
+        """Positions of trials that another process has finished."""
+        self._trials = trials
+        self._every = every
+        self._epochs = epochs
+        self._prunes = any(_may_prune(trial) for trial in trials)
+        self._waiting: list[tuple[int, int, float]] = []
+        self._written = time.monotonic()
+
+    def __call__(self, epoch: int, reports: Sequence[EpochReport]) -> set[int]:
+        """Report this epoch, if it is one to report; return the positions to stop."""
+        if (epoch + 1) % self._every and epoch + 1 != self._epochs:
+            return set()
+        self._waiting += [(r.trial, epoch, 1.0 - r.validation_accuracy) for r in reports]
+        if self._prunes or time.monotonic() - self._written >= REPORT_SECONDS:
+            self.flush()
+        return {
+            r.trial
+            for r in reports
+            if r.trial in self.lost or (self._prunes and self._trials[r.trial].should_prune())
+        }
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with one_transaction(self._trials[0]):
+            for position, epoch, error in self._waiting:
+                try:
+                    self._trials[position].report(error, epoch)
+                except UpdateFinishedTrialError:
+                    self.lost.add(position)
+        self._waiting = []
+        self._written = time.monotonic()
+
+
+def _may_prune(trial: Trial) -> bool:
+    study = getattr(trial, "study", None)  # a FixedTrial has none
+    return study is None or not isinstance(study.pruner, NopPruner)

@@ -1,0 +1,107 @@
+"""Numbers that say how good a training was, and the scores of a way of training.
+
+Accuracies are means over the last epochs: less noisy than one epoch, and a network that begins to
+memorise wrong labels at the end pays for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+SCORED = ("test_accuracy", "validation_accuracy", "label_precision")
+"""Curves of a training that are compared."""
+
+
+def last_epochs(epochs: int) -> int:
+    """Epochs at the end over which accuracies are averaged: a tenth, at least 5, at most all."""
+    return min(epochs, max(5, -(-epochs // 10)))
+
+
+def mean_of_last(curve: Sequence[float] | np.ndarray[Any, Any], count: int) -> float:
+    """Mean of the last ``count`` numbers of a curve; NaN of an empty one."""
+    tail = np.asarray(curve, dtype=np.float64)[-count:]
+    return float(tail.mean()) if tail.size else math.nan
+
+
+def number_or_none(value: float) -> float | None:
+    """Return a number as JSON knows it: None for NaN and infinities."""
+    return float(value) if math.isfinite(value) else None
+
+
+@dataclass(frozen=True)
+class MethodScore:
+    """How well one way of training did, over several seeds.
+
+    Attributes
+    ----------
+    method
+        Name in `s2e_optuna.training.METHODS`.
+    schedule
+        R(t), T rates.
+    test_accuracy, validation_accuracy
+        One number a seed: means of the last epochs. NaN without a test part.
+    label_precision
+        Likewise; NaN where the truth is unknown.
+    seconds
+        Wall-clock seconds of training, all seeds together.
+    curves
+        Name (``test_accuracy``, ``validation_accuracy``, ``label_precision``) to one tuple of
+        numbers by epoch for each seed; a training that failed has NaN in all its epochs.
+    """
+
+    method: str
+    schedule: tuple[float, ...]
+    test_accuracy: tuple[float, ...]
+    validation_accuracy: tuple[float, ...]
+    label_precision: tuple[float, ...]
+    seconds: float
+    curves: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON, with mean and sample standard deviation; null for no number."""
+        numbers: dict[str, Any] = {"method": self.method}
+        for name in ("test_accuracy", "validation_accuracy", "label_precision"):
+            values = getattr(self, name)
+            numbers[name] = [number_or_none(value) for value in values]
+            numbers[f"{name}_mean"] = number_or_none(float(np.mean(values)))
+            numbers[f"{name}_std"] = (
+                number_or_none(float(np.std(values, ddof=1))) if len(values) > 1 else None
+            )
+        curves = {
+            name: [[number_or_none(value) for value in curve] for curve in seeds]
+            for name, seeds in self.curves.items()
+        }
+        return {
+            **numbers,
+            "seconds": self.seconds,
+            "schedule": list(self.schedule),
+            "curves": curves,
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> MethodScore:
+        """Read what `to_dict` wrote; KeyError or TypeError if it is something else."""
+
+        def floats(values: Sequence[float | None]) -> tuple[float, ...]:
+            return tuple(math.nan if value is None else float(value) for value in values)
+
+        def numbers(name: str) -> tuple[float, ...]:
+            return floats(content[name])
+
+        return cls(
+            method=str(content["method"]),
+            schedule=numbers("schedule"),
+            test_accuracy=numbers("test_accuracy"),
+            validation_accuracy=numbers("validation_accuracy"),
+            label_precision=numbers("label_precision"),
+            seconds=float(content["seconds"]),
+            curves={
+                name: tuple(floats(curve) for curve in seeds)
+                for name, seeds in content.get("curves", {}).items()
+            },
+        )
