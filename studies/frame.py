@@ -39,7 +39,9 @@ class Setting:
     """Data with label noise, and how to train on them; see `s2e_optuna.training`.
 
     `data` is the name of a data set; ``--data`` may say that it is read from a file or a folder.
-    The seed of the label noise is `noise_seed`, whatever the seed of a training.
+    The seed of the label noise is `noise_seed`, whatever the seed of a training. With `clean_size`
+    validation and test part are so many samples each: measuring every epoch on all of them costs
+    more than training on few.
     """
 
     data: str
@@ -53,6 +55,7 @@ class Setting:
     learning_rate: float | None = None
     evaluate_every: int = 1
     noise_seed: int = 0
+    clean_size: int | None = None
 
     @property
     def noise_name(self) -> str:

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -148,23 +148,44 @@ def _use_threads(workers: int) -> None:
 
 
 @lru_cache(maxsize=1)
-def load(source: str, noise: str, noise_rate: float, seed: int, train_size: int | None) -> Any:
+def load(
+    source: str, noise: str, noise_rate: float, seed: int, train_size: int | None, clean_size: int
+) -> NoisyData:
     """Load data; a process that trains again and again on the same ones reads them once."""
     from s2e_optuna.training import load_data
 
-    return load_data(source, noise=noise, noise_rate=noise_rate, seed=seed, train_size=train_size)
+    data = load_data(source, noise=noise, noise_rate=noise_rate, seed=seed, train_size=train_size)
+    return with_fewer_clean(data, clean_size) if clean_size else data
+
+
+def with_fewer_clean(data: NoisyData, size: int) -> NoisyData:
+    """Leave so many samples of validation and test part, the same ones every time."""
+    from torch import Tensor, from_numpy
+
+    if not isinstance(data.x_val, Tensor) or not isinstance(data.x_test, Tensor):
+        raise SystemExit("clean_size needs a validation and a test part that fit into memory")
+    assert data.y_test is not None
+    rng = np.random.default_rng(0)
+    val, test = (from_numpy(rng.permutation(len(y))[:size]) for y in (data.y_val, data.y_test))
+    return replace(
+        data,
+        x_val=data.x_val[val],
+        y_val=data.y_val[val],
+        x_test=data.x_test[test],
+        y_test=data.y_test[test],
+    )
 
 
 def data_of(setting: Setting, frame: Frame) -> NoisyData:
     """Load a setting's data."""
-    data: NoisyData = load(
+    return load(
         frame.source(setting),
         setting.noise,
         setting.noise_rate,
         setting.noise_seed,
         setting.train_size,
+        setting.clean_size or 0,
     )
-    return data
 
 
 def config_of(setting: Setting, seed: int, device: str = "auto") -> TrainConfig:

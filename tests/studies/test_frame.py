@@ -12,7 +12,7 @@ from studies.figure2 import STUDY
 from studies.frame import Frame, Setting, Study, finite, paper_setting, parse
 from studies.pages import Table, agreement, beside_paper, mean_sd
 from studies.searches import Search, searched
-from studies.trainings import Training, trained
+from studies.trainings import Training, data_of, trained, with_fewer_clean
 
 DIGITS = Setting("digits", "symmetric", 0.5, epochs=2, train_size=300, batch_size=None)
 
@@ -99,6 +99,16 @@ def test_pruners_reach_the_trials(frame: Frame) -> None:
     found = searched(Search(setting, sampler="random", pruner="hyperband", trials=8), frame)
     states = {trial.state.name for trial in found.study.trials}
     assert len(found.study.trials) == 8 and "PRUNED" in states
+
+
+def test_fewer_clean_samples_are_always_the_same_ones(frame: Frame) -> None:
+    whole = data_of(DIGITS, frame)
+    some = data_of(replace(DIGITS, clean_size=50), frame)
+    assert len(some.y_val) == len(some.y_test) == 50 < len(whole.y_val)
+    assert some.y_train.equal(whole.y_train)
+    assert some.x_test.equal(with_fewer_clean(whole, 50).x_test)
+    assert len(some.y_val.unique()) == 10  # not the first ones of data sorted by class
+    assert "clean_size" not in DIGITS.told()
 
 
 def test_settings_have_readable_names() -> None:
