@@ -72,10 +72,10 @@ class Surrogate:
         """Posterior mean and standard deviation at points [n, D]."""
         return self.process.predict(self.features.of(points))
 
-    def utility(self, points: Array) -> Array:
+    def utility(self, points: Array, exploration: float | None = None) -> Array:
         """Lower confidence bound at points [n, D]: mean minus so many standard deviations."""
         mean, deviation = self.predict(points)
-        return mean - self.features.exploration * deviation
+        return mean - (exploration or self.features.exploration[0]) * deviation
 
 
 def worth_fitting(f: Array) -> NDArray[np.intp]:

@@ -254,8 +254,9 @@ def draw(
             family.sample(theta, n - n_uniform, rng),
         ]
     )
+    exploration = rng.choice(surrogate.features.exploration)
     with threadpool_limits(1, user_api="blas"):
-        best = int(np.argmin(surrogate.utility(surrogate.codec.snapped(points))))
+        best = int(np.argmin(surrogate.utility(surrogate.codec.snapped(points), exploration)))
     return np.asarray(points[best])
 
 
