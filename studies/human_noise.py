@@ -1,37 +1,41 @@
 """Labels that people got wrong: S2E on CIFAR-10N, and the list of wrong labels it leaves.
 
-    python -m studies.human_noise --images data/cifar10_jpg --labels cifar10n.csv --scale small
+    python -m studies.human_noise --scale small --data images=data/cifar10_jpg \
+        --data labels=cifar10n.csv
 
-Not in the paper. ``--images`` is a folder train/CLASS/*, test/CLASS/*; ``--labels`` a table with
-the columns path, clean and one for each set of given labels (``aggregate``, ``worst``). For each
-set `s2e search` runs (an interrupted one goes on) and ``studies/results/human_noise/`` gets
-SCALE-COLUMN.json and, over all columns, SCALE.md, SCALE.csv and SCALE.png. The clean labels are
-used for reports alone; half of the test images validate, the other half tests.
+Not in the paper. ``images`` is a folder train/CLASS/*, test/CLASS/*; ``labels`` a table with the
+columns path, clean and one for each set of given labels (``aggregate``, ``worst``). Without them
+``tiny`` takes digits, and labels that are wrong where images look alike, drawn and not given by
+people. For each set `s2e search` runs. The clean labels are used for reports alone; half of the
+test images validate, the other half tests.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from s2e_optuna.reporting.progress import ProgressDisplay
-from s2e_optuna.reporting.search_run import run_search
 from s2e_optuna.schedules import Schedule
-from s2e_optuna.training import read_suspects
+from s2e_optuna.training import corrupt_labels_by_instance, read_suspects
 from s2e_optuna.workers.config import SearchConfig
+from studies.frame import Frame, Study, digest, main
 from studies.main_job import commit, hardware
+from studies.pages import Table, tidy, write_text
 
-RESULTS = Path(__file__).parent / "results" / "human_noise"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLUMNS = ("aggregate", "worst")
+"""Sets of given labels: of CIFAR-10N, the majority of three people, and a wrong one if any was."""
+
+DRAWN_RATES = {"aggregate": 0.1, "worst": 0.4}
+"""Noise rates for digits, about those of CIFAR-10N."""
 
 NAMES = {"standard": "plain training", "coteaching": "Co-teaching, told the rate", "s2e": "S2E"}
 
@@ -55,13 +59,43 @@ SCALES = {
 }
 
 
-def run(arguments: argparse.Namespace, column: str) -> dict[str, Any]:
-    """Search on one set of labels; return what goes into its results file."""
-    scale = SCALES[arguments.scale]
-    name = f"human-noise-{arguments.scale}-{column}"
+def compute(frame: Frame) -> dict[str, Any]:
+    """Search on every set of labels; each result is a file."""
+    given = dict(frame.sources or {})
+    drawn = not given and frame.scale == "tiny"
+    if drawn:
+        given = write_digits(frame.runs / "human_noise" / "digits")
+    if missing := {"images", "labels"} - set(given):
+        raise SystemExit(f"say where they are: --data {sorted(missing)[0]}=PATH")
+    scale = SCALES[frame.scale]
+    key = digest([asdict(scale), {name: Path(path).name for name, path in given.items()}])
+    found = {}
+    for column in COLUMNS:
+        folder = frame.runs / "human_noise" / f"{frame.scale}-{column}-{key}"
+        path = folder / "found.json"
+        if not path.exists():
+            write_text(path, json.dumps(search(column, given, frame, folder)))
+        found[column] = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        "settings": asdict(scale),
+        "images": "digits" if drawn else "CIFAR-10",
+        "labels": found,
+        "provenance": {
+            "hardware": sorted({one["hardware"] for one in found.values()}),
+            "commits": sorted({one["commit"] for one in found.values()}),
+        },
+    }
+
+
+def search(column: str, given: dict[str, str], frame: Frame, folder: Path) -> dict[str, Any]:
+    """Search on one set of labels, or go on with it."""
+    from s2e_optuna.reporting.progress import ProgressDisplay
+    from s2e_optuna.reporting.search_run import run_search
+
+    scale = SCALES[frame.scale]
     config = SearchConfig(
-        data=str(arguments.images),
-        labels=arguments.labels,
+        data=given["images"],
+        labels=given["labels"],
         label_column=column,
         clean_column="clean",
         train_size=scale.train_size,
@@ -69,11 +103,11 @@ def run(arguments: argparse.Namespace, column: str) -> dict[str, Any]:
         epochs=scale.epochs,
         trials=scale.trials,
         final_seeds=scale.seeds,
-        workers=arguments.workers,
-        storage=arguments.storage,
-        study=name,
-        out=Path(arguments.out) / name,
-        device=arguments.device,
+        workers=frame.workers,
+        storage=frame.storage,
+        study=f"human-noise-{folder.name}",
+        out=folder,
+        device=frame.device,
     )
     result, files = run_search(config, ProgressDisplay())
     found = result.to_dict()
@@ -84,8 +118,6 @@ def run(arguments: argparse.Namespace, column: str) -> dict[str, Any]:
     more = ("test_accuracy_std", "test_accuracy_by_seed", "label_precision", "suspects")
     settings = {k: v for k, v in found["settings"].items() if k not in ("data", "labels")}
     return {
-        "column": column,
-        "scale": arguments.scale,
         **{key: found[key] for key in (*kept, *more)},
         "folds": config.folds,
         "training_images": len(result.data.y_train),
@@ -98,14 +130,44 @@ def run(arguments: argparse.Namespace, column: str) -> dict[str, Any]:
     }
 
 
-def table(found: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows; the Markdown and the CSV table are made of them."""
+def write_digits(folder: Path) -> dict[str, str]:
+    """Write digits as images and tables, as CIFAR-10N comes; return where they are."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    finished = folder / "labels.csv"
+    if not finished.exists():
+        digits = load_digits()
+        pixels = (digits.images * 255 / 16).astype(np.uint8)
+        train = np.arange(len(pixels)) % 3 > 0
+        given = {
+            column: corrupt_labels_by_instance(
+                digits.target, digits.images / 16, rate, 10, np.random.default_rng(0)
+            )
+            for column, rate in DRAWN_RATES.items()
+        }
+        rows = [["path", "clean", *given]]
+        for i, label in enumerate(digits.target):
+            path = Path("train" if train[i] else "test") / str(label) / f"{i:04d}.png"
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels[i]).save(folder / path)
+            if train[i]:
+                rows.append([str(path), str(label), *(str(given[c][i]) for c in given)])
+        partial = finished.with_suffix(".partial")
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
+        partial.replace(finished)
+    return {"images": str(folder), "labels": str(finished)}
+
+
+def table(content: dict[str, Any]) -> Table:
+    """One line a set of labels."""
     header = ["labels", "wrong", *NAMES.values()]
     header += ["listed", "precision", "recall", "average precision"]
     rows = []
-    for one in found:
+    for column, one in content["labels"].items():
         suspects = one["suspects"]
-        cells = [one["column"], _percent(one["noise_rate"])]
+        cells = [column, _percent(one["noise_rate"])]
         for name in NAMES:
             deviation = one["test_accuracy_std"].get(name)
             spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
@@ -113,70 +175,57 @@ def table(found: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
         cells.append(str(suspects["listed"]))
         cells += [_percent(suspects[key]) for key in ("precision", "recall", "average_precision")]
         rows.append(cells)
-    return header, rows
+    return Table(header, rows)
 
 
-def write(scale: str) -> Path:
-    """Set all columns of this scale that have run side by side."""
-    paths = [RESULTS / f"{scale}-{column}.json" for column in COLUMNS]
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
-    header, rows = table(found)
-    with (RESULTS / f"{scale}.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
-    first = found[0]
-    settings = first["settings"]
+def section(content: dict[str, Any]) -> list[str]:
+    """Write the table, and how it was made."""
+    settings, labels = content["settings"], content["labels"]
+    first = next(iter(labels.values()))
     lines = [
-        f"# Human label noise ({scale})",
-        "",
-        f"`python -m studies.human_noise --scale {scale}`, {SCALES[scale].hint}:",
-        f"{first['training_images']} training images, {first['validation_images']} clean ones to",
-        f"validate, network {settings['network']}, {settings['epochs']} epochs, "
-        f"{first['n_trials']} trials,",
-        f"{SCALES[scale].seeds} final seeds. Test accuracy in %, mean ± standard deviation over",
-        "seeds, of the last epochs. The images were JPEG files, which lose detail: accuracies",
-        "differ a little from those on the original pixels. Precision and recall are those of",
-        "suspects.csv: samples with a suspicion above 0.5, against the clean labels.",
-        "",
-        f"| {' | '.join(header)} |",
-        "|" + "---|" * len(header),
-        *(f"| {' | '.join(row)} |" for row in rows),
-        "",
-        f"![R(t), and precision over recall of the suspects]({scale}.png)",
-        "",
-        *(
-            f"* {one['column']}: suspects {_folds(one.get('folds', 0))}; {one['hardware']}; "
-            f"commit {one['commit']}"
-            for one in found
-        ),
+        f"{content['images']}, {settings['hint']}: {first['training_images']} training images, "
+        f"{first['validation_images']} clean ones to validate, network "
+        f"{first['settings']['network']}, {settings['epochs']} epochs, {first['n_trials']} "
+        f"trials, {settings['seeds']} final seeds. Test accuracy in %, mean ± standard deviation "
+        "over seeds, of the last epochs. Precision and recall are those of suspects.csv: samples "
+        "with a suspicion above 0.5, against the clean labels.",
         "",
     ]
-    page = RESULTS / f"{scale}.md"
-    page.write_text("\n".join(lines), encoding="utf-8")
-    draw(found).savefig(RESULTS / f"{scale}.png", dpi=120)
-    return page
+    if content["images"] == "CIFAR-10":
+        lines[0] += (
+            " The images were JPEG files, which lose detail: accuracies differ a little from "
+            "those on the original pixels."
+        )
+    notes = [
+        f"* {name}: suspects {_folds(one.get('folds', 0))}; commit {one['commit']}"
+        for name, one in labels.items()
+    ]
+    return [*lines, *table(content).markdown(), "", *notes]
 
 
-def draw(found: list[dict[str, Any]]) -> Figure:
+def draw(content: dict[str, Any]) -> Figure:
     """Draw the schedules and the quality of the lists."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for one, colour in zip(found, ("#0072B2", "#D55E00"), strict=False):
+    colours = ("#0072B2", "#D55E00")
+    for (column, one), colour in zip(content["labels"].items(), colours, strict=True):
         rates = one["schedule"]
-        label = f"{one['column']} ({_percent(one['noise_rate'])} wrong)"
-        left.plot(rates, color=colour, label=label)
+        left.plot(rates, color=colour, label=f"{column} ({_percent(one['noise_rate'])} wrong)")
         known = Schedule.coteaching(len(rates), one["noise_rate"]).rates
         left.plot(known, color=colour, linestyle=":", label="Co-teaching's, told the rate")
         recall, precision = one["recall_at"].values(), one["precision_at"].values()
-        right.plot(list(recall), list(precision), color=colour, label=one["column"])
-        suspects = one["suspects"]
-        right.plot(suspects["recall"] or 0, suspects["precision"] or 0, "o", color=colour)
+        right.plot(list(recall), list(precision), color=colour, label=column)
+        if one["suspects"]["listed"]:
+            right.plot(one["suspects"]["recall"], one["suspects"]["precision"], "o", color=colour)
         right.axhline(one["noise_rate"], color=colour, linestyle=":", linewidth=1)
     left.set(xlabel="epoch", ylabel="kept share R(t)", ylim=(0, 1.02), title="schedules found")
     right.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     right.set_title("suspects (dot: as listed; dotted: random order)", fontsize=10)
     for axes in (left, right):
         axes.legend(frameon=False, fontsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
     return figure
 
 
@@ -188,24 +237,19 @@ def _percent(value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}%"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--images", required=True, type=Path, help="folder of images")
-    parser.add_argument("--labels", required=True, type=Path, help="table of labels")
-    parser.add_argument("--scale", choices=SCALES, default="small")
-    parser.add_argument("--columns", nargs="+", choices=COLUMNS, default=COLUMNS)
-    parser.add_argument("--storage", default="sqlite:///storage/s2e.db")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--out", default="runs", help="folder for what the searches leave behind")
-    arguments = parser.parse_args()
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    for column in arguments.columns:
-        found = run(arguments, column)
-        target = RESULTS / f"{arguments.scale}-{column}.json"
-        target.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        print(f"wrote {target} and {write(arguments.scale)}")
-
+STUDY = Study(
+    name="human_noise",
+    title="Human label noise",
+    about="""
+Not in the paper: CIFAR-10N, CIFAR-10 with labels that people gave, and what a search leaves for
+those who want to clean their labels.""",
+    scales=SCALES,
+    compute=compute,
+    section=section,
+    table=table,
+    draw=draw,
+    data=dict.fromkeys(SCALES, ("images", "labels")),
+)
 
 if __name__ == "__main__":
-    main()
+    main(STUDY)

@@ -203,7 +203,8 @@ def provenance_lines(content: Mapping[str, Any]) -> list[str]:
     known = content.get("provenance", {})
     hardware = sorted({*known.get("hardware", ()), content["hardware"]})
     commits = sorted({*known.get("commits", ()), content["commit"]})
-    parts = [f"`{content['command']}` took {content['seconds']:.0f} s"]
+    taken = f" took {content['seconds']:.0f} s" if "seconds" in content else ""
+    parts = [f"`{content['command']}`{taken}"]
     if known.get("trainings"):
         parts[0] += ", less what was there already"
         hours = known["training_seconds"] / 3600

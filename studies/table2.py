@@ -1,34 +1,30 @@
 """Table 2: face verification after training on faces with wrong labels.
 
     python -m studies.table2 --scale tiny
-    python -m studies.table2 --scale paper --train vggface2/train --calfw calfw --cplfw cplfw \
-        --agedb agedb --cfp cfp-dataset --device cuda
+    python -m studies.table2 --scale paper --device cuda --data train=vggface2/train \
+        --data calfw=calfw --data cplfw=cplfw --data agedb=agedb --data cfp=cfp-dataset
 
 Without the photographs, which nobody may pass on, ``tiny`` and ``small`` train on drawings of
 faces (`studies.synthetic_faces`), a fifth of them with another person's label: they show that
 every step works, from the published lists of pairs to the ten-fold accuracy, and nothing about
-people. ``--train`` takes a folder with one folder a person. A test is a folder with its images
-and its list: ``pairs_CALFW.txt``, ``pairs_CPLFW.txt``, ``agedb_30_pair.txt`` or CFP's
-``Protocol``.
+people. ``train`` is a folder with one folder a person. A test is a folder with its images and its
+list: ``pairs_CALFW.txt``, ``pairs_CPLFW.txt``, ``agedb_30_pair.txt`` or CFP's ``Protocol``.
 
 Schedules are chosen by the error on a held-out part of the noisy training faces; the tests choose
-nothing. Methods without a search take Co-teaching's schedule with ``--noise-rate``. Writes
-``studies/results/table2/SCALE.md`` and ``.json``; what has been trained is not trained again.
+nothing. Methods without a search take Co-teaching's schedule for `NOISE_RATE`.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import optuna
+from rich.progress import track
 
-from s2e_optuna import CoTeachingObjective, S2ESampler, Schedule, best_schedule
+from s2e_optuna import Schedule
 from s2e_optuna.final_comparison import final_seeds
 from s2e_optuna.training import (
     DataError,
@@ -40,21 +36,29 @@ from s2e_optuna.training import (
     train,
 )
 from s2e_optuna.training.faces import FacePairs, read_cfp, read_pairs, verify
+from s2e_optuna.workers.config import SearchConfig, split_devices
+from studies.frame import Frame, Study, digest, main
 from studies.main_job import commit, hardware
+from studies.pages import LABELS, LINES, Table, beside_paper, long_table, tidy, write_text
 from studies.synthetic_faces import write_tests, write_training
 
-RESULTS = Path(__file__).parent / "results" / "table2"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-TESTS = ("CALFW", "CPLFW", "AgeDB", "CFPW")
+TESTS = {"calfw": "CALFW", "cplfw": "CPLFW", "agedb": "AgeDB", "cfp": "CFPW"}
+"""The tests: names for ``--data``, and what they are called."""
+
+NOISE_RATE = 0.2
+"""Of the drawings, and of Co-teaching's schedule: the share that methods without a search drop."""
 
 LISTS = {
-    "CALFW": ("pairs_CALFW.txt", "aligned images"),
-    "CPLFW": ("pairs_CPLFW.txt", "aligned images"),
-    "AgeDB": ("agedb_30_pair.txt", ""),
+    "calfw": ("pairs_CALFW.txt", "aligned images"),
+    "cplfw": ("pairs_CPLFW.txt", "aligned images"),
+    "agedb": ("agedb_30_pair.txt", ""),
 }
 """Name of the list in a test's folder, and where its images lie."""
 
-PAPER = {
+_NUMBERS = {
     "standard": (90.11, 86.30, 92.81, 95.50, 91.18),
     "decoupling": (90.23, 86.14, 93.90, 95.85, 91.53),
     "mentornet": (90.14, 85.41, 92.70, 95.20, 90.86),
@@ -63,7 +67,14 @@ PAPER = {
     "comining": (91.06, 87.31, 94.05, 95.87, 92.07),
     "s2e": (92.04, 89.43, 95.22, 96.16, 93.20),
 }
+PAPER = {
+    method: dict(zip((*TESTS, "average"), row, strict=True)) for method, row in _NUMBERS.items()
+}
 """The paper's Table 2: accuracy in % on the four tests and their average."""
+
+COLUMNS = {**TESTS, "average": "average"}
+
+METHODS = {method: LABELS[method] for method in PAPER}
 
 
 @dataclass(frozen=True)
@@ -89,150 +100,223 @@ SCALES = {
 
 def read_test(name: str, folder: Path) -> FacePairs:
     """Read the pairs of a test from its folder."""
-    if name == "CFPW":
+    if name == "cfp":
         return read_cfp(folder, "FP", name=name)
     listed, images = LISTS[name]
     place = folder / images if (folder / images).is_dir() else folder
     return read_pairs(folder / listed, place, name=name)
 
 
-def search(data: NoisyData, scale: Scale, config: TrainConfig) -> Schedule:
-    """Search R(t) for Co-teaching, four trials side by side."""
-    objective = CoTeachingObjective(
-        data,
-        network=config.network,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        device=config.device,
-    )
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=S2ESampler(seed=0), pruner=optuna.pruners.NopPruner())
-    while (left := scale.trials - len(study.trials)) > 0:
-        trials = [study.ask() for _ in range(min(4, left))]
-        for trial, outcome in zip(trials, objective.evaluate(trials), strict=True):
-            study.tell(trial, outcome.value, state=outcome.state)
-    return best_schedule(study)
+@dataclass(frozen=True, eq=False)
+class Faces:
+    """Training faces and tests; `folder` is where the former lie."""
+
+    folder: Path
+    data: NoisyData
+    tests: dict[str, FacePairs]
+    drawn: bool
 
 
-def measure(
-    method: str, data: NoisyData, tests: dict[str, FacePairs], scale: Scale, options: Any
-) -> dict[str, Any]:
+def prepare(frame: Frame) -> Faces:
+    """Load the training faces and the tests; draw them if there are none."""
+    scale, given = SCALES[frame.scale], dict(frame.sources or {})
+    drawn = "train" not in given
+    if drawn:
+        if not scale.people:
+            raise SystemExit(
+                "--scale paper needs photographs: --data train=FOLDER, and the folder of at least "
+                f"one test: --data NAME=FOLDER with {', '.join(TESTS)}"
+            )
+        given = draw_faces(frame.runs / "table2" / f"drawings-{frame.scale}", scale)
+    folders = {name: Path(given[name]) for name in TESTS if name in given}
+    if not folders:
+        raise SystemExit(f"no test was given: --data NAME=FOLDER with {', '.join(TESTS)}")
+    folder = Path(given["train"])
+    tests = {name: read_test(name, place) for name, place in folders.items()}
+    return Faces(folder, load_data(folder, image_size=scale.image_size), tests, drawn)
+
+
+def draw_faces(folder: Path, scale: Scale) -> dict[str, str]:
+    """Draw training and tests into a folder, once."""
+    finished = folder / "finished"
+    if not finished.exists():
+        write_training(folder, scale.people, scale.images, NOISE_RATE)
+        write_tests(folder, max(10, scale.people // 2), scale.pairs)
+        finished.touch()
+    return {name: str(folder / name) for name in ("train", *TESTS)}
+
+
+def search(faces: Faces, frame: Frame, folder: Path) -> Schedule:
+    """Search R(t) for Co-teaching; an interrupted search goes on."""
+    from s2e_optuna.reporting.progress import ProgressDisplay
+    from s2e_optuna.reporting.search_run import run_search
+
+    scale = SCALES[frame.scale]
+    found = folder / "schedule.json"
+    if not found.exists():
+        config = SearchConfig(
+            data=str(faces.folder),
+            image_size=scale.image_size,
+            network=scale.network,
+            epochs=scale.epochs,
+            trials=scale.trials,
+            workers=frame.workers,
+            device=frame.device,
+            storage=frame.storage,
+            study=f"table2-{folder.name}",
+            final_seeds=0,
+            out=folder,
+        )
+        run_search(config, ProgressDisplay())
+    return Schedule.from_json(found)
+
+
+def measure(method: str, faces: Faces, frame: Frame, folder: Path) -> dict[str, Any]:
     """Train one method with every seed and verify; return accuracies by test."""
+    scale, device = SCALES[frame.scale], split_devices(frame.device)[0]
     config = TrainConfig(
-        epochs=scale.epochs, network=scale.network, device=options.device, evaluate_every=5
+        epochs=scale.epochs, network=scale.network, device=device, evaluate_every=5
     )
     if method == "s2e":
-        rule, schedule = "coteaching", search(data, scale, config)
+        rule, schedule = "coteaching", search(faces, frame, folder)
     else:
-        rule = method
-        schedule = Schedule.coteaching(scale.epochs, options.noise_rate)
+        rule, schedule = method, Schedule.coteaching(scale.epochs, NOISE_RATE)
     used = schedule if get_method(rule).uses_schedule else None
-    found: dict[str, list[float]] = {name: [] for name in tests}
+    found: dict[str, list[float]] = {name: [] for name in faces.tests}
     runs: list[TrainResult] = []
     for seed in final_seeds(0, scale.seeds):
-        (run,) = train(rule, [used], data, replace(config, seed=seed))
+        (run,) = train(rule, [used], faces.data, replace(config, seed=seed))
         if run.model is None:
             raise DataError(f"{method}: {run.failure}")
         runs.append(run)
-        for name, pairs in tests.items():
-            found[name].append(verify(run.model, pairs, device=options.device).accuracy)
+        for name, pairs in faces.tests.items():
+            found[name].append(verify(run.model, pairs, device=device).accuracy)
     return {
         "accuracy": found,
         "training_classification": [float(run.validation_accuracy[-1]) for run in runs],
         "schedule": None if used is None else [float(rate) for rate in used.rates],
         "seconds": round(sum(run.seconds for run in runs), 1),
+        "hardware": hardware(),
+        "commit": commit(),
     }
 
 
-def write(scale: str, content: dict[str, Any]) -> Path:
+def compute(frame: Frame) -> dict[str, Any]:
+    """Train and verify with every method; each method's result is a file."""
+    scale = SCALES[frame.scale]
+    faces = prepare(frame)
+    used = {name: Path(path).name for name, path in (frame.sources or {}).items()}
+    folder = frame.runs / "table2" / f"{frame.scale}-{digest([asdict(scale), used])}"
+    methods = {}
+    for method in track(PAPER, "table2: methods"):
+        path = folder / f"{method}.json"
+        if not path.exists():
+            write_text(path, json.dumps(measure(method, faces, frame, folder)))
+        methods[method] = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        "settings": asdict(scale) | {"noise_rate": NOISE_RATE},
+        "data": "drawings" if faces.drawn else "photographs",
+        "methods": methods,
+        "provenance": {
+            "hardware": sorted({one["hardware"] for one in methods.values()}),
+            "commits": sorted({one["commit"] for one in methods.values()}),
+        },
+    }
+
+
+def numbers(content: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
+    """Return method to test to one accuracy a seed, and the average of a whole set of tests."""
+    rows = {}
+    for method, found in content["methods"].items():
+        rows[method] = dict(found["accuracy"])
+        if set(TESTS) <= set(rows[method]):
+            by_seed = zip(*(found["accuracy"][test] for test in TESTS), strict=True)
+            rows[method]["average"] = [sum(seed) / len(seed) for seed in by_seed]
+    return rows
+
+
+def by_test(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Turn a table round: test to method to numbers, as agreement is about methods."""
+    return {
+        label: {method: cells[test] for method, cells in rows.items() if test in cells}
+        for test, label in COLUMNS.items()
+        if any(test in cells for cells in rows.values())
+    }
+
+
+def section(content: dict[str, Any]) -> list[str]:
     """Write the table beside the paper's."""
-    drawn = content["data"] == "drawings"
+    settings = content["settings"]
     lines = [
-        f"# Table 2, face verification ({scale})",
-        "",
-        f"`python -m studies.table2 --scale {scale}`: {content['settings']['network']}, "
-        f"{content['settings']['epochs']} epochs, {content['settings']['seeds']} seed(s), "
-        f"{content['settings']['trials']} trials for S2E.",
-        "Ten-fold verification accuracy in %; in brackets the paper's.",
+        f"{settings['network']}, {settings['epochs']} epochs, {settings['seeds']} seed(s), "
+        f"{settings['trials']} trials for S2E. Ten-fold verification accuracy in %; in brackets "
+        "the paper's.",
         "",
     ]
-    if drawn:
+    if content["data"] == "drawings":
         lines += [
-            "**Trained and tested on drawings of faces, not on photographs:** the figures show",
-            "that the steps work. They cannot be compared with the paper's in brackets.",
+            "**Trained and tested on drawings of faces, not on photographs:** the figures show "
+            "that the steps work. They cannot be compared with the paper's.",
             "",
         ]
-    lines += [f"| method | {' | '.join(TESTS)} | average |", "|---|" + "---|" * (len(TESTS) + 1)]
-    for method, row in content["methods"].items():
-        shown = {name: float(np.mean(values)) for name, values in row["accuracy"].items()}
-        shown["average"] = float(np.mean(list(shown.values())))
-        cells = [
-            f"{100 * shown[name]:.2f} ({paper:.2f})" if name in shown else f"– ({paper:.2f})"
-            for name, paper in zip((*TESTS, "average"), PAPER[method], strict=True)
-        ]
-        lines.append(f"| {method} | {' | '.join(cells)} |")
-    lines += ["", f"{content['hardware']}; commit {content['commit']}", ""]
-    page = RESULTS / f"{scale}.md"
-    page.write_text("\n".join(lines), encoding="utf-8")
-    return page
+    table = beside_paper(by_test(numbers(content)), by_test(PAPER), METHODS, "test")
+    if content["data"] == "drawings":
+        table = Table(table.header[:-1], [row[:-1] for row in table.rows])
+    return [*lines, *table.markdown()]
 
 
-def prepare(options: argparse.Namespace, scratch: Path) -> tuple[NoisyData, dict[str, FacePairs]]:
-    """Load the training faces and the tests, or draw them."""
-    scale = SCALES[options.scale]
-    given = (options.calfw, options.cplfw, options.agedb, options.cfp)
-    folders = dict(zip(TESTS, given, strict=True))
-    training = options.train
-    if training is None:
-        if not scale.people:
-            raise SystemExit("--scale paper needs --train and the folders of the tests")
-        write_training(scratch, scale.people, scale.images, options.noise_rate)
-        write_tests(scratch, max(10, scale.people // 2), scale.pairs)
-        training = scratch / "train"
-        drawn = (scratch / name for name in ("calfw", "cplfw", "agedb", "cfp"))
-        folders = dict(zip(TESTS, drawn, strict=True))
-    data = load_data(training, image_size=scale.image_size)
-    tests = {name: read_test(name, place) for name, place in folders.items() if place is not None}
-    if not tests:
-        raise SystemExit("no test was given: name one of --calfw, --cplfw, --agedb, --cfp")
-    return data, tests
+def table(content: dict[str, Any]) -> Table:
+    """One line a test and method."""
+    return long_table(by_test(numbers(content)), by_test(PAPER), ("test", "method"))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--scale", choices=SCALES, default="tiny")
-    parser.add_argument("--methods", nargs="+", choices=PAPER, default=list(PAPER))
-    parser.add_argument("--train", type=Path, help="folder with one folder a person")
-    for name in ("calfw", "cplfw", "agedb", "cfp"):
-        parser.add_argument(f"--{name}", type=Path, help="folder with images and list of pairs")
-    parser.add_argument("--noise-rate", type=float, default=0.2, help="of Co-teaching's schedule")
-    parser.add_argument("--device", default="auto")
-    options = parser.parse_args()
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    scale, target = SCALES[options.scale], RESULTS / f"{options.scale}.json"
-    settings = asdict(scale) | {"noise_rate": options.noise_rate}
-    known: dict[str, Any] = {}
-    kind = "drawings" if options.train is None else "photographs"
-    if target.exists():
-        stored = json.loads(target.read_text(encoding="utf-8"))
-        if stored["settings"] == settings and stored["data"] == kind:
-            known = stored["methods"]
-    with tempfile.TemporaryDirectory() as scratch:
-        data, tests = prepare(options, Path(scratch))
-        for method in options.methods:
-            if method in known:
-                continue
-            known[method] = measure(method, data, tests, scale, options)
-            content = {
-                "settings": settings,
-                "data": kind,
-                "methods": {name: known[name] for name in PAPER if name in known},
-                "hardware": hardware(),
-                "commit": commit(),
-            }
-            target.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-            print(f"{method}: wrote {write(options.scale, content)}")
+def draw(content: dict[str, Any]) -> Figure:
+    """Draw all accuracies, means over seeds, and the schedule found."""
+    from matplotlib.figure import Figure
 
+    figure = Figure(figsize=(10.4, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(2, 1))
+    tests = by_test(numbers(content))
+    width = 0.8 / len(PAPER)
+    for i, method in enumerate(content["methods"]):
+        values = [100 * sum(row[method]) / len(row[method]) for row in tests.values()]
+        places = [at + (i - (len(PAPER) - 1) / 2) * width for at in range(len(tests))]
+        colour, dashes = LINES[method]
+        left.bar(
+            places,
+            values,
+            width,
+            color=colour if dashes == "-" else "white",
+            edgecolor=colour,
+            hatch=None if dashes == "-" else "///",
+            label=LABELS[method],
+        )
+    left.set_xticks(range(len(tests)), list(tests))
+    left.set(ylabel="verification accuracy, %", ylim=(50, 100), title=f"on {content['data']}")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside right", frameon=False)
+    for method in ("coteaching", "s2e"):
+        if method in content["methods"]:
+            colour, dashes = LINES[method]
+            right.plot(content["methods"][method]["schedule"], color=colour, linestyle=dashes)
+    right.set(xlabel="epoch t", ylabel="kept share $R(t)$", ylim=(0, 1.03), title="schedules")
+    for ax in (left, right):
+        tidy(ax)
+    return figure
+
+
+STUDY = Study(
+    name="table2",
+    title="Table 2: face verification",
+    about="""
+The paper trains on VGGFace2-R, photographs that a search engine found for each name, and verifies
+pairs of faces of four other sets, half of each to choose by. S2E is best on all four.""",
+    scales=SCALES,
+    compute=compute,
+    section=section,
+    table=table,
+    draw=draw,
+    data=dict.fromkeys(SCALES, ("train", *TESTS)),
+)
 
 if __name__ == "__main__":
-    main()
+    main(STUDY)

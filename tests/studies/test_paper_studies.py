@@ -10,7 +10,7 @@ import pytest
 
 from studies.frame import Study, main
 
-STUDIES = ("figure2", "figure6", "figure10", "table3", "table7")
+STUDIES = ("figure2", "figure6", "figure10", "human_noise", "table2", "table3", "table7")
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -42,8 +42,31 @@ def test_a_study_writes_its_page_and_runs_nothing_twice(
     assert [line.split(",")[0] for line in said[:-1] if line.startswith("[")] == (
         ["[1/1"] if made else []
     )
-    assert not any("searching" in line for line in said)
+    assert not any("searching" in line or "epoch" in line for line in said)
     assert (folder / "tiny.csv").read_bytes() == before
+
+
+def test_photographs_are_asked_for_where_drawings_would_say_nothing(tmp_path: Path) -> None:
+    study: Study = importlib.import_module("studies.table2").STUDY
+    words = ["--scale", "paper", "--runs", str(tmp_path)]
+    with pytest.raises(SystemExit, match="--data train=FOLDER"):
+        main(study, words)
+
+
+def test_labels_of_people_are_asked_for(tmp_path: Path) -> None:
+    study: Study = importlib.import_module("studies.human_noise").STUDY
+    words = ["--scale", "small", "--runs", str(tmp_path), "--data", "images=somewhere"]
+    with pytest.raises(SystemExit, match="--data labels=PATH"):
+        main(study, words)
+
+
+def test_agreement_in_table_2_is_about_methods_not_tests() -> None:
+    from studies.table2 import METHODS, PAPER, TESTS, by_test, numbers
+
+    found = {"standard": {"accuracy": {test: [0.8, 0.9] for test in TESTS}}}
+    assert numbers({"methods": found})["standard"]["average"] == pytest.approx([0.8, 0.9])
+    assert by_test(PAPER)["CALFW"].keys() == METHODS.keys()
+    assert by_test(PAPER)["average"]["s2e"] == 93.20
 
 
 def test_as_printed_is_the_papers_sampler() -> None:
