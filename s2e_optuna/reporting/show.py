@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from s2e_optuna.reporting.plots import (
     schedule_figure,
 )
 from s2e_optuna.reporting.terminal import (
+    GenerationRow,
     duration,
     generations_table,
     number,
@@ -40,6 +42,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
+
+
+MOST_GENERATIONS = 20
+"""Lines of the table of generations; of more, some are shown, from the first to the newest."""
 
 
 def print_studies(target: Console, storage: BaseStorage) -> None:
@@ -95,7 +101,18 @@ def print_study(
         target.print("The trials hold no schedule: this study was not made by a schedule search.")
     if view.generations and trial_number is None:
         target.print()
-        target.print(generations_table(generation_rows(view.generations), target))
+        rows = generation_rows(view.generations)
+        shown = _some(rows, MOST_GENERATIONS)
+        title = "Generations of theta"
+        if len(shown) < len(rows):
+            title += f", {len(shown)} of {len(rows):,} (all of them: --json)"
+        target.print(generations_table(shown, target, title=title))
+
+
+def _some(rows: Sequence[GenerationRow], most: int) -> list[GenerationRow]:
+    if len(rows) <= most:
+        return list(rows)
+    return [rows[round(i * (len(rows) - 1) / (most - 1))] for i in range(most)]
 
 
 def study_dict(

@@ -66,6 +66,17 @@ def test_generations_begin_uniform_and_then_move(view: StudyView) -> None:
     assert all(sum(row.mean_alpha) == pytest.approx(1.0) for row in rows)
 
 
+def test_of_many_generations_some_are_shown(
+    view: StudyView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s2e_optuna.reporting.show.MOST_GENERATIONS", 2)
+    count = len(view.generations)
+    text = printed(view)
+    assert f"Generations of theta, 2 of {count} (all of them: --json)" in text
+    last = generation_rows(view.generations)[-1]
+    assert "start" in text and f"trial {last.trial_number}" in text.rsplit("Generations", 1)[1]
+
+
 def test_the_dictionary_is_json(view: StudyView) -> None:
     content = json.loads(json.dumps(study_dict(view, storage="x"), allow_nan=False))
     assert content["study"] == "tiny" and content["n_trials"] == 15
