@@ -46,6 +46,8 @@ TASKS: dict[str, dict[str, Any]] = {
 }
 NAMES = {"standard": "plain training", "coteaching": "Co-teaching, told the rate", "s2e": "S2E"}
 
+MEASURES = ("test_accuracy", "validation_accuracy", "label_precision")
+
 
 def hardware() -> str:
     """One line that says what this ran on."""
@@ -118,6 +120,10 @@ def main() -> None:
     more = ("test_accuracy_by_seed", "validation_accuracy", "label_precision", "suspects")
     RESULTS.mkdir(parents=True, exist_ok=True)
     content = {key: found[key] for key in (*kept, *more)}
+    content["by_seed"] = {
+        name: {key: list(getattr(score, key)) for key in MEASURES}
+        for name, score in result.scores.items()
+    }
     content |= {"settings": found["settings"] | {"data": task["data"]}, "hardware": hardware()}
     content |= {"commit": commit()}
     target = RESULTS / f"{arguments.task}.json"

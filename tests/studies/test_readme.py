@@ -1,0 +1,60 @@
+"""Numbers in README and documentation are those of the results files."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from studies.frame import RESULTS
+from studies.readme import BLOCKS, README, filled, without_blocks
+
+ROOT = README.parent
+TEXT = README.read_text(encoding="utf-8")
+TEXTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_readme_says_what_the_results_say() -> None:
+    assert filled(TEXT) == TEXT, "run python -m studies.readme"
+
+
+def test_every_block_is_used() -> None:
+    assert all(f"<!-- results: {name} -->" in TEXT for name in BLOCKS)
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_measured_numbers_are_nowhere_else(path: Path) -> None:
+    rest = without_blocks(path.read_text(encoding="utf-8"))
+    assert re.findall(r".*\d ± \d.*", rest) == []
+
+
+def test_a_changed_number_is_noticed(tmp_path: Path) -> None:
+    place = tmp_path / "main_job"
+    place.mkdir()
+    for path in (RESULTS / "main_job").glob("*.json"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["test_accuracy_by_seed"]["standard"][0] += 0.01
+        (place / path.name).write_text(json.dumps(content), encoding="utf-8")
+    changed = filled(TEXT, tmp_path)
+    assert changed != TEXT and without_blocks(changed) == without_blocks(TEXT)
+
+
+def test_an_unknown_block_is_an_error() -> None:
+    with pytest.raises(KeyError, match="nonsense"):
+        filled("<!-- results: nonsense -->\n<!-- end of results -->")
+
+
+@pytest.mark.parametrize(
+    ("path", "words", "name", "key"),
+    [
+        ("docs/index.md", r"\(red\) reaches ([\d.]+)% test", "mnist-pair45", "coteaching"),
+        ("docs/index.md", r"that was found ([\d.]+)%", "mnist-pair45", "s2e"),
+        ("docs/index.md", r"plain training ([\d.]+)%", "mnist-pair45", "standard"),
+    ],
+)
+def test_numbers_in_sentences(path: str, words: str, name: str, key: str) -> None:
+    """The main job's mean test accuracies, rounded to one digit."""
+    text = re.sub(r"\s+", " ", (ROOT / path).read_text(encoding="utf-8"))
+    found = re.findall(words, text)
+    content = json.loads((RESULTS / "main_job" / f"{name}.json").read_text(encoding="utf-8"))
+    assert found == [f"{100 * content['test_accuracy'][key]:.1f}"]
