@@ -10,9 +10,9 @@ import torch
 
 from s2e_optuna.training.evaluation import sample_losses
 from s2e_optuna.training.networks import (
-    EXECUTIONS,
     StackedNetwork,
     TrainingPass,
+    executions_of,
     make_network,
 )
 
@@ -57,7 +57,7 @@ def measure_executions(device: torch.device, repeats: int = 3) -> Iterator[Timin
     for name, shape in CASES.items():
         auto = make_network(name, shape, 10, device_type=device.type)
         models = 2 if name == "cnn2" else 8
-        for execution in EXECUTIONS[1:]:
+        for execution in executions_of(name)[1:]:
             network = make_network(name, shape, 10, execution=execution)
             seconds = step_seconds(network, models, device, repeats)
             yield Timing(name, execution, models, seconds, execution == auto.execution)

@@ -14,7 +14,7 @@ from torch import Tensor
 from s2e_optuna.training.blocks import train_blocks, trials_per_block, without
 from s2e_optuna.training.checkpoint import Checkpoint, Keeper
 from s2e_optuna.training.data import NoisyData
-from s2e_optuna.training.device import resolve_device
+from s2e_optuna.training.device import keep_freed_memory, resolve_device
 from s2e_optuna.training.errors import DataError
 from s2e_optuna.training.evaluation import Evaluation, Images, evaluate, iterate_probabilities
 from s2e_optuna.training.methods import get_method
@@ -108,6 +108,7 @@ def train(
     if not rates:
         return []
     device = resolve_device(config.device)
+    keep_freed_memory()
     network = make_network(
         config.network,
         data.input_shape,

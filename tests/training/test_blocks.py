@@ -55,7 +55,13 @@ def assert_equal(first, second):
 
 @pytest.mark.parametrize(
     ("network", "execution"),
-    [*((name, "auto") for name in NETWORKS), ("mlp", "vmap"), ("mlp", "loop"), ("cnn2", "folded")],
+    [
+        *((name, "auto") for name in NETWORKS),
+        ("mlp", "vmap"),
+        ("mlp", "loop"),
+        ("cnn1", "folded"),
+        ("cnn2", "folded"),
+    ],
 )
 def test_trials_that_leave_do_not_disturb_the_others_by_a_bit(network, execution, images):
     epochs = 2 if network == "cnn3" else 3

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 from torch.nn import functional
 
 from s2e_optuna.training import DataError, StackedModels, TrainingPass, make_network, unstack
@@ -92,6 +93,39 @@ def assert_like_plain_networks(network, training, models=3):
 @pytest.mark.parametrize(("name", "shape"), CASES)
 def test_stacked_networks_are_the_plain_ones(name, shape, training):
     assert_like_plain_networks(make_network(name, shape, 4, execution="folded"), training)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (2, 16, 21), (3, 33, 16)])
+def test_unfolded_networks_are_the_plain_ones(shape):
+    assert_like_plain_networks(make_network("cnn1", shape, 4, execution="unfold"), True)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`")
+def test_unfolded_networks_move_with_their_parameters_as_folded_ones_do():
+    network = make_network("cnn1", (2, 17, 20), 4, execution="unfold")
+    state = {name: tensor.double() for name, tensor in network.initial(range(2)).items()}
+    images = torch.rand(5, *network.input_shape, dtype=torch.float64)
+
+    def moved(execution):
+        network = make_network("cnn1", (2, 17, 20), 4, execution=execution)
+        with forward_ad.dual_level():
+            duals = {name: forward_ad.make_dual(t, t.cos()) for name, t in state.items()}
+            return forward_ad.unpack_dual(network.forward(duals, images)).tangent
+
+    torch.testing.assert_close(moved("unfold"), moved("folded"))
+
+
+def test_the_gradient_of_an_unfolded_pool_goes_to_the_first_of_equal_numbers():
+    network = make_network("cnn1", (1, 16, 16), 4, execution="unfold")
+    state = network.initial(range(2))
+    state["conv1.bias"].fill_(0.5)
+    bias = state["conv1.bias"].requires_grad_()
+    gradients = []
+    for execution in ("unfold", "folded"):
+        network = make_network("cnn1", (1, 16, 16), 4, execution=execution)
+        logits = network.forward(state, torch.zeros(3, 1, 16, 16))
+        gradients += torch.autograd.grad(logits.square().sum(), bias)
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -228,7 +262,8 @@ def wrong_inputs(input_shape, n_classes):
         ("torch.nn:Nothing", {}, "cannot import network torch.nn:Nothing"),
         ("torch:__version__", {}, "is no function"),
         (3, {}, "neither a name nor a function"),
-        (Branching, {"execution": "folded"}, "cannot be folded"),
+        (Branching, {"execution": "folded"}, "no execution 'folded' .*: choose auto, vmap, loop"),
+        ("mlp", {"execution": "unfold"}, "only cnn1.: choose auto, folded, vmap, loop"),
         (not_a_module, {}, "built a str"),
         (wrong_outputs, {}, r"returns \[2, 11\] for 2 images"),
         (wrong_inputs, {}, "does not take images of"),

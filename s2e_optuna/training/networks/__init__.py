@@ -14,6 +14,7 @@ from s2e_optuna.training.networks.registry import (
     EXECUTIONS,
     NETWORKS,
     check_network,
+    executions_of,
     make_network,
     network_name,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "StackedNetwork",
     "TrainingPass",
     "check_network",
+    "executions_of",
     "make_network",
     "network_name",
     "unstack",

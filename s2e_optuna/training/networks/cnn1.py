@@ -12,6 +12,7 @@ from torch.nn import functional
 from s2e_optuna.training.networks.base import InputShape, StackedNetwork, TrainingPass
 from s2e_optuna.training.networks.layers import by_model, convolution, linear
 from s2e_optuna.training.networks.sizes import require_side
+from s2e_optuna.training.networks.unfolded import convolve_pool_relu, features, samples_last
 
 
 class Cnn1(StackedNetwork):
@@ -62,6 +63,23 @@ class Cnn1(StackedNetwork):
         hidden = convolution(hidden, state, "conv2")
         hidden = functional.max_pool2d(hidden, 2).relu()
         stacked = by_model(hidden, models)
+        stacked = linear(stacked, state, "full1").relu()
+        stacked = linear(stacked, state, "full2").relu()
+        return linear(stacked, state, "output").transpose(1, 2)
+
+
+class UnfoldedCnn1(Cnn1):
+    """LeNet for a CPU: convolutions as products of matrices, samples last."""
+
+    execution = "unfold"
+
+    def forward(
+        self, state: Mapping[str, Tensor], images: Tensor, training: TrainingPass | None = None
+    ) -> Tensor:
+        """Multiply windows of the images; what repeats them is shared by all models."""
+        hidden = convolve_pool_relu(samples_last(images), state, "conv1")
+        hidden = convolve_pool_relu(hidden, state, "conv2")
+        stacked = features(hidden)
         stacked = linear(stacked, state, "full1").relu()
         stacked = linear(stacked, state, "full2").relu()
         return linear(stacked, state, "output").transpose(1, 2)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from s2e_optuna.training.errors import DataError, unknown_name
 from s2e_optuna.training.networks.base import InputShape, NetworkFactory, StackedNetwork
-from s2e_optuna.training.networks.cnn1 import Cnn1
+from s2e_optuna.training.networks.cnn1 import Cnn1, UnfoldedCnn1
 from s2e_optuna.training.networks.cnn2 import Cnn2
 from s2e_optuna.training.networks.cnn3 import Cnn3
 from s2e_optuna.training.networks.mlp import Mlp
@@ -21,6 +21,9 @@ FOLDED: dict[str, type[StackedNetwork]] = {
     network.name: network for network in (Mlp, Cnn1, Cnn2, Cnn3)
 }
 """Networks with a stacked forward pass of their own."""
+
+UNFOLDED: dict[str, type[StackedNetwork]] = {UnfoldedCnn1.name: UnfoldedCnn1}
+"""Networks that can also unfold their images and multiply: what narrow convolutions want."""
 
 LOOPED_ON_CPU = frozenset({Cnn2.name, Cnn3.name})
 """Wide enough that one network at a time reaches nine tenths of a core's peak. Folded, as measured
@@ -36,10 +39,11 @@ FACTORIES: dict[str, NetworkFactory] = {
 NETWORKS = (*FOLDED, *FACTORIES)
 """Names of networks."""
 
-EXECUTIONS = ("auto", "folded", "vmap", "loop")
+EXECUTIONS = ("auto", "folded", "unfold", "vmap", "loop")
 """How the models of a stack are run.
 
 ``folded``: models folded into channels and batched products, for the networks of Table 5.
+``unfold``: convolutions as products of matrices, samples last, for `cnn1`.
 ``vmap``: `torch.func.vmap` over the plain network. ``loop``: one model after the other.
 ``auto``: what was fastest when measured (`s2e doctor --bench` measures it again).
 """
@@ -83,18 +87,17 @@ def make_network(
     if isinstance(network, str) and network in FOLDED:
         folded = FOLDED[network](input_shape, n_classes)
         if execution == "auto":
-            execution = "loop" if device_type == "cpu" and network in LOOPED_ON_CPU else "folded"
+            execution = _fastest(network, device_type)
         if execution == "folded":
             return folded
+        if execution == "unfold" and network in UNFOLDED:
+            return UNFOLDED[network](input_shape, n_classes)
+        _refuse_stacked(network, execution)
         return ModuleNetwork(
             network, lambda *_: folded.plain(), input_shape, n_classes, execution=execution
         )
     name, factory = _factory(network)
-    if execution == "folded":
-        raise DataError(
-            f"network {name} cannot be folded: choose execution auto, vmap or loop (only "
-            f"{', '.join(FOLDED)} can)"
-        )
+    _refuse_stacked(name, execution)
     return ModuleNetwork(
         name,
         factory,
@@ -104,6 +107,32 @@ def make_network(
         device_type=device_type,
         own=name not in FACTORIES,
     )
+
+
+def _fastest(network: str, device_type: str) -> str:
+    if device_type != "cpu":
+        return "folded"
+    if network in UNFOLDED:
+        return "unfold"
+    return "loop" if network in LOOPED_ON_CPU else "folded"
+
+
+def _refuse_stacked(name: str, execution: str) -> None:
+    """Raise `DataError` for executions that some networks only have a forward pass for."""
+    able = {"folded": FOLDED, "unfold": UNFOLDED}.get(execution)
+    if able is not None:
+        raise DataError(
+            f"network {name} has no execution {execution!r} (only {', '.join(able)}): choose "
+            f"{', '.join(executions_of(name))}"
+        )
+
+
+def executions_of(network: str) -> tuple[str, ...]:
+    """Return the executions that a network can be run with, ``auto`` among them."""
+    refused = {
+        name for name, able in (("folded", FOLDED), ("unfold", UNFOLDED)) if network not in able
+    }
+    return tuple(name for name in EXECUTIONS if name not in refused)
 
 
 def check_network(network: str | NetworkFactory) -> None:
