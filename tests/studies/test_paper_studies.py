@@ -10,7 +10,16 @@ import pytest
 
 from studies.frame import Study, main
 
-STUDIES = ("figure2", "figure6", "figure10", "human_noise", "table2", "table3", "table7")
+STUDIES = (
+    "bench_real",
+    "figure2",
+    "figure6",
+    "figure10",
+    "human_noise",
+    "table2",
+    "table3",
+    "table7",
+)
 
 
 @pytest.mark.parametrize("name", STUDIES)
