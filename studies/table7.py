@@ -94,6 +94,11 @@ SCALES = {
 }
 
 
+def search_of(scale: Scale, noise: str, seed: int) -> Search:
+    """Say what S2E searches: the same as in `studies.figure6`, so that nothing is done twice."""
+    return Search(scale.settings[noise], trials=scale.trials, seed=seed, stack=3)
+
+
 @dataclass(frozen=True)
 class Sharing:
     """One search with shared weights; its result is a file."""
@@ -157,13 +162,7 @@ def compute(frame: Frame) -> dict[str, Any]:
         for way, turns in TURNS.items()
     }
     found = dict(zip(sharings, shared(list(sharings.values()), frame), strict=True))
-    searches = {
-        # As in `studies.figure6`, which then has done them already.
-        key: searched(
-            Search(scale.settings[key[0]], trials=scale.trials, seed=key[1], stack=3), frame
-        )
-        for key in keys
-    }
+    searches = {key: searched(search_of(scale, *key), frame) for key in keys}
     fresh = final_seeds(0, scale.seeds)
     wanted = {}
     for noise, seed in keys:

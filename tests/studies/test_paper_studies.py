@@ -78,6 +78,16 @@ def test_agreement_in_table_2_is_about_methods_not_tests() -> None:
     assert by_test(PAPER)["average"]["s2e"] == 93.20
 
 
+@pytest.mark.parametrize("scale", ["small", "paper"])
+def test_table_7_takes_the_searches_of_figure_6(scale: str) -> None:
+    from studies import figure6, table7
+
+    searches = figure6.SCALES[scale]
+    for name, setting in searches.settings.items():
+        theirs = figure6.search_of(searches, setting, "newton", 1)
+        assert table7.search_of(table7.SCALES[scale], name.split("-")[1], 1) == theirs
+
+
 def test_as_printed_is_the_papers_sampler() -> None:
     from s2e_optuna import S2ESampler
     from studies.figure6 import PRINTED
