@@ -408,7 +408,9 @@ def bench(
             _fail("there is no folder studies here: run this where you cloned s2e_optuna.")
         scripts = study_scripts(folder)
         if name is None:
-            typer.echo("\n".join(scripts))
+            widest = max(map(len, scripts))
+            for script, summary in scripts.items():
+                typer.echo(f"{script:{widest}}  {summary}".rstrip())
             return
         if name not in scripts:
             _fail(f"there is no study {name!r} in {folder}: choose one of {', '.join(scripts)}.")

@@ -529,13 +529,16 @@ def studies(tmp_path: Path) -> Path:
     folder = tmp_path / "studies"
     folder.mkdir()
     (folder / "__init__.py").touch()
-    (folder / "_shared.py").touch()
-    (folder / "curves.py").write_text("import sys\nsys.exit(int(sys.argv[1] == '--fail'))\n")
+    (folder / "shared.py").write_text('"""Imported by the others."""\n')
+    (folder / "curves.py").write_text(
+        '"""Draw curves.\n\nMore."""\nimport sys\n'
+        "if __name__ == \"__main__\":\n    sys.exit(int(sys.argv[1] == '--fail'))\n"
+    )
     return folder
 
 
 def test_bench_runs_a_study_and_hands_options_on(studies: Path) -> None:
-    assert run("bench").stdout == "curves\n"
+    assert run("bench").stdout == "curves  Draw curves.\n"
     assert run("bench curves --fast").exit_code == 0
     assert run("bench curves --fail").exit_code == 1
     unknown = run("bench nope")

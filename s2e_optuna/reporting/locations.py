@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shlex
 from pathlib import Path
 
@@ -38,11 +39,17 @@ def studies_folder() -> Path | None:
     return None
 
 
-def study_scripts(folder: Path) -> list[str]:
-    """Names of the studies in a folder, as ``s2e bench`` takes them."""
-    return sorted(
-        file.stem for file in folder.glob("*.py") if not file.stem.startswith(("_", "test_"))
-    )
+def study_scripts(folder: Path) -> dict[str, str]:
+    """Names of the programs in a folder, as ``s2e bench`` takes them, and what they say they do.
+
+    A program asks whether it is the main module; what does not is only imported by others.
+    """
+    sources = {file.stem: file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.py"))}
+    return {
+        name: (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+        for name, source in sources.items()
+        if '__name__ == "__main__"' in source
+    }
 
 
 def shell(*words: str) -> str:
