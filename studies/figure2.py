@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SHAPE = (0.5, 0.4, 0.6, 0.8)
 """a1 … a4 of the functions that are drawn."""
 
-WEIGHTS = (0.35, 0.25, 0.25, 0.15)
+WEIGHTS = (0.65, 0.25, 0.05, 0.05)
 """alpha of the example R(t)."""
 
 FORMULAS = {

@@ -99,6 +99,8 @@ class Frame:
         See `s2e_optuna.workers.config.split_devices`.
     runs
         Folder for finished trainings.
+    trains
+        False: show what there is, train nothing.
     """
 
     scale: str
@@ -107,10 +109,21 @@ class Frame:
     sources: Mapping[str, str] | None = None
     device: str = "auto"
     runs: Path = RUNS
+    trains: bool = True
+
+    @property
+    def shared(self) -> bool:
+        """Whether a storage was named; else it is a file under `runs`."""
+        return self.storage != default_storage(self.runs)
 
     def source(self, setting: Setting) -> str:
         """Return name or path of a setting's data."""
         return (self.sources or {}).get(setting.data, setting.data)
+
+
+def default_storage(runs: Path) -> str:
+    """Return the storage of searches for which none is named."""
+    return f"sqlite:///{runs / 'searches.db'}"
 
 
 def digest(content: Any) -> str:
@@ -181,6 +194,7 @@ def parse(study: Study, words: Sequence[str] | None) -> tuple[argparse.Namespace
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:0,cuda:1, … [auto]")
     parser.add_argument("--runs", type=Path, default=RUNS, help=f"[default: {RUNS}]")
     parser.add_argument("--results", type=Path, default=RESULTS, help="[default: studies/results]")
+    parser.add_argument("--no-training", action="store_true", help="only show what there is")
     parser.add_argument("--page", action="store_true", help="only write the pages anew")
     options = parser.parse_args(words)
     if options.workers < 1:
@@ -201,11 +215,12 @@ def parse(study: Study, words: Sequence[str] | None) -> tuple[argparse.Namespace
         sources[name] = path
     frame = Frame(
         scale=options.scale,
-        storage=options.storage or f"sqlite:///{options.runs / 'searches.db'}",
+        storage=options.storage or default_storage(options.runs),
         workers=options.workers,
         sources=sources,
         device=options.device,
         runs=options.runs,
+        trains=not options.no_training,
     )
     return options, frame
 

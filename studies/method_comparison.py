@@ -23,7 +23,7 @@ import argparse
 import csv
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -37,6 +37,7 @@ from s2e_optuna.final_comparison import final_seeds
 from s2e_optuna.schedules import Schedule
 from s2e_optuna.scores import number_or_none
 from studies.main_job import commit, hardware
+from studies.pages import LINES, write_text
 
 RESULTS = Path(__file__).parent / "results" / "method_comparison"
 RUNS = Path("runs/method_comparison")
@@ -191,17 +192,9 @@ def train_piece(piece: Piece) -> str:
         "hardware": hardware(),
         "commit": commit(),
     }
-    write_whole(piece.path, json.dumps(content))
+    write_text(piece.path, json.dumps(content))
     accuracy = float(np.mean(result.test_accuracy[-LAST:]))
     return f"{piece.task} {piece.entry} seed {piece.seed}: {accuracy:.4f} ({seconds:.0f} s)"
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that one which was broken off leaves nothing of its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def search_file(runs: Path, scale: str, task: str) -> Path:
@@ -209,8 +202,13 @@ def search_file(runs: Path, scale: str, task: str) -> Path:
     return runs / scale / task / "search" / "schedule.json"
 
 
-def search_schedule(scale_name: str, name: str, source: str, runs: Path, workers: int) -> None:
-    """Let S2E search for a task's schedule; an interrupted search goes on."""
+def search_schedule(
+    scale_name: str, name: str, source: str, runs: Path, workers: int, storage: str | None = None
+) -> None:
+    """Let S2E search for a task's schedule; an interrupted search goes on.
+
+    The search is stored in `storage`, or in a file beside the schedule.
+    """
     from s2e_optuna.reporting.progress import ProgressDisplay
     from s2e_optuna.reporting.search_run import run_search
     from s2e_optuna.workers.config import SearchConfig
@@ -233,7 +231,7 @@ def search_schedule(scale_name: str, name: str, source: str, runs: Path, workers
         trials=scale.trials,
         workers=workers,
         final_seeds=0,
-        storage=f"sqlite:///{folder / 'study.db'}",
+        storage=storage or f"sqlite:///{folder / 'study.db'}",
         study=f"method-comparison-{scale_name}-{name}",
         out=folder,
     )
@@ -250,20 +248,31 @@ def pieces(scale_name: str, sources: dict[str, str], runs: Path) -> Iterator[Pie
 
 
 def run(
-    scale_name: str, sources: dict[str, str], workers: int, runs: Path, entries: set[str]
+    scale_name: str,
+    sources: dict[str, str],
+    workers: int,
+    runs: Path,
+    entries: Collection[str],
+    *,
+    seeds: int | None = None,
+    storage: str | None = None,
 ) -> None:
-    """Do what is missing: all trainings that can begin, then S2E's searches and its trainings."""
+    """Do what is missing: all trainings that can begin, then S2E's searches and its trainings.
+
+    `seeds` takes only the first ones of the scale; `storage` is that of the searches.
+    """
+    wanted = final_seeds(0, SCALES[scale_name].seeds)[:seeds]
     missing = [
         piece
         for piece in pieces(scale_name, sources, runs)
-        if piece.entry in entries and not piece.path.exists()
+        if piece.entry in entries and piece.seed in wanted and not piece.path.exists()
     ]
     ready = [piece for piece in missing if piece.entry != "s2e" or piece.schedule_path.exists()]
     train_all(ready, workers)
     searched = [piece for piece in missing if piece not in ready]
     for name in dict.fromkeys(piece.task for piece in searched):
         source = sources[SCALES[scale_name].tasks[name].source]
-        search_schedule(scale_name, name, source, runs, workers)
+        search_schedule(scale_name, name, source, runs, workers, storage)
     train_all(searched, workers)
 
 
@@ -476,22 +485,6 @@ def write_csv(content: dict[str, Any], path: Path) -> None:
                     writer.writerow(
                         [name, key, seed, *("" if v is None else f"{v:.6f}" for v in values)]
                     )
-
-
-# Okabe and Ito's colours, which the colour-blind can tell apart; dashes tell the rest.
-LINES: dict[str, tuple[str, Any]] = {
-    "standard": ("#000000", "-"),
-    "decoupling": ("#56B4E9", "-"),
-    "f_correction": ("#009E73", "-"),
-    "f_correction_early": ("#009E73", (0, (1, 1.4))),
-    "mentornet": ("#E69F00", "-"),
-    "coteaching": ("#0072B2", "-"),
-    "coteaching_plus": ("#CC79A7", "-"),
-    "coteaching_plus_released": ("#CC79A7", (0, (1, 1.4))),
-    "reweight": ("#009E73", (0, (5, 2))),
-    "comining": ("#0072B2", (0, (5, 2))),
-    "s2e": ("#D55E00", "-"),
-}
 
 
 def draw(content: dict[str, Any], stem: Path) -> None:

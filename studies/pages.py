@@ -265,11 +265,16 @@ def tidy(ax: Any) -> None:
     ax.grid(alpha=0.25)
 
 
-def draw_band(ax: Any, curves: Any, label: str, line: tuple[str, Any], width: float = 1.5) -> Any:
-    """Draw mean and standard deviation of curves, shape [seeds, epochs] in [0, 1], in %."""
+def draw_band(
+    ax: Any, curves: Any, label: str, line: tuple[str, Any], width: float = 1.5, first: int = 1
+) -> Any:
+    """Draw mean and standard deviation of curves, shape [seeds, epochs] in [0, 1], in %.
+
+    `first` is the number of the first epoch.
+    """
     values = 100.0 * np.atleast_2d(np.array(curves, dtype=float))
     measured = np.isfinite(values).any(axis=0)
-    epochs = np.arange(1, values.shape[1] + 1)[measured]
+    epochs = np.arange(first, values.shape[1] + first)[measured]
     values = values[:, measured]
     mean, spread = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
     colour, dashes = line

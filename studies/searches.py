@@ -131,7 +131,10 @@ class Found:
 
 
 def searched(search: Search, frame: Frame) -> Found:
-    """Search, or go on with a search, until it has its number of trials."""
+    """Search, or go on with a search, until it has its number of trials.
+
+    With ``frame.trains`` off, take it as it is; LookupError if no trial is there.
+    """
     from s2e_optuna.workers.loop import TARGET_ATTR
     from s2e_optuna.workers.progress import tally
     from s2e_optuna.workers.storage import HEARTBEAT, open_storage, resolve_url
@@ -153,7 +156,9 @@ def searched(search: Search, frame: Frame) -> Found:
     if attrs.get(TARGET_ATTR, 0) < search.trials:
         study.set_user_attr(TARGET_ATTR, search.trials)
     finished = tally(study.get_trials(deepcopy=False)).finished
-    if finished < search.trials:
+    if not frame.trains and not finished:
+        raise LookupError(f"no trial of {study.study_name} has finished")
+    if finished < search.trials and frame.trains:
         print(
             f"{study.study_name}: searching, {search.trials} trials, {finished} done", flush=True
         )
