@@ -36,6 +36,7 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
     "#CC79A7",
     "#56B4E9",
 )
+_ROW = 80  # characters of a legend in one row, with their samples
 _CYCLE = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)), (0, (3, 1)), "--")
 _SUFFIXES = (".png", ".svg", ".pdf")
@@ -132,9 +133,7 @@ def schedule_figure(
         )
     _epoch_axis(ax, found.epochs)
     _rate_axis(ax)
-    _finish(ax, title, legend=False)
-    # Below the axes: curves may run anywhere inside.
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    _finish(figure, ax, title)
     return figure
 
 
@@ -155,7 +154,7 @@ def schedules_figure(schedules: Sequence[Schedule], *, title: str | None = None)
         )
     _epoch_axis(ax, max(schedule.epochs for schedule in schedules))
     _rate_axis(ax)
-    _finish(ax, title)
+    _finish(figure, ax, title)
     return figure
 
 
@@ -273,7 +272,7 @@ def learning_figure(
     _whole_numbers(ax)
     ax.set(xlabel="epochs of training", ylabel=y_label)
     _percent_axis(ax, np.concatenate([curve.values.ravel() for curve in curves]))
-    _finish(ax, title)
+    _finish(figure, ax, title)
     return figure
 
 
@@ -337,7 +336,7 @@ def best_so_far_figure(
     _whole_numbers(ax)
     ax.set(xlabel="finished trials", ylabel=y_label)
     _percent_axis(ax, np.concatenate(seen))
-    _finish(ax, title)
+    _finish(figure, ax, title)
     return figure
 
 
@@ -477,11 +476,14 @@ def _open_frame(ax: Axes) -> None:
         ax.spines[side].set_visible(False)
 
 
-def _finish(ax: Axes, title: str | None, *, legend: bool = True) -> None:
+def _finish(figure: Figure, ax: Axes, title: str | None) -> None:
     ax.grid(alpha=0.25)
     _open_frame(ax)
-    if legend:
-        ax.legend(frameon=True, framealpha=0.85, edgecolor="none", fontsize=9)
+    # Below the axes: curves may run anywhere inside.
+    names = ax.get_legend_handles_labels()[1]
+    fits = sum(map(len, names)) + 8 * len(names) <= _ROW
+    columns = len(names) if fits else 3
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     if title:
         ax.set_title(title, fontsize=11, loc="left")
 

@@ -187,7 +187,7 @@ def search_line(state: Progress, insight: Insight | None = None) -> str:
         parts.append(f"lowest error {number(state.best_value)}")
     if state.phase == "search" and insight is not None:
         parts += _theta(insight)
-    if state.seconds_left is not None:
+    if state.seconds_left:
         parts.append(f"about {duration(state.seconds_left)} left")
     if state.message:
         parts.append(state.message)
@@ -199,7 +199,7 @@ def search_view(
 ) -> RenderableType:
     """Make the live display of a search."""
     head = _grid()
-    left = "" if state.seconds_left is None else f", about {duration(state.seconds_left)} left"
+    left = f", about {duration(state.seconds_left)} left" if state.seconds_left else ""
     head.add_row(
         Text(_PHASES[state.phase], "bold"),
         _bar(state.finished, state.target, width=24 if target.width >= 90 else 14),

@@ -195,14 +195,20 @@ def _comparison(result: SearchResult) -> dict[str, Any] | None:
     }
 
 
+def learning_curves(result: SearchResult, key: str) -> list[LearningCurves]:
+    """Collect a curve of the final comparison for each method; empty where it was not measured."""
+    found = [
+        LearningCurves(METHOD_NAMES.get(name, name), np.array(score.curves[key]))
+        for name, score in reversed(list(result.scores.items()))  # ours first: the main colour
+        if key in score.curves
+    ]
+    return [curve for curve in found if np.isfinite(curve.values).any()]
+
+
 def _curves(result: SearchResult) -> list[dict[str, str]]:
     drawn: list[dict[str, str]] = []
     for name, words in _CURVES.items():
-        curves = [
-            LearningCurves(METHOD_NAMES[method], np.array(score.curves[name]))
-            for method, score in result.scores.items()
-            if name in score.curves and np.isfinite(np.array(score.curves[name])).any()
-        ]
+        curves = learning_curves(result, name)
         if curves and not (name == "validation_accuracy" and drawn):
             figure = learning_figure(curves, y_label=name.replace("_", " "))
             drawn.append({"words": words, "picture": _svg(figure)})

@@ -7,20 +7,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.console import Console
 from rich.text import Text
 
 from s2e_optuna.reporting.locations import shell
 from s2e_optuna.reporting.plots import (
-    LearningCurves,
     distribution_figure,
     learning_figure,
     save_figure,
     schedule_figure,
 )
 from s2e_optuna.reporting.progress import Insight, ProgressDisplay
-from s2e_optuna.reporting.report import METHOD_NAMES, write_report
+from s2e_optuna.reporting.report import METHOD_NAMES, learning_curves, write_report
 from s2e_optuna.reporting.show import progress_figure
 from s2e_optuna.reporting.terminal import (
     ComparisonRow,
@@ -143,18 +141,6 @@ def draw_pictures(result: SearchResult, view: StudyView) -> dict[str, Path]:
         command=search_command(config),
     )
     return files
-
-
-def learning_curves(result: SearchResult, key: str) -> list[LearningCurves]:
-    """Collect a curve of the final comparison for each method; empty where it was not measured."""
-    curves = [
-        LearningCurves(METHOD_NAMES.get(name, name), np.array(score.curves[key]))
-        for name, score in reversed(
-            list(result.scores.items())
-        )  # ours first: it has the main colour
-        if key in score.curves
-    ]
-    return [curve for curve in curves if np.isfinite(curve.values).any()]
 
 
 def coteaching(result: SearchResult) -> Schedule | None:

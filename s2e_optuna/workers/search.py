@@ -339,14 +339,17 @@ def _compare(
     """Train with fresh seeds; write the model and the list of suspects."""
     started = time.monotonic()
     shown = -math.inf
+    first: tuple[float, int] | None = None  # preparations count for nothing in the estimate
 
     def relay(progress: ComparisonProgress) -> None:
-        nonlocal shown
+        nonlocal first, shown
         now = time.monotonic()
+        if first is None or progress.done <= first[1]:  # the cross-validation begins anew
+            first = now, progress.done
+        done, left = progress.done - first[1], progress.total - progress.done
         if now - shown < TICK and progress.done < progress.total:
             return
         shown = now
-        elapsed = now - started
         on_progress(
             Progress(
                 phase="retrain",
@@ -354,8 +357,8 @@ def _compare(
                 best_value=found.best_value,
                 finished=progress.done,
                 target=progress.total,
-                elapsed=elapsed,
-                seconds_left=elapsed / progress.done * (progress.total - progress.done),
+                elapsed=now - started,
+                seconds_left=(now - first[0]) / done * left if done > 0 else None,
                 message=f"{' and '.join(progress.names)}, epoch {progress.epoch}",
             )
         )
