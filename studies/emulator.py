@@ -2,8 +2,9 @@
 
 The tables come from `studies.record_table`. The regression is a Gaussian process (scikit-learn's;
 Matern 5/2, a length scale a feature, learned noise) on the first principal components of R(t) over
-the table's own schedules. Its mean is taken for the noise-free validation error of a schedule, and
-normal noise of the standard deviation found among repeated schedules is added to each trial.
+the table's own schedules. Its mean is taken for the noise-free validation error of a schedule, by
+epoch and in the end. The noise of a training is that of a recorded one: what one of a schedule's
+repetitions has beyond their mean.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_solve
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
@@ -27,45 +30,61 @@ N_COMPONENTS = 4
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
-    """Recorded trainings: points [n, 19], which schedule each is [n], final error [n]."""
+    """Recorded trainings: points [n, 19], which schedule each is [n], error by epoch [n, T]."""
 
     name: str
     use: str
-    epochs: int
     x: Array
     schedule: NDArray[np.int32]
-    error: Array
+    curves: Array
 
     @property
-    def noise(self) -> float:
-        """Standard deviation of the error among trainings of the same schedule."""
-        variances = [
-            self.error[self.schedule == i].var(ddof=1)
+    def epochs(self) -> int:
+        """Length T of a training."""
+        return self.curves.shape[1]
+
+    @cached_property
+    def error(self) -> Array:
+        """Final error of each training, shape [n]."""
+        return final_error(self.curves)
+
+    @cached_property
+    def residuals(self) -> Array:
+        """What repetitions of a schedule have beyond their mean, by epoch: shape [m, T]."""
+        repeated = [
+            self.curves[self.schedule == i]
             for i, count in enumerate(np.bincount(self.schedule))
             if count > 1
         ]
-        return float(np.sqrt(np.mean(variances)))
+        # A mean of k follows each of them; the factor gives back the variance that this takes.
+        return np.concatenate(
+            [(c - c.mean(axis=0)) * np.sqrt(len(c) / (len(c) - 1)) for c in repeated]
+        )
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the final error among trainings of the same schedule."""
+        return float(np.sqrt(np.mean(final_error(self.residuals) ** 2)))
+
+
+def final_error(curves: Array) -> Array:
+    """Return the mean over the last tenth of the epochs, at least five: [..., T] to [...]."""
+    last = max(5, curves.shape[-1] // 10)
+    return np.asarray(curves[..., -last:].mean(axis=-1))
 
 
 def load_table(name: str) -> Table:
-    """Read a table; the error of a training is the mean over the last tenth of its epochs."""
+    """Read a table."""
     with np.load(DATA / f"{name}.npz", allow_pickle=False) as stored:
-        validation = stored["validation"].astype(np.float64)
-        last = max(5, validation.shape[1] // 10)
-        return Table(
-            name,
-            json.loads(str(stored["task"]))["use"],
-            validation.shape[1],
-            stored["x"],
-            stored["schedule"],
-            1.0 - validation[:, -last:].mean(axis=1),
-        )
+        curves = 1.0 - stored["validation"].astype(np.float64)
+        use = json.loads(str(stored["task"]))["use"]
+        return Table(name, use, stored["x"], stored["schedule"], curves)
 
 
 class Emulator:
-    """Validation error as a function of R(t)."""
+    """Validation error as a function of R(t), with noise and without."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
@@ -82,10 +101,20 @@ class Emulator:
             # A length scale at its upper bound is a component that does not matter.
             warnings.simplefilter("ignore", ConvergenceWarning)
             self._process = process.fit(self._features(rates), table.error)
+        # Errors of all epochs have the final error's kernel: one factor serves them all.
+        self._mean_curve = table.curves.mean(axis=0)
+        self._weights = cho_solve((self._process.L_, True), table.curves - self._mean_curve)
 
     def _features(self, rates: Array) -> Array:
         return np.asarray((rates - self._mean) @ self._projection)
 
     def error(self, rates: Array) -> Array:
-        """Noise-free validation error of curves [n, T]: shape [n]."""
+        """Noise-free final error of curves R(t) [n, T]: shape [n]."""
         return np.asarray(self._process.predict(self._features(np.atleast_2d(rates))))
+
+    def train(self, rates: Array, rng: np.random.Generator) -> Array:
+        """Error by epoch of one training with R(t) [T]: shape [T]."""
+        process = self._process
+        kernel = process.kernel_(self._features(rates[None]), process.X_train_)[0]
+        noise = self.table.residuals[rng.integers(len(self.table.residuals))]
+        return np.asarray(self._mean_curve + kernel @ self._weights + noise)

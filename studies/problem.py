@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 import optuna
+from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.study import StudyDirection
 from optunahub.benchmarks import BaseProblem
 
 from s2e_optuna.schedules import get_space, suggest_schedule
-from studies.emulator import Emulator, load_table
+from studies.emulator import Emulator, final_error, load_table
 
 
 class ScheduleProblem(BaseProblem):  # type: ignore[misc]
@@ -55,11 +56,14 @@ class ScheduleProblem(BaseProblem):  # type: ignore[misc]
 
     def evaluate(self, params: dict[str, Any]) -> float:
         """Return the validation error of one training."""
-        noise = 0.0 if self._rng is None else self._emulator.table.noise * self._rng.normal()
-        return self.noise_free(params) + noise
+        if self._rng is None:
+            return self.noise_free(params)
+        return float(final_error(self._emulator.train(self._rates(params), self._rng)))
 
     def noise_free(self, params: dict[str, Any]) -> float:
         """Return the expected validation error."""
+        return float(self._emulator.error(self._rates(params))[0])
+
+    def _rates(self, params: dict[str, Any]) -> NDArray[np.float64]:
         x = np.array([[params[name] for name in self.search_space]])
-        rates = get_space("s2e").rates(x, self._emulator.table.epochs)
-        return float(self._emulator.error(rates)[0])
+        return get_space("s2e").rates(x, self._emulator.table.epochs)[0]

@@ -35,8 +35,10 @@ SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe, independent": lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=False),
     "cmaes": lambda seed: optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
     "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),
+    "hyperband": lambda seed: optuna.samplers.RandomSampler(seed=seed),
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
 }
+"""Hyperband stops trials; what that needs besides a sampler, a benchmark has to give."""
 
 
 Runs = dict[tuple[str, int, int], list[float]]
@@ -117,9 +119,10 @@ def table(runs: Runs, scale: float = 100.0) -> list[str]:
 def draw(runs: Runs, path: Path, ylabel: str, scale: float = 100.0) -> None:
     """Draw median and interquartile band of the main contenders by number of trials."""
     grouped = by_sampler(runs)
-    shown = ("s2e", "s2e, as printed", "tpe", "tpe, independent", "cmaes", "gp", "random")
-    colours = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#666666")
-    looks = dict(zip(shown, zip(colours, "osv^DPx", strict=True), strict=True))
+    shown = ("s2e", "s2e, as printed", "tpe", "tpe, independent", "cmaes", "gp", "hyperband")
+    colours = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#F0E442")
+    looks = dict(zip(shown, zip(colours, "osv^DP*", strict=True), strict=True))
+    looks["random"] = ("#666666", "x")
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     ax = figure.subplots()
     for label in grouped:

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 from s2e_optuna.schedules import Schedule, get_space
 from studies import bench_search, record_table
-from studies.emulator import DATA, Emulator, load_table
+from studies.emulator import DATA, Emulator, final_error, load_table
 
 TABLES = sorted(path.stem for path in DATA.glob("*.npz"))
 
@@ -36,19 +36,42 @@ def test_the_emulator_ranks_schedules_as_the_trainings_did() -> None:
 
 def test_the_benchmark_writes_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_search, "RESULTS", tmp_path)
-    command = "bench_search digits-sym50 --samplers random s2e --seeds 2 --trials 12 --in-flight 4"
-    monkeypatch.setattr("sys.argv", command.split())
-    bench_search.main()
+    command = "digits-sym50 --samplers random hyperband --seeds 2 --trials 12 --in-flight 4"
+    bench_search.main(command.split())
     page = (tmp_path / "digits-sym50.md").read_text(encoding="utf-8")
     assert "| random (4 in flight) | 2 |" in page and "for tuning" in page
     assert (tmp_path / "digits-sym50.png").stat().st_size > 5000
+    assert "## Tuning: [digits-sym50]" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
     def fail(*args: object, **kwargs: object) -> list[float]:
         raise AssertionError("a finished run was repeated")
 
     monkeypatch.setattr(bench_search, "run", fail)
-    bench_search.main()
+    bench_search.main(command.split())
     assert (tmp_path / "digits-sym50.md").read_text(encoding="utf-8") == page
+
+
+def test_emulated_trainings_have_the_noise_of_recorded_ones() -> None:
+    emulator = Emulator(load_table("digits-sym50"))
+    rates = Schedule.coteaching(emulator.table.epochs, 0.5).rates
+    rng = np.random.default_rng(0)
+    curves = np.array([emulator.train(rates, rng) for _ in range(400)])
+    assert curves.shape == (400, emulator.table.epochs)
+    errors = final_error(curves)
+    assert errors.mean() == pytest.approx(emulator.error(rates)[0], abs=0.002)
+    assert errors.std() == pytest.approx(emulator.table.noise, rel=0.15)
+
+
+def test_the_verdict_says_who_is_ahead() -> None:
+    rng = np.random.default_rng(0)
+
+    def runs(name: str, errors: list[float]) -> bench_search.Runs:
+        return {(name, 1, seed): [e + 1e-4 * rng.normal() for e in errors] for seed in range(10)}
+
+    found = runs("s2e", [0.3, 0.2, 0.1, 0.1, 0.1]) | runs("random", [0.3, 0.3, 0.1, 0.05, 0.02])
+    found |= runs("tpe", [0.3, 0.3, 0.2, 0.2, 0.1])
+    words = [line.split(" is ")[1].split(" the best")[0] for line in bench_search.verdict(found)]
+    assert words == ["ahead of", "within noise of", "**behind**", "**behind**", "within noise of"]
 
 
 def test_one_recorded_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
