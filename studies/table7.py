@@ -280,7 +280,7 @@ def draw(content: dict[str, Any]) -> Figure:
     from matplotlib.figure import Figure
 
     names = list(content["test"])
-    figure = Figure(figsize=(10.4, 3.1 * len(names)), layout="constrained")
+    figure = Figure(figsize=(10.4, 3.1 * len(names) + 0.4), layout="constrained")
     axes = figure.subplots(len(names), 2, squeeze=False)
     for (left, right), noise in zip(axes, names, strict=True):
         for name, rows in content["schedules"][noise].items():
@@ -296,7 +296,8 @@ def draw(content: dict[str, Any]) -> Figure:
         right.set_title(f"{noise}: training with them", fontsize=10)
         tidy(left)
         tidy(right)
-    axes[0, 1].legend(frameon=False, fontsize=8)
+    handles = axes[0, 1].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=len(COLUMNS), frameon=False)
     return figure
 
 
