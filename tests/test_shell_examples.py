@@ -34,10 +34,10 @@ IN_ORDER = re.compile(
 
 BUDGET = {
     "search": {
-        **{"--train-size": "150", "--epochs": "2", "--trials": "8", "--stack": "4"},
+        **{"--train-size": "150", "--epochs": "2", "--trials": "4", "--stack": "4"},
         **{"--workers": "1", "--seeds": "1", "--folds": "0"},
     },
-    "train": {"--train-size": "150", "--seeds": "1"},
+    "train": {"--train-size": "150", "--seeds": "1", "--epochs": "2"},
     "worker": {"--stack": "4"},
     "dashboard": {"--port": "0"},
     "proxy": {"--port": "0", "--host": "127.0.0.1"},
