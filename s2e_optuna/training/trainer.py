@@ -9,7 +9,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 from s2e_optuna.training.blocks import train_blocks, trials_per_block, without
 from s2e_optuna.training.checkpoint import Checkpoint, Keeper
@@ -21,7 +20,8 @@ from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.model import Model
 from s2e_optuna.training.networks import make_network
 from s2e_optuna.training.optimizer import make_optimizer
-from s2e_optuna.training.parts import Batches, Parts, TrainingPart, put_on_device
+from s2e_optuna.training.parts import Batches, Parts, put_on_device
+from s2e_optuna.training.preparation import BlockPreparation
 from s2e_optuna.training.results import (
     EpochReport,
     TrainConfig,
@@ -163,11 +163,16 @@ def train(
     logs = [_Log() for _ in rates]
     keeper = None if checkpoint is None else Keeper(checkpoint, method, data, config, rates)
     begun = 0 if keeper is None else keeper.restore(blocks, batches, logs)
-    for number, block in enumerate(blocks if begun == 0 else ()):
-        batches = make_batches()  # each block prepares on the same ones
-        rule.prepare(
-            _Preparation(block, parts.training, batches, config, on_preparation, number, blocks)
-        )
+    if begun == 0:
+        prepared: list[Stack] = []
+        for number, block in enumerate(blocks):
+            batches = make_batches()  # each block prepares on the same ones
+            preparation = BlockPreparation(
+                block, parts.training, batches, config, on_preparation, number, len(blocks)
+            )
+            rule.prepare(preparation)
+            prepared += preparation.blocks
+        blocks = prepared
     for epoch in range(begun, config.epochs):
         start = time.perf_counter()
         for block in blocks:
@@ -260,43 +265,6 @@ class _Log:
             "offered_counts": stack.offered_counts.cpu().numpy().astype(np.int64),
             **(predictions or {}),
         }
-
-
-class _Preparation:
-    """The stack in the hands of `Method.prepare`."""
-
-    def __init__(
-        self,
-        stack: Stack,
-        data: TrainingPart,
-        batches: Batches,
-        config: TrainConfig,
-        notify: Callable[[int], None] | None,
-        number: int,
-        blocks: list[Stack],
-    ) -> None:
-        self.state = stack.state
-        self._stack, self._data, self._batches = stack, data, batches
-        self._config, self._notify = config, notify
-        self._number, self._blocks = number, len(blocks)
-        self._initial = {name: p.detach().clone() for name, p in stack.tensors.items()}
-
-    def run(self, epochs: int | None = None) -> None:
-        count = self._config.epochs if epochs is None else min(epochs, self._config.epochs)
-        for epoch in range(count):
-            self._stack.optimizer.set_rates(
-                self._config.plan.rate(epoch), self._config.plan.beta1(epoch)
-            )
-            train_blocks([self._stack], self._data, self._batches.draw(), epoch, count=False)
-            if self._notify is not None:
-                before = self._number * count
-                self._notify((before + epoch + 1) // self._blocks)
-
-    def training_probabilities(self) -> Tensor:
-        return self._stack.probabilities(self._data.images)
-
-    def restart(self) -> None:
-        self._stack.restart(self._initial)
 
 
 def _rates(schedule: ScheduleLike, epochs: int) -> NDArray[np.float64]:

@@ -74,6 +74,14 @@ def test_trials_that_leave_do_not_disturb_the_others_by_a_bit(network, execution
         assert_equal(left[position], undisturbed[position])
 
 
+@pytest.mark.parametrize("network", ["mlp", "cnn1", "cnn2"])
+def test_identical_trials_of_a_method_with_tangents_are_equal_to_the_bit(network, images):
+    config = replace(CONFIG, network=network, epochs=1, batch_size=20)
+    first, *others = train("reweight", [None] * 3, images, config)
+    for other in others:
+        assert_equal(first, other)
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
 def test_a_trial_of_any_optimizer_is_the_same_alone_and_among_eight(optimizer, blobs):
     config = replace(CONFIG, optimizer=optimizer)
@@ -124,6 +132,18 @@ def test_a_block_that_runs_out_of_memory_goes_on_in_halves(network, images, monk
     with pytest.warns(UserWarning, match="ran out of memory with"):
         results = train("coteaching", rates, images, config)
     assert memory.sizes == ([5, 3] if network == "mlp" else [3, 2])
+    for ours, theirs in zip(results, expected, strict=True):
+        assert_equal(ours, theirs)
+
+
+def test_a_block_that_runs_out_of_memory_in_its_preparation_goes_on_in_halves(blobs, monkeypatch):
+    expected = train("f_correction", [None] * 5, blobs, CONFIG)
+    memory = Memory(monkeypatch, most=2)
+    epochs = []
+    with pytest.warns(UserWarning, match="ran out of memory with"):
+        results = train("f_correction", [None] * 5, blobs, CONFIG, on_preparation=epochs.append)
+    assert memory.sizes == [5, 3]  # and never again: the halves stay halves
+    assert epochs == list(range(1, CONFIG.epochs + 1))
     for ours, theirs in zip(results, expected, strict=True):
         assert_equal(ours, theirs)
 

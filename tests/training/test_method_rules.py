@@ -186,7 +186,7 @@ class TestForwardCorrection:
         class Remembering(ForwardCorrection):
             def prepare(self, stack):
                 super().prepare(stack)
-                found.append(stack.state["transition"].clone())
+                found.extend(block.state["transition"].clone() for block in stack.blocks)
 
         monkeypatch.setitem(METHODS, "f_correction", Remembering())
         config = TrainConfig(epochs=15, batch_size=32, learning_rate=3e-3)

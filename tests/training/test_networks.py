@@ -103,13 +103,15 @@ def test_unfolded_networks_are_the_plain_ones(shape):
 @pytest.mark.filterwarnings("ignore:`torch.jit.script`")
 def test_unfolded_networks_move_with_their_parameters_as_folded_ones_do():
     network = make_network("cnn1", (2, 17, 20), 4, execution="unfold")
-    state = {name: tensor.double() for name, tensor in network.initial(range(2)).items()}
+    state = {
+        name: tensor.double().requires_grad_() for name, tensor in network.initial([0, 1]).items()
+    }
     images = torch.rand(5, *network.input_shape, dtype=torch.float64)
 
     def moved(execution):
         network = make_network("cnn1", (2, 17, 20), 4, execution=execution)
         with forward_ad.dual_level():
-            duals = {name: forward_ad.make_dual(t, t.cos()) for name, t in state.items()}
+            duals = {name: forward_ad.make_dual(t, t.detach().cos()) for name, t in state.items()}
             return forward_ad.unpack_dual(network.forward(duals, images)).tangent
 
     torch.testing.assert_close(moved("unfold"), moved("folded"))

@@ -117,8 +117,6 @@ class Decision:
 class Preparation(Protocol):
     """What `Method.prepare` may do with the stack before the first epoch."""
 
-    state: State
-
     def run(self, epochs: int | None = None) -> None:
         """Train, and report nothing; by default as many epochs as the training proper has.
 
@@ -127,6 +125,9 @@ class Preparation(Protocol):
 
     def training_probabilities(self) -> Tensor:
         """Class probabilities of all training samples [P, networks, N, C]."""
+
+    def remember(self, name: str, values: Tensor) -> None:
+        """Set what the method remembers under this name of each trial [P, ...]."""
 
     def restart(self) -> None:
         """Return parameters and optimiser to where they started."""

@@ -71,7 +71,7 @@ class ForwardCorrection(Method):
         stack.run(self.estimation_epochs)
         percentile = 97.0 if self.percentile is None else self.percentile
         estimate = estimate_transition(stack.training_probabilities(), percentile)
-        stack.state["transition"].copy_(estimate)
+        stack.remember("transition", estimate)
         stack.restart()
 
     def losses(self, logits: Tensor, labels: Tensor, step: Step) -> Tensor:

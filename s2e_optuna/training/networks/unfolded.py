@@ -89,7 +89,7 @@ def _convolve_blocks(inputs: Tensor, weight: Tensor) -> Tensor:
 class _Convolution(Function):
     """Products with windows of the widened input, which is an output to be kept.
 
-    The gradient of the input is there for stride 1 only.
+    The gradient of the input is there for stride 1 only. Tangents carry no gradients.
     """
 
     @staticmethod
@@ -122,6 +122,7 @@ class _Convolution(Function):
         return of_inputs, of_weight, None
 
     @staticmethod
+    @torch.no_grad()
     def jvp(
         ctx: Any, inputs: Tensor | None, weight: Tensor | None, _: None
     ) -> tuple[Tensor, None]:
@@ -136,7 +137,8 @@ class _Convolution(Function):
 class _PoolRelu(Function):
     """From sums [M, rows, 2, 2, out, columns, B] to [M, rows, out, columns, B].
 
-    The gradient goes to the first of the largest, as in `torch.nn.MaxPool2d`.
+    The gradient goes to the first of the largest, as in `torch.nn.MaxPool2d`. Tangents carry no
+    gradients.
     """
 
     @staticmethod
@@ -168,6 +170,7 @@ class _PoolRelu(Function):
         return slopes, of_bias
 
     @staticmethod
+    @torch.no_grad()
     def jvp(ctx: Any, moved_sums: Tensor, moved_bias: Tensor) -> tuple[Tensor, None]:
         sums, output, largest = ctx.saved_tensors
         rest = (output > 0).to(output.dtype)
