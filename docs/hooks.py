@@ -71,12 +71,19 @@ def command_reference() -> str:
 
 
 def result_list() -> str:
-    """List the studies that have left results, with the heading of each."""
-    lines = []
-    for readme in sorted(RESULTS.glob("*/README.md")):
+    """List the studies that have left results, with the heading of each; the paper's first."""
+    found = []
+    for readme in RESULTS.glob("*/README.md"):
         heading = re.search(r"^# (.*)$", readme.read_text("utf-8"), re.MULTILINE)
         title = heading[1] if heading else readme.parent.name
-        lines.append(f"- [{title}](results/{readme.parent.name}/README.md)")
+        kind, number = re.fullmatch(r"(table|figure)?(\d*).*", readme.parent.name).groups()  # type: ignore[union-attr]
+        line = f"- [{title}](results/{readme.parent.name}/README.md)"
+        found.append(((not kind, kind or "", int(number or 0), title), line))
+    parts = {"The paper's tables and figures": True, "Benchmarks and studies of our own": False}
+    lines = []
+    for title, of_the_paper in parts.items():
+        chosen = [line for key, line in sorted(found) if key[0] is not of_the_paper]
+        lines += [f"## {title}", "", *chosen, ""]
     return "\n".join(lines)
 
 
