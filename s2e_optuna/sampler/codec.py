@@ -10,7 +10,7 @@ so the score is that of the weights.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.trial import FrozenTrial
 
 from s2e_optuna.relaxation import Block, Family
 from s2e_optuna.schedules import simplex_from_uniform, simplex_groups, uniform_from_simplex
@@ -73,6 +74,16 @@ def draw_uniformly(distribution: BaseDistribution, rng: np.random.Generator) -> 
     if not isinstance(distribution, FloatDistribution | IntDistribution):
         raise ValueError(f"S2ESampler does not know the distribution {distribution}.")
     return value_at(distribution, rng.random())
+
+
+def common_space(trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
+    """Return the parameters that all trials have with the same distributions, of many values."""
+    return {
+        name: distribution
+        for name, distribution in trials[0].distributions.items()
+        if not distribution.single()
+        and all(trial.distributions.get(name) == distribution for trial in trials)
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +156,22 @@ class Codec:
                 unit = to_unit(d, from_unit(d, points[:, where.start]))
                 snapped[:, where] = np.stack([unit, 1.0 - unit], axis=1)
         return snapped
+
+    def pinned(self, points: Array, params: Mapping[str, Any]) -> Array:
+        """Move points [n, D] to where some of the parameters have given values."""
+        known = {name: value for name, value in params.items() if name in self.space}
+        (pins,) = self.encode([self.decode(points[0]) | known])
+        pinned = points.copy()
+        slices = self.family.point_slices
+        for names, where in zip(self.groups.values(), slices, strict=False):
+            u = uniform_from_simplex(points[:, where])
+            for i, name in enumerate(names):
+                u[:, i] = known.get(name, u[:, i])
+            pinned[:, where] = simplex_from_uniform(u)
+        for name, where in zip(self.singles, slices[len(self.groups) :], strict=True):
+            if name in known:
+                pinned[:, where] = pins[where]
+        return pinned
 
     def decode(self, x: Array) -> dict[str, Any]:
         """Decode one point, shape [D], to parameter values."""

@@ -11,8 +11,8 @@ knows better: a function of the parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -90,30 +90,38 @@ def _components(space_name: str, epochs: int) -> tuple[Array, Array]:
     return mean, (weights[:, None] * vectors[:kept].T) / deviation
 
 
+@lru_cache(maxsize=32)
 def curve_features(codec: Codec, space: Space, epochs: int) -> Features:
-    """Principal components of R(t) for points that hold all parameters of a schedule space."""
+    """Principal components of R(t), and the parameters that have no part in it.
+
+    The points hold all parameters of a schedule space, and perhaps others.
+    """
     mean, projection = _components(space.name, epochs)
-    read = _column_reader(codec, [p.name for p in space.parameters])
+    names = [p.name for p in space.parameters]
+    read = _column_reader(codec, names)
     low = np.array([p.low if p.choices is None else 0.0 for p in space.parameters])
     high = np.array([p.high if p.choices is None else 1.0 for p in space.parameters])
 
-    def features(points: Array) -> Array:
+    def components(points: Array) -> Array:
         x = low + (high - low) * read(points)
         return np.asarray((space.rates(x, epochs) - mean) @ projection)
 
-    return Features(features, CURVE_PRIOR, _CURVE_EXPLORATION)
+    columns = _columns(codec, without=names)
+    if not columns:
+        return Features(components, CURVE_PRIOR, _CURVE_EXPLORATION)
+    others = _standardised(codec, lambda points: points[:, columns], _N_CURVES)
+
+    def features(points: Array) -> Array:
+        return np.concatenate([components(points), others.of(points)], axis=1)
+
+    lengths = (*CURVE_PRIOR.lengths[: projection.shape[1]], *others.prior.lengths)
+    return Features(features, replace(CURVE_PRIOR, lengths=lengths), others.exploration)
 
 
 @lru_cache(maxsize=32)
 def parameter_features(codec: Codec) -> Features:
     """Weights of simplex groups, unit values of numbers, indicators of choices."""
-    family = codec.family
-    columns = [
-        column
-        for block, where in zip(family.blocks, family.point_slices, strict=True)
-        # Of two parts, (a, 1 - a), one says all.
-        for column in range(where.start, where.stop - (block.size == 2))
-    ]
+    columns = _columns(codec)
     return _standardised(codec, lambda points: points[:, columns], _N_CURVES)
 
 
@@ -170,6 +178,21 @@ def features_for(
         if all(p.name in codec.space for p in space.parameters):
             return curve_features(codec, space, kind[1])
     return parameter_features(codec)
+
+
+def _columns(codec: Codec, without: Collection[str] = ()) -> list[int]:
+    """Columns of the points of a codec's family, less those of some parameters.
+
+    Of two parts, (a, 1 - a), one says all.
+    """
+    family = codec.family
+    members = [*codec.groups.values(), *([name] for name in codec.singles)]
+    return [
+        column
+        for block, where, names in zip(family.blocks, family.point_slices, members, strict=True)
+        if not set(names) <= set(without)
+        for column in range(where.start, where.stop - (block.size == 2))
+    ]
 
 
 def _column_reader(codec: Codec, names: Sequence[str]) -> Callable[[Array], Array]:

@@ -10,7 +10,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits
 
-from s2e_optuna.sampler.codec import Codec
+from s2e_optuna.sampler.codec import Codec, common_space
 from s2e_optuna.sampler.surrogate import Surrogate, worth_fitting
 from s2e_optuna.sampler.update import batch_values
 from s2e_optuna.schedules import Schedule, trial_schedule
@@ -63,12 +63,7 @@ def _model(study: Study) -> tuple[list[FrozenTrial], Array, Surrogate | None]:
     if not trials:
         raise ValueError("no trial has finished with a finite value: there is nothing to choose.")
     f = batch_values(trials, -1 if study.direction == StudyDirection.MAXIMIZE else 1)
-    common = {
-        name: distribution
-        for name, distribution in trials[0].distributions.items()
-        if not distribution.single()
-        and all(trial.distributions.get(name) == distribution for trial in trials)
-    }
+    common = common_space(trials)
     if not common or len(trials) < _TOO_FEW or np.ptp(f) == 0.0:
         return trials, f, None
     chosen = worth_fitting(f)

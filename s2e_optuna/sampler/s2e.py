@@ -20,7 +20,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from s2e_optuna.relaxation import Update
-from s2e_optuna.sampler.codec import draw_uniformly
+from s2e_optuna.sampler.codec import Codec, common_space, draw_uniformly
 from s2e_optuna.sampler.features import FeatureFunction
 from s2e_optuna.sampler.ledger import (
     TAG_KEY,
@@ -36,6 +36,7 @@ from s2e_optuna.sampler.update import (
     Options,
     audit_chain,
     draw,
+    draw_conditionally,
     next_commit,
     present_surrogate,
 )
@@ -70,7 +71,8 @@ class S2ESampler(BaseSampler):
     or without one.
 
     It works on any single-objective search space and in both directions. Parameters outside the
-    intersection of all finished trials' spaces are drawn uniformly.
+    intersection of all finished trials' spaces, conditional ones, are drawn one by one by a model
+    of the trials that have them; with score estimates uniformly.
 
     Parameters
     ----------
@@ -277,13 +279,31 @@ class S2ESampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Draw one parameter uniformly, which is its law under theta^1, or start warm."""
+        """Draw a parameter that not all trials have, or start warm.
+
+        With a surrogate, by one of the trials that have it (`draw_conditionally`); without, and
+        while there are none, uniformly, which is its law under theta^1.
+        """
         self._raise_error_if_multi_objective(study)
         warm = self._options.warm_params(trial.number)
         if param_name in warm and _fits(warm[param_name], param_distribution):
             return warm[param_name]
         name = int.from_bytes(hashlib.sha256(param_name.encode()).digest()[:8], "big")
         rng = np.random.default_rng([self._seed, trial.number, name])
+        if self._options.candidates > 1 and not param_distribution.single():
+            with self._lock:
+                finished = self._ledger(study).finished
+                trials = [
+                    finished[number]
+                    for number in sorted(finished)
+                    if finished[number].distributions.get(param_name) == param_distribution
+                ]
+            if trials:
+                codec = Codec(common_space(trials))
+                drawn = draw_conditionally(
+                    self._options, codec, trial.params, trials, _sign(study), rng
+                )
+                return drawn[param_name]
         return draw_uniformly(param_distribution, rng)
 
     # Reading and deciding.

@@ -23,6 +23,7 @@ from s2e_optuna.relaxation import (
     score_estimate,
     surrogate_estimate,
 )
+from s2e_optuna.sampler.codec import Codec
 from s2e_optuna.sampler.features import FeatureFunction
 from s2e_optuna.sampler.ledger import TAG_KEY, Chain, Commit, rounded
 from s2e_optuna.sampler.surrogate import Surrogate
@@ -36,6 +37,7 @@ _MAX_WEIGHT = 5.0  # importance weights are clipped: one unlikely trial must not
 # The surrogate estimate; chosen on the tuning tasks of studies/record_table.py.
 _DRAWS = 1000
 _STEPS = 3
+_TOO_FEW = 4  # trials that a conditional parameter's surrogate is fitted to
 
 
 @dataclass(frozen=True)
@@ -258,6 +260,45 @@ def draw(
     with threadpool_limits(1, user_api="blas"):
         best = int(np.argmin(surrogate.utility(surrogate.codec.snapped(points), exploration)))
     return np.asarray(points[best])
+
+
+def draw_conditionally(
+    options: Options,
+    codec: Codec,
+    known: Mapping[str, Any],
+    trials: Sequence[FrozenTrial],
+    sign: int,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """Draw parameters that not every trial has, among them those of a codec.
+
+    Of so many uniform candidates that have the trial's other parameters, the one of which a
+    surrogate of the trials that have all these parameters expects most.
+
+    Parameters
+    ----------
+    options, codec
+        How, and which parameters.
+    known
+        Parameters that the trial has already.
+    trials
+        Finished trials that have all parameters of the codec.
+    sign
+        1 to minimise, -1 to maximise.
+    rng
+        Random numbers.
+    """
+    family = codec.family
+    points = family.sample(family.uniform(), options.candidates, rng)
+    f = batch_values(trials, sign)
+    if len(trials) < _TOO_FEW or np.ptp(f) == 0.0:
+        return codec.decode(points[0])
+    points = codec.pinned(points, known)
+    with threadpool_limits(1, user_api="blas"):
+        surrogate = Surrogate.fit(codec, trials, f)
+        exploration = rng.choice(surrogate.features.exploration)
+        best = int(np.argmin(surrogate.utility(codec.snapped(points), exploration)))
+    return codec.decode(points[best])
 
 
 def _step(options: Options, family: Family, theta: Array, estimate: Estimate) -> Array:

@@ -93,3 +93,19 @@ def test_snapped_points_decode_to_the_same_parameters() -> None:
     for point, moved in zip(points, snapped, strict=True):
         assert codec.decode(moved) == codec.decode(point)
     np.testing.assert_allclose(codec.encode(map(codec.decode, points)), snapped, atol=1e-7)
+
+
+def test_pinned_points_have_the_given_values_and_else_their_own() -> None:
+    codec = Codec(SPACE)
+    points = codec.family.sample(codec.family.uniform(), 20, np.random.default_rng(0))
+    given = {"layers": 3, "act": None, "mix_u2of3": 0.25, "unknown": 1.0}
+    before = [codec.decode(point) for point in points]
+    after = [codec.decode(point) for point in codec.pinned(points, given)]
+    for old, new in zip(before, after, strict=True):
+        for name, value in new.items():
+            expected = given.get(name, old[name])
+            assert value == (
+                expected
+                if expected is None or isinstance(expected, str)
+                else pytest.approx(expected)
+            )

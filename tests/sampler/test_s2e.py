@@ -15,7 +15,7 @@ from scipy import stats
 
 from s2e_optuna import S2ESampler, Schedule, best_schedule, suggest_schedule, suggest_simplex
 from s2e_optuna.relaxation import Block, Family, GaussianProcess
-from s2e_optuna.sampler import generations, recommended_trial
+from s2e_optuna.sampler import generations, recommended_trial, s2e
 from s2e_optuna.sampler.ledger import TAG_KEY
 from s2e_optuna.sampler.surrogate import Surrogate
 from s2e_optuna.sampler.update import batch_values, importance_weights
@@ -455,16 +455,40 @@ def test_importance_weights_are_clipped() -> None:
     np.testing.assert_allclose(weights, [1.0, 5.0])
 
 
-def test_conditional_parameters_are_drawn_uniformly() -> None:
-    def objective(trial: optuna.Trial) -> float:
-        x = trial.suggest_float("x", 0.0, 1.0)
-        return x + (
-            trial.suggest_float("y", 0.0, 1.0) if x < 0.5 else trial.suggest_int("z", 1, 3)
-        )
+def branches(trial: optuna.Trial) -> float:
+    if trial.suggest_categorical("branch", ["a", "b"]) == "a":
+        weights = suggest_simplex(trial, "w", 3)
+        return 0.2 + float(np.sum((weights - [0.7, 0.2, 0.1]) ** 2))
+    z = trial.suggest_int("z", 1, 9)
+    return (trial.suggest_float("y", 0.0, 1.0) - 0.3) ** 2 + 0.1 * abs(z - 4)
 
-    study = run(objective, 80, seed=0)
-    assert set(generations(study)[-1].codec.space) == {"x"}
-    assert mean_of_last(study, 20) < float(np.mean([t.value for t in study.trials[:20]]))
+
+def test_conditional_parameters_are_drawn_by_the_trials_that_have_them() -> None:
+    study = run(branches, 40, seed=0)
+    assert set(generations(study)[-1].codec.space) == {"branch"}
+    late = [trial for trial in study.trials[20:] if trial.params["branch"] == "b"]
+    assert len(late) > 8 and np.median([abs(t.params["z"] - 4) for t in late]) <= 1.0
+    uniform = run(branches, 40, seed=0, candidates=1)
+    assert study.best_value < 0.2 * uniform.best_value
+    assert S2ESampler(seed=0).audit(study) == []
+
+
+def test_a_score_estimate_draws_conditional_parameters_uniformly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(s2e, "draw_conditionally", lambda *_: pytest.fail("asked a surrogate"))
+    run(branches, 10, seed=0, estimator="score")
+
+
+def test_what_is_searched_beside_a_schedule_counts_too() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        rates = suggest_schedule(trial, 20).rates
+        rate = trial.suggest_float("learning_rate", 1e-5, 1.0, log=True)
+        return float(np.mean((rates - 0.6) ** 2)) + (np.log10(rate) + 2.0) ** 2
+
+    study = run(objective, 36, seed=0)
+    late = [np.log10(trial.params["learning_rate"]) for trial in study.trials[24:]]
+    assert abs(np.median(late) + 2.0) < 0.3
 
 
 def test_a_changed_space_starts_a_new_chain_with_the_old_trials() -> None:
