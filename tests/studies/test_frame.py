@@ -1,5 +1,7 @@
 """The frame of the paper's studies: nothing is run twice, tables say what agrees."""
 
+import importlib
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,3 +146,16 @@ def test_data_are_named_where_there_are_several(capsys: pytest.CaptureFixture[st
     assert "say for which data set (mnist, cifar10 here)" in capsys.readouterr().err
     _, frame = parse(replace(STUDY, data={"tiny": ("mnist",)}), ["--data", "m.npz"])
     assert frame.source(paper_setting("mnist", "sym20")) == "m.npz"
+
+
+def commands() -> list[str]:
+    page = Path(__file__).parents[2] / "docs" / "studies.md"
+    return re.findall(r"^python -m studies\.(.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", commands())
+def test_the_commands_of_the_documentation_are_understood(line: str) -> None:
+    name, *words = line.split()
+    study: Study = importlib.import_module(f"studies.{name}").STUDY
+    _, frame = parse(study, words)
+    assert frame.scale == words[1]
