@@ -14,7 +14,7 @@ from s2e_optuna.final_comparison import final_seeds
 from studies import method_comparison
 from studies.frame import Frame
 from studies.method_comparison import SCALES, pieces
-from studies.pages import Table, usable
+from studies.pages import Table, mean_sd, usable
 
 Runs = dict[str, dict[str, list[dict[str, Any]]]]
 """Task to method to the records of its finished trainings, one a seed."""
@@ -95,6 +95,19 @@ def comparison_provenance(runs: Runs) -> dict[str, Any]:
     }
 
 
+def counted(values: list[float], seeds: int) -> str:
+    """Write mean ± standard deviation, and of how many seeds where some are missing."""
+    some = f" ({len(values)} of {seeds} seeds)" if 0 < len(values) < seeds else ""
+    return mean_sd(values) + some
+
+
+def schedule_lines(content: Mapping[str, Any]) -> list[str]:
+    """Say where S2E's schedules come from."""
+    known = content["provenance"]["schedules"]
+    named = [f"{task_title(task)}: {', '.join(names)}" for task, names in known.items() if names]
+    return [f"R(t) of S2E: {'; '.join(named)}.", ""] if named else []
+
+
 def missing_line(content: Mapping[str, Any], seeds: int) -> list[str]:
     """Say what has not been trained yet."""
     count = sum(
@@ -114,7 +127,7 @@ def settings_lines(scale: str, seeds: int) -> list[str]:
         rows.append([task_title(name), task.source, size, task.network])
     return [
         f"{settings.epochs} epochs, batch {settings.batch_size or 'by size of the data'}, Adam "
-        f"1e-3, {seeds} seeds; R(t) of S2E from a search of {settings.trials} trials.",
+        f"1e-3, {seeds} seeds; S2E: {settings.trials} trials.",
         "",
         *Table(("task", "data", "training images", "network"), rows).markdown(),
         "",

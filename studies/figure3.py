@@ -17,14 +17,16 @@ from studies.comparison_runs import (
     DATA,
     comparison_provenance,
     comparison_runs,
+    counted,
     curves,
     last,
     missing_line,
+    schedule_lines,
     settings_lines,
     task_title,
 )
 from studies.frame import Frame, Study, main
-from studies.pages import LABELS, LINES, Table, draw_band, long_table, mean_sd, tidy, usable
+from studies.pages import LABELS, LINES, Table, draw_band, long_table, tidy, usable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,7 +112,7 @@ def section(content: dict[str, Any]) -> list[str]:
     for name, task in content["tasks"].items():
         found = accuracies(task)
         paper = f"{PAPER[name]:.2f}" if name in PAPER else "–"
-        cells = [mean_sd(found[key]) for key in ENTRIES]
+        cells = [counted(found[key], content["seeds"]) for key in ENTRIES]
         first.append([task_title(name), *cells, paper, verdict(found)])
         moves = {key: unrest(task, key) for key in ENTRIES}
         there = [key for key in ENTRIES if math.isfinite(moves[key])]
@@ -134,6 +136,7 @@ def section(content: dict[str, Any]) -> list[str]:
         *Table(("task", *methods, "S2E is the steadiest, as in the paper?"), second).markdown(),
         "",
         *missing_line(content, content["seeds"]),
+        *schedule_lines(content),
         "MentorNet, Co-teaching and Co-teaching+ are told the true noise rate; Reweight learns "
         "from clean samples; S2E chooses R(t) with clean validation samples and is not told the "
         "rate. "

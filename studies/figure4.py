@@ -16,16 +16,18 @@ from studies.comparison_runs import (
     DATA,
     comparison_provenance,
     comparison_runs,
+    counted,
     curves,
     last,
     missing_line,
+    schedule_lines,
     settings_lines,
     task_title,
 )
 from studies.figure3 import SCALES
 from studies.frame import Frame, Study, main
 from studies.method_comparison import SCALES as COMPARED
-from studies.pages import LABELS, LINES, Table, draw_band, mean_sd, tidy, usable
+from studies.pages import LABELS, LINES, Table, draw_band, tidy, usable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -120,7 +122,7 @@ def section(content: CONTENT) -> list[str]:
     """Write what was found beside what the paper says."""
     rows = []
     for name, task in content["tasks"].items():
-        cells = [mean_sd(values) for values in precision(task).values()]
+        cells = [counted(values, content["seeds"]) for values in precision(task).values()]
         found = kept(task["s2e"])
         shown = f"{found:.2f}" if np.isfinite(found) else "–"
         told = kept(task["others"])
@@ -138,6 +140,7 @@ def section(content: CONTENT) -> list[str]:
         *Table(("the paper", "here", "in detail"), verdicts(content["tasks"])).markdown(),
         "",
         *missing_line(content, content["seeds"]),
+        *schedule_lines(content),
     ]
 
 
@@ -187,7 +190,7 @@ def draw(content: CONTENT) -> Figure:
                 drawn = draw_band(lower, task["curves"][key], LABELS[key], looks[key], width, 0)
                 handles.setdefault(LABELS[key], drawn)
         upper.set(title=task_title(name), ylim=(0, 1.03))
-        lower.set(xlabel="epoch", ylim=(None, 101))
+        lower.set(xlabel="epoch", ylim=(None, 101), xlim=(0, None))
         for ax in (upper, lower):
             tidy(ax)
         if i % columns == 0:

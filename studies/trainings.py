@@ -134,8 +134,12 @@ def _work(stacks: list[list[Training]], frame: Frame) -> Iterable[tuple[list[Tra
         frame.workers, get_context("spawn"), _use_threads, (frame.workers,)
     ) as pool:
         futures = {pool.submit(train_stack, *job): job[0] for job in jobs}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:  # Ctrl-C, too: what has not begun is not to begin any more
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _devices(device: str) -> tuple[str, ...]:
