@@ -99,7 +99,7 @@ class CoTeachingObjective:
         Label noise to put on the training labels, see `s2e_optuna.training.load_data`.
     method
         Name in `s2e_optuna.training.METHODS`; it must use a schedule.
-    network, batch_size, learning_rate, device
+    network, batch_size, optimizer, learning_rate, precision, execution, device
         See `s2e_optuna.training.TrainConfig`.
     space
         Search space of the schedule, see `suggest_schedule`.
@@ -149,7 +149,10 @@ class CoTeachingObjective:
         space: str = "s2e",
         epochs: int = 50,
         batch_size: int | None = None,
-        learning_rate: float = 1e-3,
+        optimizer: str = "adam",
+        learning_rate: float | None = None,
+        precision: str = "float32",
+        execution: str = "auto",
         seed: int = 0,
         device: str = "auto",
         validation: str = "auto",
@@ -179,7 +182,10 @@ class CoTeachingObjective:
             epochs=epochs,
             network=network,
             batch_size=batch_size,
+            optimizer=optimizer,
             learning_rate=learning_rate,
+            precision=precision,
+            execution=execution,
             seed=seed,
             device=device,
         )

@@ -131,7 +131,9 @@ def test_defaults_are_those_of_a_search_in_python() -> None:
 
 def test_the_names_in_the_help_are_the_real_ones() -> None:
     from s2e_optuna.schedules import SPACES
-    from s2e_optuna.training import DATA_SETS, METHODS, NETWORKS, NOISE_KINDS
+    from s2e_optuna.training import DATA_SETS, EXECUTIONS, METHODS, NETWORKS, NOISE_KINDS
+    from s2e_optuna.training.optimizer import OPTIMIZERS
+    from s2e_optuna.training.results import PRECISIONS
     from s2e_optuna.workers.config import SAMPLERS
 
     assert tuple(SPACES) == options.SPACES
@@ -139,6 +141,9 @@ def test_the_names_in_the_help_are_the_real_ones() -> None:
     assert set(options.DATA_SETS) == set(DATA_SETS)
     assert options.NOISES == NOISE_KINDS
     assert ("auto", *NETWORKS) == options.NETWORKS
+    assert options.EXECUTIONS == EXECUTIONS
+    assert tuple(OPTIMIZERS) == options.OPTIMIZERS
+    assert options.PRECISIONS == PRECISIONS
     assert {name: method.summary for name, method in METHODS.items()} == options.METHODS
 
 
@@ -588,3 +593,14 @@ def test_the_dashboard_warns_when_others_can_reach_it(
     monkeypatch.setattr("s2e_optuna.reporting.serve.serve", serve)
     result = run(f"dashboard --storage {stored} --host 0.0.0.0")
     assert result.exit_code == 0 and "not this machine alone" in result.stderr
+
+
+def test_train_runs_the_network_as_it_is_told() -> None:
+    words = "train --method standard --train-size 200 --epochs 1 --seeds 1 --json -q"
+    told = {"optimizer": "rmsprop", "precision": "bfloat16", "execution": "vmap"}
+    flags = " ".join(f"--{name} {value}" for name, value in told.items())
+    content = json.loads(run(f"{words} {flags}").stdout)
+    assert {name: content[name] for name in told} == told
+    refused = run(f"{words} --network mlp --execution unfold")
+    assert refused.exit_code != 0
+    assert "network mlp has no execution 'unfold'" in refused.stderr

@@ -37,6 +37,9 @@ TRAIN_HELP = "\n".join(
     ]
 )
 NETWORKS = ("auto", "mlp", "cnn1", "cnn2", "cnn3", "resnet18", "resnet50", "densenet121")
+EXECUTIONS = ("auto", "folded", "unfold", "vmap", "loop")
+OPTIMIZERS = ("adam", "sgd", "rmsprop")
+PRECISIONS = ("float32", "bfloat16")
 NOISES = ("symmetric", "pair", "instance")
 
 DATA_PANEL = "Data"
@@ -152,6 +155,35 @@ Network = Annotated[
         help="auto picks by input size; package.module:function is your own; an unknown name "
         "lists all.",
         autocompletion=one_of(NETWORKS),
+        rich_help_panel=TRAINING_PANEL,
+        metavar="NAME",
+    ),
+]
+Execution = Annotated[
+    str,
+    typer.Option(
+        help="How the networks of a stack are run: folded, unfold, vmap or loop; auto takes what "
+        "was fastest when measured (s2e doctor --bench).",
+        autocompletion=one_of(EXECUTIONS),
+        rich_help_panel=TRAINING_PANEL,
+        metavar="NAME",
+    ),
+]
+Optimizer = Annotated[
+    str,
+    typer.Option(
+        help="adam, sgd or rmsprop, each with the paper's learning rates.",
+        autocompletion=one_of(OPTIMIZERS),
+        rich_help_panel=TRAINING_PANEL,
+        metavar="NAME",
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="float32, or bfloat16 for products and convolutions: faster, other rankings of "
+        "samples.",
+        autocompletion=one_of(PRECISIONS),
         rich_help_panel=TRAINING_PANEL,
         metavar="NAME",
     ),

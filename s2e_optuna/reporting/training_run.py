@@ -35,7 +35,7 @@ class TrainRequest:
         File with a schedule, or None.
     keep_rate
         Share of a batch to keep in the end, in place of a schedule; or None.
-    network, epochs, batch_size, device
+    network, epochs, batch_size, optimizer, precision, execution, device
         See `s2e_optuna.training.TrainConfig`; no epochs are those of the schedule, or 200.
     seed, seeds
         The first seed, and how many.
@@ -57,6 +57,9 @@ class TrainRequest:
     network: str = "auto"
     epochs: int | None = None
     batch_size: int | None = None
+    optimizer: str = "adam"
+    precision: str = "float32"
+    execution: str = "auto"
     device: str = "auto"
     data_root: Path | None = None
     seed: int = 0
@@ -136,6 +139,9 @@ def run_training(request: TrainRequest, display: ProgressDisplay) -> TrainOutcom
         epochs=epochs,
         network=request.network,
         batch_size=request.batch_size,
+        optimizer=request.optimizer,
+        precision=request.precision,
+        execution=request.execution,
         device=request.device,
     )
     name = method if request.schedule is None else f"{method}, {request.schedule.name}"

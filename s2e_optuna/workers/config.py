@@ -26,6 +26,7 @@ from s2e_optuna.training import (
     DATA_SETS,
     NoisyData,
     TrainConfig,
+    check_execution,
     check_network,
     is_matrix_file,
     load_data,
@@ -43,6 +44,9 @@ CONFIG_ATTR = "s2e:search"
 SAMPLERS = ("s2e", "tpe", "random", "cmaes", "gp", "qmc")
 """Names of samplers."""
 
+
+LATER_SETTINGS = {"optimizer": "adam", "precision": "float32", "execution": "auto"}
+"""Settings that studies of earlier versions lack, and what they were."""
 
 LAUNCHERS = ("local", "ray")
 """Where workers can run."""
@@ -72,7 +76,7 @@ class SearchConfig:
         `s2e_optuna.training.load_data`.
     method, network, space
         Method of training, network, search space of the schedule.
-    epochs, batch_size, learning_rate, seed
+    epochs, batch_size, optimizer, learning_rate, precision, execution, seed
         See `s2e_optuna.training.TrainConfig`; the seed is also that of noise and sampler.
     trials
         The budget N: finished trials in the study.
@@ -133,7 +137,10 @@ class SearchConfig:
     space: str = "s2e"
     epochs: int = 60
     batch_size: int | None = None
-    learning_rate: float = 1e-3
+    optimizer: str = "adam"
+    learning_rate: float | None = None
+    precision: str = "float32"
+    execution: str = "auto"
     seed: int = 0
     trials: int = 48
     workers: int = 1
@@ -159,6 +166,8 @@ class SearchConfig:
             lambda: get_space(self.space),
             lambda: check_searchable(self.method),
             lambda: check_network(self.network),
+            lambda: check_execution(self.network, self.execution),
+            lambda: self.train_config(),
             lambda: self.devices,
             lambda: make_sampler(self.settings()),
         ):
@@ -244,7 +253,9 @@ class SearchConfig:
             "space",
             "epochs",
             "batch_size",
-            "learning_rate",
+            "optimizer",
+            "precision",
+            "execution",
             "seed",
             "sampler",
         )
@@ -252,6 +263,7 @@ class SearchConfig:
             "data": data,
             **files,
             **{name: getattr(self, name) for name in names},
+            "learning_rate": self.train_config().plan.learning_rate,
             "sampler_options": dict(self.sampler_options),
         }
 
@@ -285,7 +297,7 @@ class SearchConfig:
         """
         options = {name: getattr(self, name) for name in DATA_OPTIONS}
         data = load_data(self.data, seed=self.seed, progress=progress, **options)
-        make_network(self.network, data.input_shape, data.n_classes)
+        make_network(self.network, data.input_shape, data.n_classes, execution=self.execution)
         if self.batch_size is not None and len(data.y_train) < self.batch_size:
             raise ConfigError(
                 f"the training part has {len(data.y_train)} samples, fewer than one batch of "
@@ -299,7 +311,10 @@ class SearchConfig:
             epochs=self.epochs,
             network=self.network,
             batch_size=self.batch_size,
+            optimizer=self.optimizer,
             learning_rate=self.learning_rate,
+            precision=self.precision,
+            execution=self.execution,
             seed=self.seed,
             device=self.devices[0],
         )
@@ -327,7 +342,8 @@ def _check_numbers(config: SearchConfig) -> None:
         raise ConfigError(
             f"checkpoint_minutes must be 0 or more, but is {config.checkpoint_minutes}."
         )
-    if not (config.learning_rate > 0 and math.isfinite(config.learning_rate)):
+    rate = config.learning_rate
+    if rate is not None and not (rate > 0 and math.isfinite(rate)):
         raise ConfigError(f"learning_rate must be above 0, but is {config.learning_rate}.")
     if config.noise is None and config.noise_rate is not None:
         raise ConfigError("noise_rate needs noise: choose noise symmetric or pair.")
@@ -444,6 +460,7 @@ def objective_of(
     options: dict[str, Any] = {
         name: stored.get(name) for name in (*names, *DATA_OPTIONS, "report_every")
     }
+    options |= {name: stored.get(name, default) for name, default in LATER_SETTINGS.items()}
     folder = _usable_artifacts(artifacts or stored.get("artifacts"))
     return CoTeachingObjective(
         stored["data"],
@@ -485,10 +502,11 @@ def read_stored(study: optuna.Study) -> dict[str, Any]:
 def check_same(stored: Mapping[str, Any], config: SearchConfig) -> None:
     """Refuse to go on with a study whose trials did something else (`ConfigError`)."""
     wanted = config.settings()
-    different = [name for name in wanted if stored.get(name) != wanted[name]]
+    before = {**LATER_SETTINGS, **stored}
+    different = [name for name in wanted if before.get(name) != wanted[name]]
     if different:
         told = "; ".join(
-            f"{name} is {stored.get(name)!r}, not {wanted[name]!r}" for name in different
+            f"{name} is {before.get(name)!r}, not {wanted[name]!r}" for name in different
         )
         raise ConfigError(
             f"the study {config.study_name!r} exists with other settings ({told}): "

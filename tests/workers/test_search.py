@@ -16,7 +16,13 @@ from optuna.trial import TrialState
 from s2e_optuna import Schedule, open_storage
 from s2e_optuna.training import DataError, load_model
 from s2e_optuna.workers import StorageError
-from s2e_optuna.workers.config import ConfigError, SearchConfig, make_sampler
+from s2e_optuna.workers.config import (
+    ConfigError,
+    SearchConfig,
+    check_same,
+    make_sampler,
+    objective_of,
+)
 from s2e_optuna.workers.search import search
 from s2e_optuna.workers.worker import run_worker
 
@@ -132,6 +138,10 @@ def test_a_worker_from_elsewhere(make, sqlite_url):
         ({"seed": -1}, "seed"),
         ({"final_seeds": -1}, "final_seeds"),
         ({"batch_size": 0}, "batch_size"),
+        ({"optimizer": "adamw"}, "unknown optimizer 'adamw'"),
+        ({"precision": "float16"}, "unknown precision 'float16'"),
+        ({"execution": "magic"}, "unknown execution 'magic'"),
+        ({"network": "mlp", "execution": "unfold"}, "no execution 'unfold' .only cnn1."),
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"learning_rate": float("inf")}, "learning_rate"),
         ({"study": " "}, "name is empty"),
@@ -266,3 +276,18 @@ def test_ctrl_c_leaves_the_study_in_order(number, opened, sqlite_url, tmp_path):
     assert TrialState.RUNNING not in states
     assert TrialState.COMPLETE in states
     assert not (tmp_path / "out").exists()
+
+
+def test_a_search_trains_as_it_is_told_and_knows_studies_that_could_not_be_told(make, sqlite_url):
+    told = {"optimizer": "sgd", "precision": "bfloat16", "execution": "loop"}
+    config = make(trials=1, final_seeds=0, **told)
+    search(config)
+    objective = objective_of(config.stored(), "cpu")
+    assert {name: getattr(objective.config, name) for name in told} == told
+    assert objective.config.learning_rate == 0.1  # as in the paper for SGD
+    plain = make()
+    earlier = {name: value for name, value in plain.stored().items() if name not in told}
+    check_same(earlier, plain)
+    assert objective_of(earlier, "cpu").config == objective_of(plain.stored(), "cpu").config
+    with pytest.raises(ConfigError, match="optimizer is 'adam', not 'sgd'"):
+        check_same(earlier, config)

@@ -13,6 +13,7 @@ from s2e_optuna.training.networks.base import (
 from s2e_optuna.training.networks.registry import (
     EXECUTIONS,
     NETWORKS,
+    check_execution,
     check_network,
     executions_of,
     make_network,
@@ -29,6 +30,7 @@ __all__ = [
     "StackedModels",
     "StackedNetwork",
     "TrainingPass",
+    "check_execution",
     "check_network",
     "executions_of",
     "make_network",

@@ -141,6 +141,14 @@ def check_network(network: str | NetworkFactory) -> None:
         _factory(network)
 
 
+def check_execution(network: str | NetworkFactory, execution: str) -> None:
+    """Raise `DataError` unless this network can be run so; nothing is built."""
+    if execution not in EXECUTIONS:
+        raise unknown_name("execution", execution, EXECUTIONS)
+    if network != "auto" and execution not in executions_of(name := network_name(network)):
+        _refuse_stacked(name, execution)
+
+
 def network_name(network: str | NetworkFactory) -> str:
     """Return the name of a network, ``"package.module:function"`` for a user's own."""
     if isinstance(network, str):
