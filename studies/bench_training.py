@@ -306,14 +306,21 @@ def results() -> list[dict[str, Any]]:
 
 NOTES = """## What limits it
 
-- `mlp`: its products, by the profile in the last column. The rest is the optimiser's pass over
-  memory and element-wise work. The reference has its images as tensors in memory and reaches a
-  part of the peak itself (in brackets); the inverse of that part is the most that any trainer
-  could be times as fast.
-- `cnn1`: convolutions from 1 and 6 channels to 6 and 16, which fill vector units badly, and
-  pooling.
-- `cnn2`: next to nothing is left but a smaller type. bfloat16 is not the default, because samples
-  are ranked by their losses. It runs one trial at a time on CPU, so more trials are as fast.
+- `mlp`: its products, four fifths of the time by the profile in the last column. Alone they run at
+  the peak; what is left is Adam's pass over parameters, gradients and moments and some sixty
+  small operations a step, whose cost more trials share.
+  The reference has its images as tensors in memory and reaches a part of the peak itself (in
+  brackets). The inverse of that part, about 3, is the most that any trainer of the same precision
+  could be times as fast: 5 times is out of reach in float32. bfloat16 products reach what the
+  table above says.
+- `cnn1`: products with few rows. The gradient of the weights of 6 channels has 24 rows of 36
+  numbers and runs at two fifths of the peak, the second convolution's products at two thirds;
+  pooling and its gradient, a third of the time before, are a tenth. How near it comes to twice the
+  reference depends on how much of the cache other processes take.
+- `cnn2`: next to nothing is left but a smaller type. It runs one trial at a time on CPU, so more
+  trials are as fast.
+
+bfloat16 is not the default, because samples are ranked by their losses.
 
 What is missing in the tables has not been measured. Two threads have not been measured either:
 the machine was too busy for wall-clock times to mean anything."""
