@@ -22,6 +22,7 @@ from s2e_optuna.training.noise import (
     read_transition_matrix,
     transition_matrix,
 )
+from s2e_optuna.training.streaming import ImageFiles
 
 SPLIT_SEED = 20200
 """Seed of every split of a data set; fixed, so that all runs see the same parts."""
@@ -341,12 +342,17 @@ def _corrupt(
     if noise_rate is None:
         raise DataError(f"noise {noise!r} needs a noise_rate, for example 0.3")
     if noise == "instance":
-        features = scale_pixels(read()["train"]).numpy()
+        images = read()["train"]
+        features = scale_pixels(images).numpy() if isinstance(images, Tensor) else _reading(images)
         drawn = corrupt_labels_by_instance(clean.numpy(), features, noise_rate, n_classes, rng)
     else:
         matrix = transition_matrix(noise, noise_rate, n_classes)
         drawn = corrupt_labels(clean.numpy(), matrix, rng)
     return torch.from_numpy(drawn), f"{noise} {noise_rate:g} (seed {seed})"
+
+
+def _reading(files: ImageFiles) -> Callable[[NDArray[np.int64]], ArrayLike]:
+    return lambda positions: scale_pixels(files.select(torch.from_numpy(positions)).read()).numpy()
 
 
 def _count_classes(

@@ -28,6 +28,12 @@ class ImageStream(Protocol):
     def chunks(self, size: int) -> Iterator[Tensor]:
         """Yield all images in order, so many at once, on the CPU."""
 
+    def select(self, positions: Tensor) -> ImageStream:
+        """Return some of the images."""
+
+    def read(self) -> Tensor:
+        """Bring all images into memory [N, channels, height, width], on the CPU."""
+
 
 Images = Tensor | ImageStream
 """Images [N, channels, height, width], uint8 or float32, or what they are read from."""

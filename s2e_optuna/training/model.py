@@ -25,6 +25,7 @@ from s2e_optuna.training.networks import (
     make_network,
     unstack,
 )
+from s2e_optuna.training.streaming import ImageFiles
 
 FORMAT = "s2e_optuna model 1"
 
@@ -69,7 +70,7 @@ class Model:
         return [unstack(stacked, index).eval() for index in range(len(self.states))]
 
 
-def predict_proba(model: Model, images: ArrayLike | Tensor) -> NDArray[np.float32]:
+def predict_proba(model: Model, images: ArrayLike | Tensor | ImageFiles) -> NDArray[np.float32]:
     """Predict class probabilities, averaged over the model's networks.
 
     Parameters
@@ -77,7 +78,7 @@ def predict_proba(model: Model, images: ArrayLike | Tensor) -> NDArray[np.float3
     model
         A trained model.
     images
-        In any layout that training data may have, with the model's image size.
+        In any layout that training data may have, or files, with the model's image size.
 
     Returns
     -------
@@ -89,7 +90,7 @@ def predict_proba(model: Model, images: ArrayLike | Tensor) -> NDArray[np.float3
     DataError
         The images are of another size or cannot be read as images.
     """
-    checked = as_images(images, "new")
+    checked = images if isinstance(images, ImageFiles) else as_images(images, "new")
     if tuple(checked.shape[1:]) != tuple(model.input_shape):
         raise DataError(
             f"the images are {list(checked.shape[1:])} (channels, height, width), the model was "

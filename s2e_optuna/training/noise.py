@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -148,9 +149,15 @@ def read_transition_matrix(path: str | Path) -> NDArray[np.float64]:
         raise DataError(f"cannot use {place} as a transition matrix: {reason}") from error
 
 
+FeaturesAt = Callable[[NDArray[np.int64]], ArrayLike]
+
+READ_AT_ONCE = 256
+"""Samples whose features are in memory at a time."""
+
+
 def corrupt_labels_by_instance(
     labels: ArrayLike,
-    features: ArrayLike,
+    features: ArrayLike | FeaturesAt,
     rate: float,
     n_classes: int,
     rng: np.random.Generator,
@@ -168,7 +175,8 @@ def corrupt_labels_by_instance(
     labels
         True labels, integers [N] in 0 .. C-1.
     features
-        Pixels scaled to [0, 1] or features, [N, ...].
+        Pixels scaled to [0, 1] or features, [N, ...], or a function that returns those at some
+        positions [K], asked for few at a time.
     rate
         Mean of the normal distribution; truncation moves the mean of a small one up a little.
     n_classes
@@ -185,14 +193,22 @@ def corrupt_labels_by_instance(
     true = np.asarray(labels)
     if rate == 0.0:
         return true.astype(np.int64)
-    inputs = np.asarray(features, dtype=np.float32).reshape(len(true), -1)
+    if callable(features):
+        features_at, at_once = features, READ_AT_ONCE
+    else:
+        features_at, at_once = np.asarray(features).__getitem__, max(1, len(true))
+    width = np.asarray(features_at(np.zeros(1, np.int64))).size
     low, high = ndtr((np.array([0.0, 1.0]) - rate) / INSTANCE_SPREAD)
     rates = rate + INSTANCE_SPREAD * ndtri(low + (high - low) * rng.random(len(true)))
     chances = np.zeros((len(true), n_classes))
     for label in range(n_classes):
-        projection = rng.standard_normal((inputs.shape[1], n_classes), dtype=np.float32)
         members = np.flatnonzero(true == label)
-        scores = (inputs[members] @ projection).astype(np.float64)
+        projection = rng.standard_normal((width, n_classes), dtype=np.float32)
+        scores = np.empty((len(members), n_classes))
+        for start in range(0, len(members), at_once):
+            part = members[start : start + at_once]
+            inputs = np.asarray(features_at(part), dtype=np.float32).reshape(len(part), -1)
+            scores[start : start + len(part)] = inputs @ projection
         scores[:, label] = -np.inf
         chances[members] = rates[members, None] * softmax(scores, axis=1)
         chances[members, label] = 1.0 - rates[members]

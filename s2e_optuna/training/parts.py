@@ -105,17 +105,14 @@ def put_on_device(data: NoisyData, uses_clean_data: bool, device: torch.device) 
     return Parts(training, validation, test, whole[0])
 
 
-def _divide(data: NoisyData, images: Images, labels: Tensor) -> tuple[ImagesLabels, ImagesLabels]:
+def _divide(
+    data: NoisyData, images: Images, labels: Tensor
+) -> tuple[ImagesLabels, tuple[Images, Tensor]]:
     """Divide the validation part: samples to learn from, and samples to be judged on."""
     if data.validation != "clean":
         raise DataError(
             "this method learns from clean samples, but the validation part is noisy: give a "
             "validation part whose labels are right, or use another method"
-        )
-    if not isinstance(images, Tensor):
-        raise DataError(
-            "this method learns from a half of the validation part, which does not fit into "
-            "memory: give it a smaller one"
         )
     if len(labels) < 2:
         raise DataError(
@@ -126,7 +123,11 @@ def _divide(data: NoisyData, images: Images, labels: Tensor) -> tuple[ImagesLabe
     order = torch.from_numpy(stratified_order(data.y_val.numpy(), rng)).to(labels.device)
     count = min(MOST_TRUSTED, len(order) // 2)
     learnt, judged = order[:count], order[count:]
-    return (images[learnt], labels[learnt]), (images[judged], labels[judged])
+    if isinstance(images, Tensor):
+        return (images[learnt], labels[learnt]), (images[judged], labels[judged])
+    # At most so many are learnt from that they fit into memory.
+    some = images.select(learnt).read().to(labels.device)
+    return (some, labels[learnt]), (images.select(judged), labels[judged])
 
 
 class Batches:

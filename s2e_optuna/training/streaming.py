@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from PIL import Image
@@ -26,6 +27,9 @@ MEMORY_SHARE = 0.5
 
 GPU_SHARE = 0.4
 """Likewise arrays that would take more of a GPU's free memory than this."""
+
+READ_AT_ONCE = 256
+"""Files that a worker process decodes before it hands them over."""
 
 Item = tuple[int, int]  # position of the image, seed of its augmentation (or -1)
 
@@ -75,6 +79,17 @@ class ImageFiles:
     def __getitem__(self, index: int) -> Tensor:
         return _Files(self)[index, -1]
 
+    def select(self, positions: Tensor) -> ImageFiles:
+        """Return some of the files."""
+        paths = [self.paths[i] for i in positions.tolist()]
+        return ImageFiles(
+            paths, self.size, augment=self.augment, workers=self.workers, seed=self.seed
+        )
+
+    def read(self) -> Tensor:
+        """Decode all images into memory [N, 3, height, width], uint8."""
+        return torch.cat(list(self.chunks(READ_AT_ONCE)))
+
     def batches(self, samples: Tensor, epoch: int) -> Iterator[Tensor]:
         """Yield the augmented images of each row of positions [S, B], uint8, on the CPU."""
         seeds = range(self.seed + epoch * len(self), self.seed + (epoch + 1) * len(self))
@@ -97,6 +112,14 @@ class ImageFiles:
             multiprocessing_context="spawn" if self.workers else None,
         )
         yield from loader
+
+
+AnyImages = TypeVar("AnyImages", Tensor, ImageFiles)
+
+
+def take(images: AnyImages, positions: Tensor) -> AnyImages:
+    """Return the images at these positions."""
+    return images.select(positions) if isinstance(images, ImageFiles) else images[positions]
 
 
 class _Files(Dataset[Tensor]):
@@ -129,6 +152,14 @@ class HostImages:
 
     def __init__(self, images: Tensor) -> None:
         self.images = images
+
+    def select(self, positions: Tensor) -> HostImages:
+        """Return some of the images."""
+        return HostImages(self.images[positions.cpu()])
+
+    def read(self) -> Tensor:
+        """Return all images [N, channels, height, width]."""
+        return self.images
 
     def batches(self, samples: Tensor, epoch: int) -> Iterator[Tensor]:
         """Yield the images of each row of positions [S, B]."""

@@ -35,6 +35,7 @@ from s2e_optuna.training.errors import DataError
 from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.model import Model, predict_proba
 from s2e_optuna.training.results import EpochReport, TrainConfig, TrainResult
+from s2e_optuna.training.streaming import take
 from s2e_optuna.training.trainer import ScheduleLike, train
 
 LISTED_ABOVE = 0.5
@@ -192,7 +193,7 @@ def unseen_probabilities(
             raise DataError(f"{n_samples} samples are too few for {folds} folds")
         part = replace(
             data,
-            x_train=data.x_train[rest],
+            x_train=take(data.x_train, rest),
             y_train=data.y_train[rest],
             y_clean=None,
             x_test=None,
@@ -210,7 +211,7 @@ def unseen_probabilities(
         (run,) = train(method, [schedule], part, settings, tell)
         if run.status != "complete" or run.model is None:
             raise DataError(f"a training of the cross-validation failed: {run.failure}")
-        found[out.numpy()] = predict_proba(run.model, data.x_train[out])
+        found[out.numpy()] = predict_proba(run.model, take(data.x_train, out))
     return found
 
 
@@ -292,7 +293,10 @@ def suspects_of_models(models: Sequence[Model], data: NoisyData) -> list[Suspect
     images = [data.x_train]
     if len(data.labelled_samples().ids) > len(data.ids):
         images.append(data.x_val)
-    probabilities = np.mean([predict_proba(model, torch.cat(images)) for model in models], axis=0)
+    probabilities = np.mean(
+        [np.concatenate([predict_proba(model, part) for part in images]) for model in models],
+        axis=0,
+    )
     scores = suspicion(probabilities, data.labelled_samples().given)
     return _rank(scores, probabilities, None, data)
 

@@ -5,7 +5,15 @@ import pytest
 import torch
 from PIL import Image
 
-from s2e_optuna.training import ImageFiles, TrainConfig, load_data, streaming, train
+from s2e_optuna.training import (
+    ImageFiles,
+    TrainConfig,
+    load_data,
+    streaming,
+    suspects_of_models,
+    train,
+    unseen_probabilities,
+)
 from s2e_optuna.training.streaming import HostImages, should_stream
 
 CONFIG = TrainConfig(epochs=2, batch_size=16, network="mlp")
@@ -25,6 +33,13 @@ def folder(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def whole(folder):
+    data = load_data(str(folder), noise="symmetric", noise_rate=0.2)
+    assert isinstance(data.x_train, torch.Tensor)
+    return data
+
+
 @pytest.fixture
 def streamed(folder, monkeypatch):
     monkeypatch.setattr(streaming, "MEMORY_SHARE", 0.0)
@@ -42,17 +57,41 @@ def shifted(image):
     return image.roll(int(torch.randint(0, 9, ())), -1)
 
 
-def test_files_read_batch_by_batch_train_as_if_they_were_in_memory(folder, streamed):
+def test_files_read_batch_by_batch_train_as_if_they_were_in_memory(whole, streamed):
     rates = [None, [1.0, 0.5]]
-    expected = train(
-        "coteaching", rates, load_data(str(folder), noise="symmetric", noise_rate=0.2), CONFIG
-    )
+    expected = train("coteaching", rates, whole, CONFIG)
     results = train("coteaching", rates, streamed, CONFIG)
     for ours, theirs in zip(results, expected, strict=True):
         assert ours.training_loss.tolist() == theirs.training_loss.tolist()
         assert ours.test_accuracy.tolist() == theirs.test_accuracy.tolist()
         assert ours.kept_counts.tolist() == theirs.kept_counts.tolist()
         assert ours.training_predictions.tolist() == theirs.training_predictions.tolist()
+
+
+@pytest.mark.parametrize("method", ["reweight", "f_correction"])
+def test_every_method_learns_from_files(method, whole, streamed):
+    (expected,), (found,) = (train(method, [None], data, CONFIG) for data in (whole, streamed))
+    assert found.training_loss.tolist() == expected.training_loss.tolist()
+    assert found.validation_accuracy.tolist() == expected.validation_accuracy.tolist()
+
+
+def test_noise_by_instance_is_the_same_for_files(folder, streamed, monkeypatch):
+    monkeypatch.setattr(streaming.os, "cpu_count", lambda: 1)  # no worker processes
+    files = load_data(str(folder), noise="instance", noise_rate=0.3)
+    assert isinstance(files.x_train, ImageFiles)
+    monkeypatch.undo()
+    whole = load_data(str(folder), noise="instance", noise_rate=0.3)
+    assert isinstance(whole.x_train, torch.Tensor)
+    assert files.y_train.tolist() == whole.y_train.tolist()
+    assert files.y_train.tolist() != files.y_clean.tolist()
+
+
+def test_suspects_are_found_among_files(whole, streamed):
+    unseen = [unseen_probabilities("standard", None, d, CONFIG, 2) for d in (whole, streamed)]
+    assert np.array_equal(*unseen)
+    models = [train("standard", [None], whole, CONFIG)[0].model]
+    lists = [[row.id for row in suspects_of_models(models, d)] for d in (whole, streamed)]
+    assert lists[0] == lists[1]
 
 
 def test_blocks_share_what_is_decoded(streamed, monkeypatch):
