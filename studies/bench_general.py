@@ -23,6 +23,7 @@ import optuna
 from scipy.optimize import rosen
 
 from s2e_optuna import suggest_simplex
+from studies.main_job import commit, hardware
 from studies.search_runs import CHECKPOINTS, SAMPLERS, Runs, complete, draw, table
 
 RESULTS = Path(__file__).parent / "results" / "bench_general"
@@ -128,9 +129,12 @@ def write_page(results: dict[str, Runs]) -> None:
         "# Searches where there is no schedule",
         "",
         "`python -m studies.bench_general`. Best value so far minus the optimum, mean ± standard "
-        f"error over seeds. Optuna {optuna.__version__}.",
+        f"error over seeds. Optuna {optuna.__version__}; {hardware()}; commit {commit()}.",
         "",
     ]
+    notes = RESULTS / "notes.md"  # written by hand
+    if notes.exists():
+        lines += [notes.read_text(encoding="utf-8").strip(), ""]
     for name, runs in results.items():
         lines += [f"## {name}: {PROBLEMS[name].about}", "", *table(runs, scale=1.0), ""]
         lines += [f"![Best value by number of trials]({name}.png)", ""]
