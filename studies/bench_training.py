@@ -320,7 +320,13 @@ NOTES = """## What limits it
 - `cnn2`: next to nothing is left but a smaller type. It runs one trial at a time on CPU, so more
   trials are as fast.
 
-bfloat16 is not the default, because samples are ranked by their losses.
+bfloat16 is not the default, because samples are ranked by their losses. On digits (symmetric 0.4,
+`mlp`, Co-teaching, 20 epochs, four seeds) validation accuracy was 0.9404 (0.0029) with it and
+0.9399 (0.0036) in float32; `cnn1` has not been compared.
+
+`torch.compile` is not used on CPU. For forward and backward pass of eight `mlp` it took 1.38 ms a
+network where the step as it is took 1.36 ms, after 43 s of compilation on the busy machine. It has
+not been tried on the others.
 
 What is missing in the tables has not been measured. Two threads have not been measured either:
 the machine was too busy for wall-clock times to mean anything."""
