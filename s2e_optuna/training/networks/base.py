@@ -22,7 +22,6 @@ from functools import cached_property
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 Parameters = dict[str, Tensor]
 InputShape = tuple[int, int, int]
@@ -61,14 +60,11 @@ class Footprint:
         Numbers that are trained.
     widest, total
         Numbers in the largest output of a layer, and in all of them together.
-    flops
-        Floating-point operations of products and convolutions in a forward pass.
     """
 
     parameters: int
     widest: int
     total: int
-    flops: int
 
 
 class StackedNetwork(ABC):
@@ -144,11 +140,22 @@ class StackedNetwork(ABC):
         for part in module.modules():
             if not any(True for _ in part.children()):
                 part.register_forward_hook(note)
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with torch.no_grad():
             outputs = module(torch.zeros(1, *self.input_shape))
         sizes.append(outputs.numel())
         parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
-        return Footprint(parameters, max(sizes), sum(sizes), counter.get_total_flops())
+        return Footprint(parameters, max(sizes), sum(sizes))
+
+    @cached_property
+    def flops(self) -> int:
+        """Operations of products and convolutions in a forward pass of one model and sample."""
+        # Not part of `footprint`: PyTorch's counter imports its compiler, a second or more, and
+        # every training needs the footprint.
+        from torch.utils.flop_counter import FlopCounterMode
+
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            self.plain().eval()(torch.zeros(1, *self.input_shape))
+        return int(counter.get_total_flops())
 
     def initial(self, seeds: Sequence[int], copies: int = 1) -> Parameters:
         """Draw one model for each seed and repeat the group.
