@@ -256,13 +256,18 @@ def test_stopping_hands_a_stack_back(opened, sqlite_url):
 
 def test_run_worker_stops_on_a_signal(opened, sqlite_url):
     study = worker_jobs.new_study(opened(sqlite_url), 1000)
-    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        run_worker(sqlite_url, "s", make_job=worker_jobs.slow, threads=1)
-    timer.join()
+    # A shell that puts pytest into the background has it ignore SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            run_worker(sqlite_url, "s", make_job=worker_jobs.slow, threads=1)
+        timer.join()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert TrialState.RUNNING not in states(study)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 # Dead workers on other machines.
