@@ -72,13 +72,20 @@ def test_journal(opened, tmp_path):
     assert_budget(study, 20)
 
 
+STOPPED = "its worker was stopped"  # what a pool says of one that took too long to stop
+
+
 def test_workers_that_kill_themselves_cost_only_their_trials(opened, sqlite_url):
     study = worker_jobs.new_study(opened(sqlite_url), 12)
     run_pool(study, sqlite_url, 12, worker_jobs.suicidal)
     assert_budget(study, 12)
     failed = [t for t in study.trials if t.state == TrialState.FAIL]
     assert failed
-    assert all("SIGKILL" in t.user_attrs["error"] for t in failed)
+    # In the end one that was still at it is stopped, and after ten seconds killed.
+    errors = [t.user_attrs["error"] for t in failed]
+    assert any("SIGKILL" in error for error in errors)
+    assert all("SIGKILL" in error or error == STOPPED for error in errors)
+    failed = [t for t in failed if t.user_attrs["error"] != STOPPED]
     retried = {
         t.system_attrs["failed_trial"] for t in study.trials if "failed_trial" in t.system_attrs
     }
@@ -121,7 +128,7 @@ def test_interrupting_the_search_hands_trials_back(opened, sqlite_url):
     assert time.monotonic() - started < 30
     assert TrialState.RUNNING not in states(study)
     errors = {t.user_attrs.get("error") for t in study.trials if t.state == TrialState.FAIL}
-    assert errors <= {"handed back: the worker was asked to stop"}
+    assert errors <= {"handed back: the worker was asked to stop", STOPPED}
     study.set_user_attr(TARGET_ATTR, 6)
     run_pool(study, sqlite_url, 6, worker_jobs.quick)
     assert_budget(study, max(6, sum(state in FINISHED for state in states(study))))
