@@ -20,7 +20,7 @@ import optuna
 from s2e_optuna import best_schedule
 from s2e_optuna.final_comparison import final_seeds
 from s2e_optuna.schedules import Schedule
-from studies.frame import Frame, Setting, Study, main, paper_setting
+from studies.frame import Frame, Setting, Study, data_sets, main, paper_setting
 from studies.pages import Table, mean_sd, provenance, tidy, usable
 from studies.searches import Found, Search, searched
 from studies.table3 import SMALL, settings_told
@@ -209,9 +209,7 @@ the mean of a model of all trials so far. Test data choose nothing.""",
     section=section,
     table=table,
     draw=draw,
-    data={
-        name: sorted({s.data for s in scale.settings.values()}) for name, scale in SCALES.items()
-    },
+    data=data_sets(SCALES),
 )
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from studies.frame import Frame, Setting, Study, main, paper_setting
+from studies.frame import Frame, Setting, Study, data_sets, main, paper_setting
 from studies.pages import Table, mean_sd, provenance, tidy, usable
 from studies.searches import Found, Search, searched
 from studies.table3 import SMALL, settings_told
@@ -359,9 +359,7 @@ and chooses nothing.""",
     section=section,
     table=table,
     draw=draw,
-    data={
-        name: sorted({s.data for s in scale.settings.values()}) for name, scale in SCALES.items()
-    },
+    data=data_sets(SCALES),
 )
 
 if __name__ == "__main__":

@@ -81,6 +81,14 @@ def paper_setting(data: str, noise: str, **changes: Any) -> Setting:
     )
 
 
+def data_sets(scales: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Name the data sets of each scale that has `settings`, by name; for `Study.data`."""
+    return {
+        name: sorted({setting.data for setting in scale.settings.values()})
+        for name, scale in scales.items()
+    }
+
+
 @dataclass(frozen=True)
 class Frame:
     """What the command line said.

@@ -17,7 +17,7 @@ import numpy as np
 
 from s2e_optuna.schedules import Schedule, get_space
 from s2e_optuna.scores import last_epochs
-from studies.frame import NETWORKS, NOISES, Frame, Setting, Study, main, paper_setting
+from studies.frame import NETWORKS, NOISES, Frame, Setting, Study, data_sets, main, paper_setting
 from studies.pages import Table, beside_paper, long_table, provenance, tidy
 from studies.trainings import Run, Training, trained
 
@@ -264,9 +264,7 @@ random search, are to the last digit those of its Table 7, where S2E searches in
     section=section,
     table=table,
     draw=draw,
-    data={
-        name: sorted({s.data for s in scale.settings.values()}) for name, scale in SCALES.items()
-    },
+    data=data_sets(SCALES),
 )
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from s2e_optuna.final_comparison import final_seeds
 from s2e_optuna.schedules import Schedule
 from s2e_optuna.scores import last_epochs
 from s2e_optuna.workers.config import split_devices
-from studies.frame import Frame, Setting, Study, digest, main, paper_setting
+from studies.frame import Frame, Setting, Study, data_sets, digest, main, paper_setting
 from studies.main_job import commit, hardware
 from studies.pages import (
     LINES,
@@ -318,9 +318,7 @@ Standard training and Co-teaching, which is told the noise rate, are there to sh
     section=section,
     table=table,
     draw=draw,
-    data={
-        name: sorted({s.data for s in scale.settings.values()}) for name, scale in SCALES.items()
-    },
+    data=data_sets(SCALES),
 )
 
 if __name__ == "__main__":

@@ -58,6 +58,8 @@ class _View:
     ledger: Ledger = field(default_factory=Ledger)
     drawn: dict[int, dict[str, Any]] = field(default_factory=dict)
     """Parameters that were drawn here for trials that still run."""
+    codecs: dict[tuple[tuple[str, BaseDistribution], ...], Codec] = field(default_factory=dict)
+    """Of conditional parameters: a codec keeps what its features cost to make."""
 
 
 class S2ESampler(BaseSampler):
@@ -299,7 +301,8 @@ class S2ESampler(BaseSampler):
                     if finished[number].distributions.get(param_name) == param_distribution
                 ]
             if trials:
-                codec = Codec(common_space(trials))
+                space = common_space(trials)
+                codec = self._view(study).codecs.setdefault(tuple(space.items()), Codec(space))
                 drawn = draw_conditionally(
                     self._options, codec, trial.params, trials, _sign(study), rng
                 )
