@@ -1,7 +1,7 @@
-"""The trials of a training in blocks that fit the cache of a CPU or the memory of a GPU.
+"""The trials of a training in blocks: as many as a CPU trains fastest, or a GPU has memory for.
 
 Trials do not depend on each other, so a block trains a whole epoch before the next one begins:
-its parameters and moments then stay in the cache. A block that runs out of memory goes back to
+what is used again and again then stays in the cache. A block that runs out of memory goes back to
 the start of the epoch and on in two halves.
 """
 
@@ -54,7 +54,7 @@ def trials_per_block(
         At least 1; blocks are about equally large.
     """
     if device.type == "cpu":
-        fitting = max(1, network.models_in_cache // networks)
+        fitting = max(1, network.models_side_by_side // networks)
     else:
         free, _ = torch.cuda.mem_get_info(device)
         fitting = max(1, int(MEMORY_SHARE * free) // (networks * model_bytes(network, batch_size)))

@@ -172,12 +172,11 @@ def test_a_block_on_cuda_has_as_many_trials_as_fit(free, expected, monkeypatch):
     assert size == expected
 
 
-def test_a_block_on_cpu_fits_the_cache():
+def test_a_block_on_cpu_is_as_large_as_was_measured_to_be_best():
     network = make_network("mlp", (1, 28, 28), 10)
-    assert (
-        trials_per_block(network, 2, 128, torch.device("cpu"), 16) == network.models_in_cache // 2
-    )
-    assert trials_per_block(network, 2, 128, torch.device("cpu"), 1) == 1
+    most, cpu = network.models_side_by_side // 2, torch.device("cpu")
+    assert trials_per_block(network, 2, 128, cpu, 4 * most) == most
+    assert trials_per_block(network, 2, 128, cpu, 1) == 1
 
 
 class NoReading(TorchDispatchMode):

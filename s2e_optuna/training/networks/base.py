@@ -85,7 +85,7 @@ class StackedNetwork(ABC):
         How the models are run: see `EXECUTIONS`.
     factory
         What builds the plain network where that is not told by the name alone.
-    models_in_cache
+    models_side_by_side
         Models that a CPU trains fastest side by side, as measured.
     uses_host_randomness
         Whether a training pass seeds generators from the host, which no CUDA graph can record.
@@ -93,7 +93,7 @@ class StackedNetwork(ABC):
 
     name: str
     execution: str = "folded"
-    models_in_cache: int = 8
+    models_side_by_side: int = 8
     uses_host_randomness: bool = False
     factory: NetworkFactory | None = None
 

@@ -64,7 +64,7 @@ class ModuleNetwork(StackedNetwork):
         self.name = name
         self._build = factory
         self.factory = factory if own else None
-        self.models_in_cache = 2
+        self.models_side_by_side = 2
         self._skeletons: dict[tuple[torch.device, bool], nn.Module] = {}
         self.uses_host_randomness = self._probe()
         self._is_convolutional = any(
