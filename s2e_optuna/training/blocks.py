@@ -1,15 +1,17 @@
 """The trials of a training in blocks: as many as a CPU trains fastest, or a GPU has memory for.
 
 Trials do not depend on each other, so a block trains a whole epoch before the next one begins:
-what is used again and again then stays in the cache. A block that runs out of memory goes back to
-the start of the epoch and on in two halves.
+what is used again and again then stays in the cache. On CPU every thread trains a block of its
+own: threads that share the small products of one block mostly wait for each other. A block that
+runs out of memory goes back to the start of the epoch and on in two halves.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
@@ -44,7 +46,8 @@ def trials_per_block(
     batch_size
         Samples of a batch.
     device
-        On CPU the network's own measured number counts, on CUDA the free memory.
+        On CPU the network's own measured number counts, and that every thread gets a block; on
+        CUDA the free memory.
     trials
         How many there are.
 
@@ -55,10 +58,12 @@ def trials_per_block(
     """
     if device.type == "cpu":
         fitting = max(1, network.models_side_by_side // networks)
+        at_once = min(torch.get_num_threads(), trials)
     else:
         free, _ = torch.cuda.mem_get_info(device)
         fitting = max(1, int(MEMORY_SHARE * free) // (networks * model_bytes(network, batch_size)))
-    blocks = math.ceil(trials / fitting)
+        at_once = 1
+    blocks = at_once * math.ceil(trials / fitting / at_once)
     return math.ceil(trials / blocks)
 
 
@@ -127,11 +132,14 @@ def _run(
     """Take all steps of an epoch; return the blocks whose memory ran out."""
     failed: dict[Stack, BaseException] = {}
     if isinstance(data.images, Tensor):
-        for block in blocks:
+
+        def train_epoch(block: Stack) -> None:
             with _noting(block, failed):
                 block.begin_epoch(data, order, epoch)
                 for _ in range(len(order.samples)):
                     block.step()
+
+        _for_each(blocks, train_epoch)
         return failed
     # What is decoded on the way is decoded once, for all blocks.
     for block in blocks:
@@ -144,6 +152,25 @@ def _run(
                 with _noting(block, failed):
                     block.step(on_device)
     return failed
+
+
+def _for_each(blocks: list[Stack], action: Callable[[Stack], None]) -> None:
+    """Do the same with every block; on CPU with the threads divided among them."""
+    threads = torch.get_num_threads()
+    at_once = min(threads, len(blocks))
+    if at_once == 1 or blocks[0].rates.device.type != "cpu":
+        for block in blocks:
+            action(block)
+        return
+    try:
+        with ThreadPoolExecutor(
+            at_once, initializer=torch.set_num_threads, initargs=(threads // at_once,)
+        ) as pool:
+            for _ in pool.map(action, blocks):
+                pass
+    finally:
+        # Setting it in a thread sets it for some libraries in all of them.
+        torch.set_num_threads(threads)
 
 
 @contextmanager

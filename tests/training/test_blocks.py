@@ -1,5 +1,6 @@
 """Blocks of trials: sizes, memory that runs out, what a step may do."""
 
+import threading
 import warnings
 from dataclasses import replace
 
@@ -104,6 +105,60 @@ def test_blocks_of_any_size_give_the_same(size, blobs, monkeypatch):
     assert epochs == sorted(epochs) and epochs[-1] == CONFIG.epochs
 
 
+@pytest.fixture
+def two_threads():
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+def threads_of_steps(monkeypatch):
+    """Note in which thread, and with how many of PyTorch's, each block takes its steps."""
+    found = {}
+    step = Stack.step
+
+    def noting(stack, images=None):
+        found.setdefault(tuple(stack.trials), set()).add(
+            (threading.get_ident(), torch.get_num_threads())
+        )
+        step(stack, images)
+
+    monkeypatch.setattr(Stack, "step", noting)
+    return found
+
+
+def test_every_thread_trains_a_block_of_its_own_and_results_are_the_same(
+    blobs, monkeypatch, two_threads
+):
+    torch.set_num_threads(1)
+    expected = train("coteaching", schedules(5), blobs, CONFIG)
+    torch.set_num_threads(2)
+    found = threads_of_steps(monkeypatch)
+    results = train("coteaching", schedules(5), blobs, CONFIG)
+    for ours, theirs in zip(results, expected, strict=True):
+        assert_equal(ours, theirs)
+    assert list(map(len, sorted(found))) == [3, 2]
+    assert {threads for block in found.values() for _, threads in block} == {1}
+    assert threading.get_ident() not in {ident for block in found.values() for ident, _ in block}
+    assert torch.get_num_threads() == 2
+
+
+def test_a_single_block_has_all_threads(blobs, monkeypatch, two_threads):
+    found = threads_of_steps(monkeypatch)
+    train("coteaching", schedules(1), blobs, CONFIG)
+    assert found == {(0,): {(threading.get_ident(), 2)}}
+
+
+def test_an_error_in_a_thread_ends_the_training(blobs, monkeypatch, two_threads):
+    def failing(stack, images=None):
+        raise RuntimeError("no step today")
+
+    monkeypatch.setattr(Stack, "step", failing)
+    with pytest.raises(RuntimeError, match="no step today"):
+        train("coteaching", schedules(2), blobs, CONFIG)
+    assert torch.get_num_threads() == 2
+
+
 class Memory:
     """Lets steps of more trials than fit run out of memory, from the second one on."""
 
@@ -175,6 +230,7 @@ def test_a_block_on_cuda_has_as_many_trials_as_fit(free, expected, monkeypatch):
 def test_a_block_on_cpu_is_as_large_as_was_measured_to_be_best():
     network = make_network("mlp", (1, 28, 28), 10)
     most, cpu = network.models_side_by_side // 2, torch.device("cpu")
+    assert torch.get_num_threads() == 1
     assert trials_per_block(network, 2, 128, cpu, 4 * most) == most
     assert trials_per_block(network, 2, 128, cpu, 1) == 1
 
