@@ -117,9 +117,9 @@ class StopSwitch:
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
         """Let a request interrupt what is inside; tells and asks are never interrupted."""
-        self.check()
-        self._interruptible = True
+        self._interruptible = True  # first: a request after the check must not be lost
         try:
+            self.check()
             yield
         finally:
             self._interruptible = False

@@ -262,6 +262,19 @@ def test_stopping_hands_a_stack_back(opened, sqlite_url):
     assert states(study) == [TrialState.FAIL] * 3
 
 
+def test_a_request_at_the_very_start_of_a_training_is_not_lost(monkeypatch):
+    switch = StopSwitch()
+    check = switch.check
+
+    def check_and_be_asked():
+        check()
+        switch.throw()
+
+    monkeypatch.setattr(switch, "check", check_and_be_asked)
+    with pytest.raises(StopWork), switch.training():
+        pytest.fail("the training began")
+
+
 def test_run_worker_stops_on_a_signal(opened, sqlite_url):
     study = worker_jobs.new_study(opened(sqlite_url), 1000)
     # A shell that puts pytest into the background has it ignore SIGINT.
