@@ -9,10 +9,11 @@ outside of such a block.
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,22 +55,74 @@ def search_output(results: Path) -> list[str]:
     return ["```", *(line for line in lines if line), "```"]
 
 
-def mnist(results: Path) -> list[str]:
-    """Set S2E's searches on MNIST beside what they are compared with; the best is bold."""
-    from studies.main_job import NAMES
+METHODS = {
+    "standard": "plain training",
+    "coteaching": "Co-teaching*",
+    "comining": "Co-mining*",
+    "reweight": "Reweight†",
+    "s2e": "S2E",
+}
+"""Key of the comparison to column: what everybody starts from, and the strongest."""
 
+TASKS = {
+    "mnist-sym20": "symmetric 20%",
+    "mnist-sym50": "symmetric 50%",
+    "mnist-pair45": "pair 45%",
+}
+
+
+def methods(results: Path) -> list[str]:
+    """Set S2E beside other methods on the same data; the best of a line is bold."""
+    with (results / "method_comparison" / "small.csv").open(encoding="utf-8", newline="") as file:
+        measured = list(csv.DictReader(file))
     rows = []
-    for label, name in (("symmetric 50%", "mnist-sym50"), ("pair 45%", "mnist-pair45")):
-        values = read(results, f"main_job/{name}.json")["test_accuracy_by_seed"]
-        best = max(NAMES, key=lambda key: sum(values[key]))
-        cells = [mean_sd(values[key]) for key in NAMES]
-        rows.append(
-            [label, *(f"**{c}**" if k == best else c for k, c in zip(NAMES, cells, strict=True))]
-        )
-    return Table(("test accuracy, %", *NAMES.values()), rows).markdown()
+    for task, label in TASKS.items():
+        values = [
+            [float(m["test_last"]) for m in measured if (m["task"], m["method"]) == (task, key)]
+            for key in METHODS
+        ]
+        rows.append([label, *_best_in_bold(values)])
+    return Table(("test accuracy, %", *METHODS.values()), rows).markdown()
 
 
-BLOCKS: dict[str, Callable[[Path], list[str]]] = {"search-output": search_output, "mnist": mnist}
+SEARCHES = (
+    ("newton", 12),
+    ("newton", 24),
+    ("hyperband_tpe", 24),
+    ("tpe", 24),
+    ("gp", 24),
+    ("random", 24),
+)
+"""Algorithm of Figure 6, and after how many trainings it is read."""
+
+
+def searches(results: Path) -> list[str]:
+    """Set S2E's search beside others, real trainings; the best of a line is bold."""
+    from studies.figure6 import ALGORITHMS, values
+
+    found = read(results, "figure6/small.json")["searches"]
+    names = ["S2E" if key == "newton" else ALGORITHMS[key].label for key, _ in SEARCHES]
+    rows = [
+        [TASKS[task], *_best_in_bold([values(found[task][key], "test", n) for key, n in SEARCHES])]
+        for task in found
+    ]
+    header = [f"{name}, {n}" for name, (_, n) in zip(names, SEARCHES, strict=True)]
+    return Table(("test accuracy, %", *header), rows).markdown()
+
+
+def _best_in_bold(values: Sequence[Sequence[float]]) -> list[str]:
+    means = [sum(one) / len(one) for one in values]
+    return [
+        f"**{mean_sd(one)}**" if mean == max(means) else mean_sd(one)
+        for one, mean in zip(values, means, strict=True)
+    ]
+
+
+BLOCKS: dict[str, Callable[[Path], list[str]]] = {
+    "search-output": search_output,
+    "methods": methods,
+    "searches": searches,
+}
 """Name of a block to what makes its lines out of the folder of results."""
 
 

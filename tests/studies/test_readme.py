@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,12 +30,13 @@ def test_measured_numbers_are_nowhere_else(path: Path) -> None:
 
 
 def test_a_changed_number_is_noticed(tmp_path: Path) -> None:
-    place = tmp_path / "main_job"
-    place.mkdir()
-    for path in (RESULTS / "main_job").glob("*.json"):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        content["test_accuracy_by_seed"]["standard"][0] += 0.01
-        (place / path.name).write_text(json.dumps(content), encoding="utf-8")
+    for name in ("main_job/digits-sym50.json", "method_comparison/small.csv"):
+        (tmp_path / name).parent.mkdir()
+        shutil.copy(RESULTS / name, tmp_path / name)
+    content = json.loads((RESULTS / "figure6/small.json").read_text(encoding="utf-8"))
+    content["searches"]["mnist-pair45"]["newton"][0]["test"][-1] += 0.01
+    (tmp_path / "figure6").mkdir()
+    (tmp_path / "figure6/small.json").write_text(json.dumps(content), encoding="utf-8")
     changed = filled(TEXT, tmp_path)
     assert changed != TEXT and without_blocks(changed) == without_blocks(TEXT)
 
