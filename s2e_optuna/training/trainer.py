@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,9 +17,9 @@ from s2e_optuna.training.data import NoisyData
 from s2e_optuna.training.device import keep_freed_memory, resolve_device
 from s2e_optuna.training.errors import DataError
 from s2e_optuna.training.evaluation import Evaluation, Images, evaluate, iterate_probabilities
-from s2e_optuna.training.methods import get_method
+from s2e_optuna.training.methods import Method, get_method
 from s2e_optuna.training.model import Model
-from s2e_optuna.training.networks import make_network
+from s2e_optuna.training.networks import StackedNetwork, make_network
 from s2e_optuna.training.optimizer import make_optimizer
 from s2e_optuna.training.parts import Batches, Parts, put_on_device
 from s2e_optuna.training.preparation import BlockPreparation
@@ -103,102 +104,22 @@ def train(
     >>> keep_half.status
     'complete'
     """
-    rule = get_method(method).fitted_to(data)
     rates = [_rates(schedule, config.epochs) for schedule in schedules]
+    setup = _Setup.of(method, rates, data, config)
     if not rates:
         return []
-    device = resolve_device(config.device)
     keep_freed_memory()
-    network = make_network(
-        config.network,
-        data.input_shape,
-        data.n_classes,
-        execution=config.execution,
-        device_type=device.type,
-    )
-    n_samples = len(data.y_train)
-    batch_size = config.batch_size or default_batch_size(n_samples)
-    if n_samples < batch_size:
-        raise DataError(
-            f"the training part has {n_samples} samples, fewer than one batch of "
-            f"{batch_size}: use a batch_size of at most {n_samples}"
-        )
-    order_seed, *more_seeds = _seeds(config.seed, 3 + rule.networks)
-    *network_seeds, trusted_seed, dropout_seed = more_seeds
-    recorded = device.type == "cuda" and not network.uses_host_randomness
-    if config.cuda_graph is not None:
-        recorded = recorded and config.cuda_graph
-    elif network.factory is not None:
-        recorded = False
-    options = StepOptions(recorded, config.precision == "bfloat16")
-
-    def make_block(trials: list[int]) -> Stack:
-        initial = network.initial(network_seeds, copies=len(trials))
-        placed = {name: tensor.to(device) for name, tensor in initial.items()}
-        trained = network.parameter_names
-        return Stack(
-            network,
-            rule,
-            make_optimizer(
-                config.optimizer, {n: tensor for n, tensor in placed.items() if n in trained}
-            ),
-            {n: tensor for n, tensor in placed.items() if n not in trained},
-            dropout_seed,
-            trials,
-            torch.from_numpy(np.stack([rates[trial] for trial in trials])).to(device),
-            batch_size,
-            n_samples,
-            options,
-        )
-
-    parts = put_on_device(data, rule.uses_clean_data, device)
-    size = trials_per_block(network, rule.networks, batch_size, device, len(rates))
-    every = list(range(len(rates)))
-    blocks = [make_block(every[i : i + size]) for i in range(0, len(every), size)]
-
-    def make_batches() -> Batches:
-        return Batches(parts.training, batch_size, order_seed, trusted_seed)
-
-    batches = make_batches()
+    parts = put_on_device(data, setup.rule.uses_clean_data, setup.device)
+    blocks, batches = setup.blocks(), setup.batches(parts)
     logs = [_Log() for _ in rates]
     keeper = None if checkpoint is None else Keeper(checkpoint, method, data, config, rates)
     begun = 0 if keeper is None else keeper.restore(blocks, batches, logs)
     if begun == 0:
-        prepared: list[Stack] = []
-        for number, block in enumerate(blocks):
-            batches = make_batches()  # each block prepares on the same ones
-            preparation = BlockPreparation(
-                block, parts.training, batches, config, on_preparation, number, len(blocks)
-            )
-            rule.prepare(preparation)
-            prepared += preparation.blocks
-        blocks = prepared
+        blocks, batches = _prepared(setup, blocks, parts, on_preparation)
     for epoch in range(begun, config.epochs):
         start = time.perf_counter()
-        for block in blocks:
-            block.optimizer.set_rates(config.plan.rate(epoch), config.plan.beta1(epoch))
-        count = epoch >= config.epochs - config.last_epochs
-        trained = train_blocks(blocks, parts.training, batches.draw(), epoch, count=count)
-        blocks = [block for block, _ in trained]
-        last = epoch == config.epochs - 1
-        measured = last or (epoch + 1) % config.evaluate_every == 0
-        reports = [
-            report
-            for block, tally in trained
-            for report in _reports(block, tally, parts if measured else None, epoch)
-        ]
-        share = (time.perf_counter() - start) / len(reports)
-        failed: set[int] = set()
-        for report in reports:
-            log = logs[report.trial]
-            log.reports.append(report)
-            log.seconds += share
-            if _diverged(report, measured):
-                log.failure = (
-                    f"training diverged: the loss was not finite in epoch {epoch + 1} of "
-                    f"{config.epochs}"
-                )
-                failed.add(report.trial)
+        blocks, reports = _train_epoch(blocks, parts, batches, epoch, config)
+        failed = _write_down(reports, time.perf_counter() - start, logs, config)
         running = [report for report in reports if report.trial not in failed]
         stopped: set[int] = set()
         if on_epoch is not None and running:
@@ -206,13 +127,12 @@ def train(
         if failed or stopped:
             for block in blocks:
                 for trial in (failed | stopped) & set(block.trials):
-                    logs[trial].finish(
-                        block, trial, data, "failed" if trial in failed else "stopped"
-                    )
+                    status = "failed" if trial in failed else "stopped"
+                    logs[trial].finish(block, trial, data, status)
             blocks = without(blocks, failed | stopped)
             if not blocks:
                 break
-        if keeper is not None and not last:
+        if keeper is not None and epoch < config.epochs - 1:
             keeper.save_if_due(epoch + 1, blocks, batches, logs)
     for block in blocks:
         predictions = _predictions(block, parts, config.keep_probabilities)
@@ -229,6 +149,154 @@ def train(
         )
         for rate, log in zip(rates, logs, strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """What is the same from the first epoch to the last."""
+
+    rule: Method
+    network: StackedNetwork
+    device: torch.device
+    rates: list[NDArray[np.float64]]
+    n_samples: int
+    batch_size: int
+    config: TrainConfig
+    options: StepOptions
+    order_seed: int
+    trusted_seed: int
+    dropout_seed: int
+    network_seeds: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls, method: str, rates: list[NDArray[np.float64]], data: NoisyData, config: TrainConfig
+    ) -> _Setup:
+        """Look up what the names mean, and check that it fits the data."""
+        rule = get_method(method).fitted_to(data)
+        device = resolve_device(config.device)
+        network = make_network(
+            config.network,
+            data.input_shape,
+            data.n_classes,
+            execution=config.execution,
+            device_type=device.type,
+        )
+        n_samples = len(data.y_train)
+        batch_size = config.batch_size or default_batch_size(n_samples)
+        if n_samples < batch_size:
+            raise DataError(
+                f"the training part has {n_samples} samples, fewer than one batch of "
+                f"{batch_size}: use a batch_size of at most {n_samples}"
+            )
+        recorded = device.type == "cuda" and not network.uses_host_randomness
+        if config.cuda_graph is not None:
+            recorded = recorded and config.cuda_graph
+        elif network.factory is not None:
+            recorded = False
+        order_seed, *more_seeds = _seeds(config.seed, 3 + rule.networks)
+        *network_seeds, trusted_seed, dropout_seed = more_seeds
+        return cls(
+            rule,
+            network,
+            device,
+            rates,
+            n_samples,
+            batch_size,
+            config,
+            StepOptions(recorded, config.precision == "bfloat16"),
+            order_seed,
+            trusted_seed,
+            dropout_seed,
+            tuple(network_seeds),
+        )
+
+    def blocks(self) -> list[Stack]:
+        """Make the networks of all trials, with their first weights, in blocks."""
+        trials = list(range(len(self.rates)))
+        size = trials_per_block(
+            self.network, self.rule.networks, self.batch_size, self.device, len(trials)
+        )
+        return [self._block(trials[i : i + size]) for i in range(0, len(trials), size)]
+
+    def _block(self, trials: list[int]) -> Stack:
+        initial = self.network.initial(self.network_seeds, copies=len(trials))
+        placed = {name: tensor.to(self.device) for name, tensor in initial.items()}
+        trained = self.network.parameter_names
+        return Stack(
+            self.network,
+            self.rule,
+            make_optimizer(
+                self.config.optimizer, {n: t for n, t in placed.items() if n in trained}
+            ),
+            {n: t for n, t in placed.items() if n not in trained},
+            self.dropout_seed,
+            trials,
+            torch.from_numpy(np.stack([self.rates[trial] for trial in trials])).to(self.device),
+            self.batch_size,
+            self.n_samples,
+            self.options,
+        )
+
+    def batches(self, parts: Parts) -> Batches:
+        """Begin to draw batches; always the same ones."""
+        return Batches(parts.training, self.batch_size, self.order_seed, self.trusted_seed)
+
+
+def _prepared(
+    setup: _Setup,
+    blocks: list[Stack],
+    parts: Parts,
+    on_preparation: Callable[[int], None] | None,
+) -> tuple[list[Stack], Batches]:
+    """Let the method prepare every block, each on the same batches."""
+    prepared: list[Stack] = []
+    batches = setup.batches(parts)
+    for number, block in enumerate(blocks):
+        batches = setup.batches(parts)
+        preparation = BlockPreparation(
+            block, parts.training, batches, setup.config, on_preparation, number, len(blocks)
+        )
+        setup.rule.prepare(preparation)
+        prepared += preparation.blocks
+    return prepared, batches  # the training goes on where a preparation stopped
+
+
+def _train_epoch(
+    blocks: list[Stack], parts: Parts, batches: Batches, epoch: int, config: TrainConfig
+) -> tuple[list[Stack], list[EpochReport]]:
+    """Train and, where it is due, evaluate; blocks may come back as halves."""
+    for block in blocks:
+        block.optimizer.set_rates(config.plan.rate(epoch), config.plan.beta1(epoch))
+    count = epoch >= config.epochs - config.last_epochs
+    trained = train_blocks(blocks, parts.training, batches.draw(), epoch, count=count)
+    measured = parts if _is_measured(epoch, config) else None
+    reports = [
+        report for block, tally in trained for report in _reports(block, tally, measured, epoch)
+    ]
+    return [block for block, _ in trained], reports
+
+
+def _is_measured(epoch: int, config: TrainConfig) -> bool:
+    return epoch == config.epochs - 1 or (epoch + 1) % config.evaluate_every == 0
+
+
+def _write_down(
+    reports: list[EpochReport], seconds: float, logs: list[_Log], config: TrainConfig
+) -> set[int]:
+    """Add an epoch to the logs; return the trials whose training has diverged."""
+    failed: set[int] = set()
+    for report in reports:
+        log = logs[report.trial]
+        log.reports.append(report)
+        log.seconds += seconds / len(reports)
+        if _diverged(report, _is_measured(report.epoch, config)):
+            log.failure = (
+                f"training diverged: the loss was not finite in epoch {report.epoch + 1} of "
+                f"{config.epochs}"
+            )
+            failed.add(report.trial)
+    return failed
 
 
 class _Log:
