@@ -326,8 +326,8 @@ NOTES = """## What limits it
   small operations a step, whose cost more trials share.
   The reference has its images as tensors in memory and reaches a part of the peak itself (in
   brackets). The inverse of that part, about 3, is the most that any trainer of the same precision
-  could be times as fast: 5 times is out of reach in float32. bfloat16 products reach what the
-  table above says.
+  could be times as fast on one thread. A second thread hardly helps the reference, and doubles the
+  speed of the stack.
 - `cnn1`: products with few rows. The gradient of the weights of 6 channels has 24 rows of 36
   numbers and runs at two fifths of the peak, the second convolution's products at two thirds;
   pooling and its gradient, a third of the time before, are a tenth. How near it comes to twice the
@@ -343,9 +343,9 @@ bfloat16 is not the default, because samples are ranked by their losses. On digi
 network where the step as it is took 1.36 ms, after 43 s of compilation on the busy machine. It has
 not been tried on the others.
 
-With two threads the MLP gains most beside the reference, which does not use the second one well;
-`cnn1` loses: its many small operations wait for each other. Compare the tables: two workers with a
-thread each do more than one worker with two threads.
+Of two threads each trains blocks of trials of its own. When they shared the products of one block
+they mostly waited for each other: `mlp` was 1.3 times slower, `cnn1` 2.3 to 3.6 times (batches of
+128 and 32, four trials, side by side). The reference has one trial, and nothing to share out.
 
 What is missing in the tables has not been measured."""
 
