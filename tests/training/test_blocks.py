@@ -106,7 +106,10 @@ def test_blocks_of_any_size_give_the_same(size, blobs, monkeypatch):
 
 
 @pytest.fixture
-def two_threads():
+def two_threads(monkeypatch):
+    """Two threads, and all work worth one."""
+    monkeypatch.setattr(blocks_module, "WORK_OF_A_BLOCK", 1.0)
+    monkeypatch.setattr(blocks_module, "WORK_OF_A_SHARE", 1.0)
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(1)
@@ -147,6 +150,15 @@ def test_a_single_block_has_all_threads(blobs, monkeypatch, two_threads):
     found = threads_of_steps(monkeypatch)
     train("coteaching", schedules(1), blobs, CONFIG)
     assert found == {(0,): {(threading.get_ident(), 2)}}
+
+
+def test_small_work_has_one_thread(blobs, monkeypatch):
+    found = threads_of_steps(monkeypatch)
+    torch.set_num_threads(2)
+    train("coteaching", schedules(2), blobs, CONFIG)
+    assert found == {(0, 1): {(threading.get_ident(), 1)}}
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
 
 
 def test_an_error_in_a_thread_ends_the_training(blobs, monkeypatch, two_threads):

@@ -60,11 +60,14 @@ class Footprint:
         Numbers that are trained.
     widest, total
         Numbers in the largest output of a layer, and in all of them together.
+    operations
+        Of linear layers and convolutions in a forward pass.
     """
 
     parameters: int
     widest: int
     total: int
+    operations: int
 
 
 class StackedNetwork(ABC):
@@ -132,10 +135,15 @@ class StackedNetwork(ABC):
         """What one model needs for one sample, counted on the plain network."""
         module = self.plain().eval()
         sizes: list[int] = []
+        # (PyTorch's own counter of operations imports its compiler, which takes a second.)
+        operations: list[int] = [0]
 
         def note(layer: nn.Module, _inputs: object, output: object) -> None:
             if isinstance(output, Tensor) and not isinstance(layer, nn.Flatten):
                 sizes.append(output.numel())
+                if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+                    weight = layer.weight
+                    operations.append(2 * weight.numel() * output.numel() // len(weight))
 
         for part in module.modules():
             if not any(True for _ in part.children()):
@@ -144,18 +152,7 @@ class StackedNetwork(ABC):
             outputs = module(torch.zeros(1, *self.input_shape))
         sizes.append(outputs.numel())
         parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
-        return Footprint(parameters, max(sizes), sum(sizes))
-
-    @cached_property
-    def flops(self) -> int:
-        """Operations of products and convolutions in a forward pass of one model and sample."""
-        # Not part of `footprint`: PyTorch's counter imports its compiler, a second or more, and
-        # every training needs the footprint.
-        from torch.utils.flop_counter import FlopCounterMode
-
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            self.plain().eval()(torch.zeros(1, *self.input_shape))
-        return int(counter.get_total_flops())
+        return Footprint(parameters, max(sizes), sum(sizes), sum(operations))
 
     def initial(self, seeds: Sequence[int], copies: int = 1) -> Parameters:
         """Draw one model for each seed and repeat the group.
