@@ -351,7 +351,7 @@ def draw(content: dict[str, Any]) -> Figure:
     """Draw Figure 1 (a) to (f), and Figure 8 beside (a)."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(14.4, 7.0), layout="constrained")
+    figure = Figure(figsize=(14.4, 8.4), layout="constrained")
     panels = figure.subplots(2, 4).ravel()
     looks = _schedule_looks(content["schedules"])
     for name, curve in content["schedules"].items():
@@ -393,8 +393,14 @@ def draw(content: dict[str, Any]) -> Figure:
         ax.set(title=TITLES[panel], xlabel="share of the training, %", ylabel="test accuracy, %")
     for ax in panels[:7]:
         tidy(ax)
-        if ax.get_legend_handles_labels()[0]:
-            ax.legend(frameon=False, fontsize=7.5)
+        if ax.get_legend_handles_labels()[0]:  # below, where it covers no curve
+            ax.legend(
+                frameon=False,
+                fontsize=7.5,
+                ncols=2,
+                loc="upper center",
+                bbox_to_anchor=(0.5, -0.17),
+            )
     panels[7].axis("off")
     return figure
 
