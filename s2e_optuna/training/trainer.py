@@ -251,7 +251,6 @@ def _prepared(
 ) -> tuple[list[Stack], Batches]:
     """Let the method prepare every block, each on the same batches."""
     prepared: list[Stack] = []
-    batches = setup.batches(parts)
     for number, block in enumerate(blocks):
         batches = setup.batches(parts)
         preparation = BlockPreparation(
