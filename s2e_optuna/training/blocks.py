@@ -172,14 +172,12 @@ def _run(
 
 def _for_each(blocks: list[Stack], action: Callable[[Stack], None]) -> None:
     """Do the same with every block; on CPU with as many threads as their work is worth."""
-    if blocks[0].rates.device.type != "cpu":
-        for block in blocks:
-            action(block)
-        return
     threads = torch.get_num_threads()
-    work = sum(block_operations(block) for block in blocks)
-    at_once = _worth(work, WORK_OF_A_BLOCK, min(threads, len(blocks)))
-    share = _worth(work / at_once, WORK_OF_A_SHARE, threads // at_once)
+    at_once, share = 1, threads
+    if blocks[0].rates.device.type == "cpu":
+        work = sum(block_operations(block) for block in blocks)
+        at_once = _worth(work, WORK_OF_A_BLOCK, min(threads, len(blocks)))
+        share = _worth(work / at_once, WORK_OF_A_SHARE, threads // at_once)
     try:
         torch.set_num_threads(share)
         if at_once == 1:

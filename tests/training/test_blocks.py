@@ -106,13 +106,16 @@ def test_blocks_of_any_size_give_the_same(size, blobs, monkeypatch):
 
 
 @pytest.fixture
-def two_threads(monkeypatch):
-    """Two threads, and all work worth one."""
-    monkeypatch.setattr(blocks_module, "WORK_OF_A_BLOCK", 1.0)
-    monkeypatch.setattr(blocks_module, "WORK_OF_A_SHARE", 1.0)
+def two_threads():
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def all_work_is_worth_a_thread(monkeypatch):
+    monkeypatch.setattr(blocks_module, "WORK_OF_A_BLOCK", 1.0)
+    monkeypatch.setattr(blocks_module, "WORK_OF_A_SHARE", 1.0)
 
 
 def threads_of_steps(monkeypatch):
@@ -131,7 +134,7 @@ def threads_of_steps(monkeypatch):
 
 
 def test_every_thread_trains_a_block_of_its_own_and_results_are_the_same(
-    blobs, monkeypatch, two_threads
+    blobs, monkeypatch, two_threads, all_work_is_worth_a_thread
 ):
     torch.set_num_threads(1)
     expected = train("coteaching", schedules(5), blobs, CONFIG)
@@ -146,22 +149,24 @@ def test_every_thread_trains_a_block_of_its_own_and_results_are_the_same(
     assert torch.get_num_threads() == 2
 
 
-def test_a_single_block_has_all_threads(blobs, monkeypatch, two_threads):
+def test_a_single_block_has_all_threads(
+    blobs, monkeypatch, two_threads, all_work_is_worth_a_thread
+):
     found = threads_of_steps(monkeypatch)
     train("coteaching", schedules(1), blobs, CONFIG)
     assert found == {(0,): {(threading.get_ident(), 2)}}
 
 
-def test_small_work_has_one_thread(blobs, monkeypatch):
+def test_small_work_has_one_thread(blobs, monkeypatch, two_threads):
     found = threads_of_steps(monkeypatch)
-    torch.set_num_threads(2)
     train("coteaching", schedules(2), blobs, CONFIG)
     assert found == {(0, 1): {(threading.get_ident(), 1)}}
     assert torch.get_num_threads() == 2
-    torch.set_num_threads(1)
 
 
-def test_an_error_in_a_thread_ends_the_training(blobs, monkeypatch, two_threads):
+def test_an_error_in_a_thread_ends_the_training(
+    blobs, monkeypatch, two_threads, all_work_is_worth_a_thread
+):
     def failing(stack, images=None):
         raise RuntimeError("no step today")
 

@@ -136,7 +136,7 @@ class StackedNetwork(ABC):
         module = self.plain().eval()
         sizes: list[int] = []
         # (PyTorch's own counter of operations imports its compiler, which takes a second.)
-        operations: list[int] = [0]
+        operations: list[int] = []
 
         def note(layer: nn.Module, _inputs: object, output: object) -> None:
             if isinstance(output, Tensor) and not isinstance(layer, nn.Flatten):
