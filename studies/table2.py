@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.progress import track
 
 from s2e_optuna import Schedule
@@ -271,28 +272,27 @@ def table(content: dict[str, Any]) -> Table:
 
 
 def draw(content: dict[str, Any]) -> Figure:
-    """Draw all accuracies, means over seeds, and the schedule found."""
+    """Draw all accuracies, means over seeds and their spread, and the schedule found."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10.4, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))
     tests = by_test(numbers(content))
-    width = 0.8 / len(PAPER)
+    step = 0.8 / len(PAPER)
     for i, method in enumerate(content["methods"]):
-        values = [100 * sum(row[method]) / len(row[method]) for row in tests.values()]
-        places = [at + (i - (len(PAPER) - 1) / 2) * width for at in range(len(tests))]
+        values = [100 * np.array(row[method]) for row in tests.values()]
         colour, dashes = LINES[method]
-        left.bar(
-            places,
-            values,
-            width,
-            color=colour if dashes == "-" else "white",
-            edgecolor=colour,
-            hatch=None if dashes == "-" else "///",
+        left.errorbar(
+            np.arange(len(tests)) + (i - (len(PAPER) - 1) / 2) * step,
+            [seeds.mean() for seeds in values],
+            [seeds.std() for seeds in values],
+            fmt="o" if dashes == "-" else "s",
+            color=colour,
+            markerfacecolor=colour if dashes == "-" else "white",
             label=LABELS[method],
         )
     left.set_xticks(range(len(tests)), list(tests))
-    left.set(ylabel="verification accuracy, %", ylim=(50, 100), title=f"on {content['data']}")
+    left.set(ylabel="verification accuracy, %", title=f"on {content['data']}, mean ± sd")
     figure.legend(*left.get_legend_handles_labels(), loc="outside right", frameon=False)
     for method in ("coteaching", "s2e"):
         if method in content["methods"]:
