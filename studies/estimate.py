@@ -81,9 +81,9 @@ def methods() -> Iterator[Work]:
 def schedules() -> Iterator[Work]:
     """Yield the work of Figures 1 and 8."""
     scale = figure1.SCALES["paper"]
-    for training in {training for *_, training in figure1.plain(scale)}:
-        yield Work(training.setting, 1)
-    yield Work(scale.main, 2 * (figure1.RANDOM + 3 + scale.trials))
+    for setting in {setting for *_, setting in figure1.plain(scale)}:
+        yield Work(setting, scale.seeds)
+    yield Work(scale.main, 2 * ((figure1.RANDOM + 3) * scale.seeds + scale.trials))
 
 
 def spaces() -> Iterator[Work]:

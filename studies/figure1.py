@@ -14,7 +14,7 @@ and (d) to (f), the networks and data of (d), the learning rates and batch sizes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from s2e_optuna.final_comparison import final_seeds
 from s2e_optuna.schedules import Schedule, get_space
 from studies.frame import NETWORKS, NOISES, Frame, Setting, Study, main
-from studies.pages import Table, provenance, tidy
+from studies.pages import Table, draw_band, mean_sd, provenance, tidy
 from studies.searches import Found, Search, searched
 from studies.trainings import Run, Training, trained
 
@@ -56,6 +56,8 @@ class Scale:
         Batch sizes of (f).
     trials
         Of the search in (a).
+    seeds
+        Trainings of each curve.
     """
 
     main: Setting
@@ -65,6 +67,7 @@ class Scale:
     rates: tuple[tuple[float, int], ...]
     batches: tuple[int, ...]
     trials: int
+    seeds: int
 
 
 def _paper_data(name: str) -> Setting:
@@ -86,6 +89,7 @@ SCALES = {
         rates=((1e-2, 4), (1e-3, 4)),
         batches=(16, 32),
         trials=3,
+        seeds=1,
     ),
     "small": Scale(
         main=_SMALL,
@@ -95,6 +99,7 @@ SCALES = {
         rates=((1e-2, 60), (1e-3, 60), (1e-4, 180)),
         batches=(32, 128),
         trials=16,
+        seeds=3,
     ),
     "paper": Scale(
         main=_paper_data("cifar10"),
@@ -107,6 +112,7 @@ SCALES = {
         rates=((1e-2, 200), (1e-3, 200), (1e-4, 1000)),
         batches=(32, 128, 512),
         trials=48,
+        seeds=1,
     ),
 }
 
@@ -116,35 +122,27 @@ RANDOM = 5
 FALL = 0.01
 """Test accuracy has peaked and fallen if it ends at least so much below its peak."""
 
-(SEED,) = final_seeds(0, 1)
 
-
-def plain(scale: Scale) -> Iterator[tuple[str, str, Training]]:
-    """Yield panel, label and training of (b) to (f)."""
-
-    def training(setting: Setting) -> Training:
-        return Training(setting, "standard", None, SEED)
-
+def plain(scale: Scale) -> Iterator[tuple[str, str, Setting]]:
+    """Yield panel, label and setting of (b) to (f), where everything is kept."""
     for setting in scale.data:
         for name, (noise, rate) in NOISES.items():
-            noisy = replace(setting, noise=noise, noise_rate=rate)
-            yield "data", f"{setting.data}, {name}", training(noisy)
+            yield (
+                "data",
+                f"{setting.data}, {name}",
+                replace(setting, noise=noise, noise_rate=rate),
+            )
     for setting in scale.networks:
-        yield "networks", setting.network, training(setting)
-    for optimizer in ("adam", "sgd", "rmsprop"):
+        yield "networks", setting.network, setting
+    for optimizer, label in {"adam": "Adam", "sgd": "SGD", "rmsprop": "RMSProp"}.items():
         epochs = scale.sgd_epochs if optimizer == "sgd" else scale.main.epochs
-        changed = replace(scale.main, optimizer=optimizer, epochs=epochs)
-        yield (
-            "optimisers",
-            {"adam": "Adam", "sgd": "SGD", "rmsprop": "RMSProp"}[optimizer],
-            (training(changed)),
-        )
+        yield "optimisers", label, replace(scale.main, optimizer=optimizer, epochs=epochs)
     for rate, epochs in scale.rates:
         # Adam's own rate is left out, so that the training is the one of the other panels.
         changed = replace(scale.main, learning_rate=None if rate == 1e-3 else rate, epochs=epochs)
-        yield "settings", f"rate {rate:g}", training(changed)
+        yield "settings", f"rate {rate:g}", changed
     for batch in scale.batches:
-        yield "settings", f"batch {batch}", training(replace(scale.main, batch_size=batch))
+        yield "settings", f"batch {batch}", replace(scale.main, batch_size=batch)
 
 
 def random_schedules(epochs: int) -> list[Schedule]:
@@ -160,12 +158,17 @@ def random_schedules(epochs: int) -> list[Schedule]:
 def compute(frame: Frame) -> dict[str, Any]:
     """Train plainly, then with schedules, then search and train with what was found."""
     scale = SCALES[frame.scale]
+    seeds = final_seeds(0, scale.seeds)
     wanted = list(plain(scale))
-    by_training = {run.training: run for run in trained((t for *_, t in wanted), frame)}
+    settings = dict.fromkeys(setting for *_, setting in wanted)
+    runs = trained(
+        [Training(s, "standard", None, seed) for s in settings for seed in seeds], frame
+    )
     panels: dict[str, dict[str, Any]] = {}
-    for panel, label, training in wanted:
-        if training in by_training:
-            panels.setdefault(panel, {})[label] = curves(by_training[training])
+    for panel, label, setting in wanted:
+        there = [run for run in runs if run.training.setting == setting]
+        if there:
+            panels.setdefault(panel, {})[label] = curves(there)
     epochs, rate = scale.main.epochs, scale.main.noise_rate
     schedules = [
         Schedule.constant(epochs, name="none (plain training)"),
@@ -173,58 +176,68 @@ def compute(frame: Frame) -> dict[str, Any]:
         Schedule.coteaching(epochs, rate),
     ]
     found: list[Found] = []
-    runs = train_schedules(schedules, scale, frame)
+    scheduled = train_schedules(schedules, scale, frame)
     try:
         found.append(searched(Search(scale.main, trials=scale.trials), frame))
-        rates = found[0].schedule.rates
-        runs |= train_schedules([Schedule(rates, name="S2E")], scale, frame)
+        schedules.append(Schedule(found[0].schedule.rates, name="S2E"))
+        scheduled += train_schedules(schedules[-1:], scale, frame)
     except LookupError:
         print("the search has not begun")
+    by_name: dict[str, Any] = {}
+    for schedule in schedules:
+        there = [run for run in scheduled if run.training.schedule is schedule]
+        if there:
+            by_name[schedule.name] = curves(there) | {"rates": schedule.rates.round(6).tolist()}
     return {
-        "schedules": {
-            name: {**curves(run), "rates": run.training.schedule.rates.round(6).tolist()}
-            for name, run in runs.items()
-            if run.training.schedule is not None
-        },
+        "schedules": by_name,
         "panels": panels,
-        "missing": len(wanted) - sum(map(len, panels.values())) + RANDOM + 3 - len(runs),
-        "provenance": provenance([*by_training.values(), *runs.values()], found),
+        "missing": scale.seeds * (len(settings) + RANDOM + 3) - len(runs) - len(scheduled),
+        "provenance": provenance([*runs, *scheduled], found),
     }
 
 
-def train_schedules(schedules: list[Schedule], scale: Scale, frame: Frame) -> dict[str, Run]:
-    """Train Co-teaching with schedules; return what is there by their names."""
-    trainings = [Training(scale.main, "coteaching", schedule, SEED) for schedule in schedules]
-    runs = trained(trainings, frame)
-    return {run.training.schedule.name: run for run in runs if run.training.schedule is not None}
+def train_schedules(schedules: list[Schedule], scale: Scale, frame: Frame) -> list[Run]:
+    """Train Co-teaching with schedules and every seed; return what is there."""
+    seeds = final_seeds(0, scale.seeds)
+    return trained(
+        [Training(scale.main, "coteaching", one, seed) for seed in seeds for one in schedules],
+        frame,
+    )
 
 
-def curves(run: Run) -> dict[str, Any]:
-    """Return accuracies by epoch, with four digits; None where none was measured."""
+def curves(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return accuracies by seed and epoch, with four digits; None where none was measured."""
+    complete = [run for run in runs if run.failure is None]
     return {
-        name.removesuffix("_accuracy"): [
-            round(float(value), 4) if np.isfinite(value) else None for value in run.curves[name]
+        name: [
+            [
+                round(float(v), 4) if np.isfinite(v) else None
+                for v in run.curves[f"{name}_accuracy"]
+            ]
+            for run in complete
         ]
-        for name in ("training_accuracy", "test_accuracy")
-    } | {"failure": run.failure}
+        for name in ("training", "test")
+    } | {"failures": [run.failure for run in runs if run.failure is not None]}
 
 
-def measured(values: list[float | None]) -> tuple[Array, Array]:
-    """Return epochs, from 1, and the numbers measured in them."""
-    numbers = np.array(values, dtype=np.float64)
-    there = np.isfinite(numbers)
-    return np.flatnonzero(there) + 1, numbers[there]
+def measured(by_seed: list[list[float | None]]) -> tuple[Array, Array]:
+    """Return epochs, from 1, and the numbers measured in them, shape [seeds, epochs]."""
+    numbers = np.array(by_seed, dtype=np.float64)
+    there = np.isfinite(numbers).all(axis=0)
+    return np.flatnonzero(there) + 1.0, numbers[:, there]
 
 
-def shape(curve: dict[str, Any]) -> dict[str, float]:
-    """Describe a learning curve: its peak in a mean of three measurements, and its end.
+def shape(curve: dict[str, Any]) -> dict[str, Any]:
+    """Describe a mean learning curve: its peak in a mean of three measurements, and its end.
 
-    One measurement's peak would be a lucky one.
+    One measurement's peak would be a lucky one. ``ends`` are those of the seeds.
     """
     epochs, test = measured(curve["test"])
     _, training = measured(curve["training"])
-    width = min(3, len(test))
-    smooth = np.convolve(test, np.ones(width) / width, mode="valid")
+    training = training.mean(axis=0)
+    width = min(3, len(epochs))
+    window = np.ones(width) / width
+    smooth = np.convolve(test.mean(axis=0), window, mode="valid")
     peak = int(smooth.argmax())
     at = int(epochs[peak + width // 2])
     tail = max(1, len(training) // 10)
@@ -232,12 +245,13 @@ def shape(curve: dict[str, Any]) -> dict[str, float]:
         "peak": float(smooth[peak]),
         "epoch": at,
         "end": float(smooth[-1]),
+        "ends": test[:, -width:].mean(axis=1).tolist(),
         "training_at_peak": float(training[at - 1]),
         "training_end": float(training[-tail:].mean()),
     }
 
 
-def as_in_paper(found: dict[str, float]) -> str:
+def as_in_paper(found: dict[str, Any]) -> str:
     """Say whether training accuracy goes on rising while test accuracy has peaked and falls."""
     rises = found["training_end"] > found["training_at_peak"]
     falls = found["peak"] - found["end"] > FALL
@@ -261,7 +275,7 @@ def section(content: dict[str, Any]) -> list[str]:
     lines = [
         f"(a): {scale.main.data}, symmetric noise of 50%{size}, {scale.main.network}, "
         f"{scale.main.epochs} epochs, batch {scale.main.batch_size}; S2E: {scale.trials} trials. "
-        "One seed, as in the paper. Test accuracies in %; peaks are those of a mean of three "
+        f"{_seeds(scale.seeds)} Test accuracies in %; peaks and ends are those of a mean of three "
         "measurements.",
         "",
         *schedule_lines(content["schedules"]),
@@ -269,8 +283,9 @@ def section(content: dict[str, Any]) -> list[str]:
     rows = []
     for panel, some in content["panels"].items():
         for label, curve in some.items():
-            if curve["failure"]:
-                rows.append([TITLES[panel], label, *["–"] * 4, f"failed: {curve['failure']}"])
+            failed = f"failed: {'; '.join(curve['failures'])}"
+            if not curve["test"]:
+                rows.append([TITLES[panel], label, *["–"] * 4, failed])
                 continue
             found = shape(curve)
             rows.append(
@@ -279,9 +294,9 @@ def section(content: dict[str, Any]) -> list[str]:
                     label,
                     f"{100 * found['training_end']:.1f}",
                     f"{100 * found['peak']:.1f} ({found['epoch']})",
-                    f"{100 * found['end']:.1f}",
+                    mean_sd(found["ends"]),
                     f"{100 * (found['end'] - found['peak']):+.1f}",
-                    as_in_paper(found),
+                    as_in_paper(found) + (f"; one seed {failed}" if curve["failures"] else ""),
                 ]
             )
     header = ("panel", "", "training, end", "test, peak (epoch)", "test, end", "fall")
@@ -299,16 +314,21 @@ def section(content: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _seeds(count: int) -> str:
+    return "One seed, as in the paper." if count == 1 else f"{count} seeds: means ± sd."
+
+
 def schedule_lines(schedules: dict[str, Any]) -> list[str]:
     """Write (a): accuracies by schedule, and the paper's order."""
     rows, ends = [], {}
     for name, curve in schedules.items():
+        if not curve["test"]:
+            rows.append([name, f"{np.mean(curve['rates']):.2f}", "–", curve["failures"][0]])
+            continue
         found = shape(curve)
         ends[name] = found["end"]
         kept = np.mean(curve["rates"])
-        rows.append(
-            [name, f"{kept:.2f}", f"{100 * found['peak']:.1f}", f"{100 * found['end']:.1f}"]
-        )
+        rows.append([name, f"{kept:.2f}", f"{100 * found['peak']:.1f}", mean_sd(found["ends"])])
     lines = Table(("schedule", "mean R(t)", "peak", "end"), rows).markdown()
     randoms = [end for name, end in ends.items() if name.startswith("random")]
     none = ends.get("none (plain training)")
@@ -333,14 +353,17 @@ def schedule_lines(schedules: dict[str, Any]) -> list[str]:
 
 
 def table(content: dict[str, Any]) -> Table:
-    """One line a curve and epoch."""
+    """One line a curve and epoch; means over seeds."""
     rows = []
     for panel, some in {"schedules": content["schedules"], **content["panels"]}.items():
         for label, curve in some.items():
-            for t, pair in enumerate(zip(curve["training"], curve["test"], strict=True)):
+            training, test = (np.array(curve[n], dtype=np.float64) for n in ("training", "test"))
+            for t in range(test.shape[-1] if len(test) else 0):
                 rate = curve["rates"][t] if "rates" in curve else None
-                rows.append([panel, label, t, rate, *pair])
-    return Table(("panel", "curve", "t", "R", "training_accuracy", "test_accuracy"), rows)
+                means = (float(training[:, t].mean()), float(test[:, t].mean()))
+                rows.append([panel, label, t, rate, *means, float(test[:, t].std()), len(test)])
+    header = ("panel", "curve", "t", "R", "training_accuracy", "test_accuracy", "test_sd", "seeds")
+    return Table(header, rows)
 
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -348,21 +371,12 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)))
 
 
 def draw(content: dict[str, Any]) -> Figure:
-    """Draw Figure 1 (a) to (f), and Figure 8 beside (a)."""
+    """Draw Figure 1 (a) to (f), and Figure 8 beside (a); a band is a standard deviation."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(14.4, 8.4), layout="constrained")
     panels = figure.subplots(2, 4).ravel()
-    looks = _schedule_looks(content["schedules"])
-    for name, curve in content["schedules"].items():
-        colour, dashes, width, label = looks[name]
-        style = {"color": colour, "linestyle": dashes, "linewidth": width, "label": label}
-        epochs, test = measured(curve["test"])
-        panels[0].plot(epochs, 100 * test, **style)
-        panels[1].plot(curve["rates"], **style)
-    panels[0].set(title="(a) schedules", xlabel="epochs of training", ylabel="test accuracy, %")
-    panels[1].set(title="Figure 8: R(t) in (a)", xlabel="epoch t", ylabel="kept share $R(t)$")
-    panels[1].set_ylim(0, 1.03)
+    _draw_schedules(panels[0], panels[1], content["schedules"])
     data = content["panels"].get("data", {})
     names = list(dict.fromkeys(label.split(", ")[0] for label in data))
     noises = list(NOISES)
@@ -370,25 +384,18 @@ def draw(content: dict[str, Any]) -> Figure:
         ax = panels[2 + i]
         for label, curve in data.items():
             name, noise = label.split(", ")
-            epochs, values = measured(curve[kind])
-            colour = COLOURS[names.index(name)]
-            dashes = DASHES[noises.index(noise)]
-            ax.plot(epochs, 100 * values, color=colour, linestyle=dashes, label=label)
+            line = (COLOURS[names.index(name)], DASHES[noises.index(noise)])
+            draw_band(ax, curve[kind], label, line)
         ax.set(title=f"({'bc'[i]}) data and noise", xlabel="epochs of training")
         ax.set_ylabel(f"{kind} accuracy, %")
     for ax, panel in zip(panels[4:7], ("networks", "optimisers", "settings"), strict=True):
-        some = content["panels"].get(panel, {})
-        longest = 2
-        for i, (label, curve) in enumerate(some.items()):
-            epochs, values = measured(curve["test"])
-            share = epochs / max(1, len(curve["test"]))
-            longest = max(longest, len(curve["test"]))
-            ax.plot(
-                100 * share,
-                100 * values,
-                color=COLOURS[i % len(COLOURS)],
-                linestyle=DASHES[i % len(DASHES)],
-                label=f"{label} ({len(curve['test'])} epochs)",
+        for i, (label, curve) in enumerate(content["panels"].get(panel, {}).items()):
+            epochs = np.shape(curve["test"])[-1]
+            line = (COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)])
+            # Trainings of 60 and of 180 epochs beside each other: by their share.
+            share = 100.0 / max(1, epochs)
+            draw_band(
+                ax, curve["test"], f"{label} ({epochs} epochs)", line, first=share, step=share
             )
         ax.set(title=TITLES[panel], xlabel="share of the training, %", ylabel="test accuracy, %")
     for ax in panels[:7]:
@@ -403,6 +410,17 @@ def draw(content: dict[str, Any]) -> Figure:
             )
     panels[7].axis("off")
     return figure
+
+
+def _draw_schedules(accuracies: Any, rates: Any, schedules: dict[str, Any]) -> None:
+    looks = _schedule_looks(schedules)
+    for name, curve in schedules.items():
+        colour, dashes, width, label = looks[name]
+        draw_band(accuracies, curve["test"], label, (colour, dashes), width)
+        rates.plot(curve["rates"], color=colour, linestyle=dashes, linewidth=width, label=label)
+    accuracies.set(title="(a) schedules", xlabel="epochs of training", ylabel="test accuracy, %")
+    rates.set(title="Figure 8: R(t) in (a)", xlabel="epoch t", ylabel="kept share $R(t)$")
+    rates.set_ylim(0, 1.03)
 
 
 def _schedule_looks(schedules: dict[str, Any]) -> dict[str, tuple[str, Any, float, str]]:

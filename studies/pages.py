@@ -266,15 +266,21 @@ def tidy(ax: Any) -> None:
 
 
 def draw_band(
-    ax: Any, curves: Any, label: str, line: tuple[str, Any], width: float = 1.5, first: int = 1
+    ax: Any,
+    curves: Any,
+    label: str,
+    line: tuple[str, Any],
+    width: float = 1.5,
+    first: float = 1,
+    step: float = 1,
 ) -> Any:
     """Draw mean and standard deviation of curves, shape [seeds, epochs] in [0, 1], in %.
 
-    `first` is the number of the first epoch.
+    `first` is where the first epoch is drawn, and `step` how far the next one is from it.
     """
     values = 100.0 * np.atleast_2d(np.array(curves, dtype=float))
     measured = np.isfinite(values).any(axis=0)
-    epochs = np.arange(first, values.shape[1] + first)[measured]
+    epochs = first + step * np.flatnonzero(measured)
     values = values[:, measured]
     mean, spread = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
     colour, dashes = line

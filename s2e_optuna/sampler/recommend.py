@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from threadpoolctl import threadpool_limits
 
 from s2e_optuna.sampler.codec import Codec, common_space
 from s2e_optuna.sampler.surrogate import Surrogate, worth_fitting
+from s2e_optuna.sampler.threads import one_thread
 from s2e_optuna.sampler.update import batch_values
 from s2e_optuna.schedules import Schedule, trial_schedule
 
@@ -68,7 +68,7 @@ def _model(study: Study) -> tuple[list[FrozenTrial], Array, Surrogate | None]:
         return trials, f, None
     chosen = worth_fitting(f)
     trials, f = [trials[i] for i in chosen], f[chosen]
-    with threadpool_limits(1, user_api="blas"):
+    with one_thread():
         return trials, f, Surrogate.fit(Codec(common), trials, f)
 
 

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
-from threadpoolctl import threadpool_limits
 
 from s2e_optuna.relaxation import (
     DIRECTIONS,
@@ -27,6 +26,7 @@ from s2e_optuna.sampler.codec import Codec
 from s2e_optuna.sampler.features import FeatureFunction
 from s2e_optuna.sampler.ledger import TAG_KEY, Chain, Commit, rounded
 from s2e_optuna.sampler.surrogate import Surrogate
+from s2e_optuna.sampler.threads import one_thread
 from s2e_optuna.schedules import WARM_TAUS, coteaching_params
 
 Array = NDArray[np.float64]
@@ -194,9 +194,7 @@ def next_commit(
     assert theta is not None
     members = [finished[n] for n in batch]
     kernel: tuple[float, ...] | None = None
-    # One thread: sums are then taken in the same order everywhere, and with matrices of this
-    # size several threads spend their time waiting for each other.
-    with threadpool_limits(1, user_api="blas"):
+    with one_thread():
         if options.estimator == "score":
             theta = _score_step(options, chain, theta, members, sign)
         else:
@@ -230,7 +228,7 @@ def present_surrogate(
     late = [chain.candidates[n] for n in sorted(chain.candidates)]
     trials = [*past.trials, *late]
     f = np.concatenate([past.values, batch_values(late, sign)]) if late else past.values
-    with threadpool_limits(1, user_api="blas"):
+    with one_thread():
         return Surrogate.fit(chain.codec, trials, f, own, commit.kernel).believing(running)
 
 
@@ -257,7 +255,7 @@ def draw(
         ]
     )
     exploration = rng.choice(surrogate.features.exploration)
-    with threadpool_limits(1, user_api="blas"):
+    with one_thread():
         best = int(np.argmin(surrogate.utility(surrogate.codec.snapped(points), exploration)))
     return np.asarray(points[best])
 
@@ -294,7 +292,7 @@ def draw_conditionally(
     if len(trials) < _TOO_FEW or np.ptp(f) == 0.0:
         return codec.decode(points[0])
     points = codec.pinned(points, known)
-    with threadpool_limits(1, user_api="blas"):
+    with one_thread():
         surrogate = Surrogate.fit(codec, trials, f)
         exploration = rng.choice(surrogate.features.exploration)
         best = int(np.argmin(surrogate.utility(codec.snapped(points), exploration)))
