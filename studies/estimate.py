@@ -73,8 +73,7 @@ def methods() -> Iterator[Work]:
     scale = method_comparison.SCALES["paper"]
     entries = [method_comparison.ENTRIES[key].method for key in figure3.ENTRIES]
     each = figure3.SCALES["paper"] * sum(map(networks_of, entries))
-    for task in scale.tasks.values():
-        setting = Setting(task.source, task.noise, task.noise_rate, task.network, scale.epochs)
+    for setting in scale.settings.values():
         yield Work(setting, each + 2 * scale.trials)
 
 

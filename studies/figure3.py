@@ -13,20 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from studies.comparison_runs import (
-    DATA,
-    comparison_provenance,
-    comparison_runs,
+from studies.frame import Frame, Study, data_sets, main
+from studies.method_comparison import SCALES as COMPARED
+from studies.method_comparison import (
+    compared,
     counted,
     curves,
+    draw_curves,
+    introduction,
     last,
-    missing_line,
-    schedule_lines,
-    settings_lines,
     task_title,
 )
-from studies.frame import Frame, Study, main
-from studies.pages import LABELS, LINES, Table, draw_band, long_table, tidy, usable
+from studies.pages import LABELS, Table, long_table, standard_error, usable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,16 +62,12 @@ Accuracies = dict[str, list[float]]
 
 def compute(frame: Frame) -> dict[str, Any]:
     """Take the trainings, doing what is missing."""
-    seeds = SCALES[frame.scale]
-    runs = comparison_runs(frame, ENTRIES, seeds)
-    return {
-        "seeds": seeds,
-        "tasks": {
-            task: {"curves": {key: curves(table[key], "test_accuracy") for key in ENTRIES}}
-            for task, table in runs.items()
-        },
-        "provenance": comparison_provenance(runs),
+    found = compared(frame, ENTRIES, SCALES[frame.scale])
+    tasks = {
+        task: {"curves": {key: curves(runs, "test_accuracy") for key, runs in table.items()}}
+        for task, table in found.runs.items()
     }
+    return {"tasks": tasks, **found.content()}
 
 
 def accuracies(task: dict[str, Any]) -> Accuracies:
@@ -88,16 +82,11 @@ def verdict(found: Accuracies) -> str:
         return "nothing to compare"
     rival = max((key for key in means if key != "s2e"), key=lambda key: means[key])
     margin = means["s2e"] - means[rival]
-    error = math.hypot(*(_error(found[key]) for key in ("s2e", rival)))
+    error = math.hypot(*(standard_error(found[key]) for key in ("s2e", rival)))
     words = f"{100 * margin:+.2f} against {LABELS[rival]}"
     if abs(margin) < 2.0 * error:
         return f"undecided: {words}, within two standard errors"
     return f"{'yes' if margin > 0 else 'no'}: {words}"
-
-
-def _error(values: list[float]) -> float:
-    numbers = np.array(usable(values))
-    return float(numbers.std(ddof=1) / math.sqrt(len(numbers))) if len(numbers) > 1 else 0.0
 
 
 def unrest(task: dict[str, Any], key: str) -> float:
@@ -122,7 +111,8 @@ def section(content: dict[str, Any]) -> list[str]:
         second.append([task_title(name), *shown, steadiest if "s2e" in there else "–"])
     methods = [LABELS[key] for key in ENTRIES]
     return [
-        *settings_lines(content["scale"], content["seeds"]),
+        *introduction(content),
+        "",
         "Test accuracy in %, mean of the last ten epochs ± standard deviation over seeds. The "
         "paper's number is that of its Table 3: best epoch on the test data, whole data sets, 200 "
         "epochs.",
@@ -135,8 +125,6 @@ def section(content: dict[str, Any]) -> list[str]:
         "",
         *Table(("task", *methods, "S2E is the steadiest, as in the paper?"), second).markdown(),
         "",
-        *missing_line(content, content["seeds"]),
-        *schedule_lines(content),
         "MentorNet, Co-teaching and Co-teaching+ are told the true noise rate; Reweight learns "
         "from clean samples; S2E chooses R(t) with clean validation samples and is not told the "
         "rate. "
@@ -151,30 +139,8 @@ def table(content: dict[str, Any]) -> Table:
 
 
 def draw(content: dict[str, Any]) -> Figure:
-    """Draw a panel a task, as the paper does: data sets down, noises across."""
-    from matplotlib.figure import Figure
-
-    tasks = content["tasks"]
-    columns = min(3, len(tasks))
-    rows = -(-len(tasks) // columns)
-    figure = Figure(figsize=(3.9 * columns + 1.9, 3.5 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    handles: dict[str, Any] = {}
-    for ax, (name, task) in zip(panels, tasks.items(), strict=False):
-        longest = 2
-        for key in ENTRIES:
-            if task["curves"][key]:
-                width = 2.4 if key == "s2e" else 1.4
-                drawn = draw_band(ax, task["curves"][key], LABELS[key], LINES[key], width)
-                handles[LABELS[key]] = drawn
-                longest = max(longest, len(task["curves"][key][0]))
-        ax.set(title=task_title(name), xlabel="epochs of training", xlim=(1, longest))
-        tidy(ax)
-    for row in range(rows):
-        panels[row * columns].set_ylabel("test accuracy, %")
-    if handles:
-        figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False)
-    return figure
+    """Draw the learning curves."""
+    return draw_curves(content, {key: LABELS[key] for key in ENTRIES})
 
 
 STUDY = Study(
@@ -191,7 +157,7 @@ methods and more numbers about the same trainings are in
     section=section,
     table=table,
     draw=draw,
-    data=DATA,
+    data=data_sets(COMPARED),
 )
 
 if __name__ == "__main__":

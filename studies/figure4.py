@@ -12,21 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from studies.comparison_runs import (
-    DATA,
-    comparison_provenance,
-    comparison_runs,
+from s2e_optuna.schedules import Schedule
+from studies.figure3 import SCALES
+from studies.frame import Frame, Study, data_sets, main
+from studies.method_comparison import SCALES as COMPARED
+from studies.method_comparison import (
+    compared,
     counted,
     curves,
+    introduction,
     last,
-    missing_line,
-    schedule_lines,
-    settings_lines,
     task_title,
 )
-from studies.figure3 import SCALES
-from studies.frame import Frame, Study, main
-from studies.method_comparison import SCALES as COMPARED
 from studies.pages import LABELS, LINES, Table, draw_band, tidy, usable
 
 if TYPE_CHECKING:
@@ -40,18 +37,18 @@ CONTENT = dict[str, Any]
 
 def compute(frame: Frame) -> CONTENT:
     """Take the trainings, doing what is missing."""
-    seeds = SCALES[frame.scale]
-    runs = comparison_runs(frame, ENTRIES, seeds)
+    found = compared(frame, ENTRIES, SCALES[frame.scale])
     tasks = {}
-    for name, found in runs.items():
-        told = next((r["schedule"] for key in ENTRIES[:3] for r in found[key]), None)
+    for name, setting in COMPARED[frame.scale].settings.items():
+        told = Schedule.coteaching(setting.epochs, setting.noise_rate)
+        s2e = found.found[name].schedule if name in found.found else None
         tasks[name] = {
-            "noise_rate": COMPARED[frame.scale].tasks[name].noise_rate,
-            "s2e": found["s2e"][0]["schedule"] if found["s2e"] else None,
-            "others": told,
-            "curves": {key: curves(found[key], "label_precision") for key in ENTRIES},
+            "noise_rate": setting.noise_rate,
+            "s2e": None if s2e is None else s2e.rates.round(6).tolist(),
+            "others": told.rates.round(6).tolist(),
+            "curves": {key: curves(found.runs[name][key], "label_precision") for key in ENTRIES},
         }
-    return {"seeds": seeds, "tasks": tasks, "provenance": comparison_provenance(runs)}
+    return {"tasks": tasks, **found.content()}
 
 
 def kept(rates: list[float] | None) -> float:
@@ -132,15 +129,13 @@ def section(content: CONTENT) -> list[str]:
     header = ("task", "clean labels", "R of S2E", "R of the others")
     precisions = (f"precision, {LABELS[key]}" for key in ENTRIES)
     return [
-        *settings_lines(content["scale"], content["seeds"]),
+        *introduction(content),
+        "",
         "Means of the last ten epochs; label precision in %, ± standard deviation over seeds.",
         "",
         *Table((*header, *precisions), rows).markdown(),
         "",
         *Table(("the paper", "here", "in detail"), verdicts(content["tasks"])).markdown(),
-        "",
-        *missing_line(content, content["seeds"]),
-        *schedule_lines(content),
     ]
 
 
@@ -216,7 +211,7 @@ the highest.""",
     section=section,
     table=table,
     draw=draw,
-    data=DATA,
+    data=data_sets(COMPARED),
 )
 
 if __name__ == "__main__":

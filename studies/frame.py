@@ -119,19 +119,9 @@ class Frame:
     runs: Path = RUNS
     trains: bool = True
 
-    @property
-    def shared(self) -> bool:
-        """Whether a storage was named; else it is a file under `runs`."""
-        return self.storage != default_storage(self.runs)
-
     def source(self, setting: Setting) -> str:
         """Return name or path of a setting's data."""
         return (self.sources or {}).get(setting.data, setting.data)
-
-
-def default_storage(runs: Path) -> str:
-    """Return the storage of searches for which none is named."""
-    return f"sqlite:///{runs / 'searches.db'}"
 
 
 def digest(content: Any) -> str:
@@ -223,7 +213,7 @@ def parse(study: Study, words: Sequence[str] | None) -> tuple[argparse.Namespace
         sources[name] = path
     frame = Frame(
         scale=options.scale,
-        storage=options.storage or default_storage(options.runs),
+        storage=options.storage or f"sqlite:///{options.runs / 'searches.db'}",
         workers=options.workers,
         sources=sources,
         device=options.device,

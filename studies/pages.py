@@ -120,7 +120,8 @@ def agreement(ours: Mapping[str, Sequence[float]], paper: Mapping[str, float]) -
         difference = numbers[first].mean() - numbers[second].mean()
         if sign == 0.0:
             continue
-        if abs(difference) < 2.0 * math.hypot(_error(numbers[first]), _error(numbers[second])):
+        error = math.hypot(*(standard_error(numbers[key]) for key in (first, second)))
+        if abs(difference) < 2.0 * error:
             undecided += 1
         elif np.sign(difference) == sign:
             same += 1
@@ -130,9 +131,10 @@ def agreement(ours: Mapping[str, Sequence[float]], paper: Mapping[str, float]) -
     return f"{'same best' if best == ours_best else f'other best ({ours_best})'}; {pairs}"
 
 
-def _error(values: Any) -> float:
+def standard_error(values: Iterable[float | None]) -> float:
     """Return the standard error of a mean; 0 where one number says nothing about it."""
-    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
+    numbers = np.array(usable(values))
+    return float(numbers.std(ddof=1) / math.sqrt(len(numbers))) if len(numbers) > 1 else 0.0
 
 
 def beside_paper(

@@ -16,6 +16,7 @@ STUDIES = (
     "figure6",
     "figure10",
     "human_noise",
+    "method_comparison",
     "table2",
     "table3",
     "table7",
