@@ -54,7 +54,8 @@ class CudaRecorder:
         """Record a step as a graph."""
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._generator)
-        with torch.cuda.graph(graph, stream=self._stream):
+        # By default it fails when any thread allocates, and one pins batches of streamed data.
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
             step()
         return graph.replay
 

@@ -1,0 +1,95 @@
+"""Nothing that a training needs stays behind on the CPU.
+
+Fake tensors have no values but know their device: an operation on those of two devices raises, as
+on a GPU. The device is ``meta``, since autograd would ask for CUDA's driver.
+"""
+
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from s2e_optuna.training import METHODS, TrainConfig, from_arrays, stack, trainer
+from s2e_optuna.training.blocks import train_blocks
+from s2e_optuna.training.evaluation import evaluate
+from s2e_optuna.training.parts import put_on_device
+
+DEVICE = torch.device("meta")
+HALF = np.full(2, 0.5)
+
+# Fake tensors cannot be differentiated forwards, as `reweight` does.
+FAKEABLE = [name for name in METHODS if name != "reweight"]
+
+
+class HostGenerator(torch.Generator):
+    """Random numbers for devices that have none."""
+
+    def __new__(cls, device="cpu"):
+        return super().__new__(cls)
+
+
+def fused_update(*groups, lr, **_):
+    """Stand for the fused optimisers, which have no fake kernel; CUDA's read lr on the device."""
+    assert lr.device == DEVICE and lr.dtype == torch.float32 and lr.ndim == 0
+    assert all(t.device == DEVICE and t.is_contiguous() for group in groups for t in group)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Make trainings take place on a device that is not the CPU."""
+    monkeypatch.setattr(trainer, "resolve_device", lambda name: DEVICE)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 << 30, 1 << 30))
+    monkeypatch.setattr(torch, "Generator", HostGenerator)
+    monkeypatch.setattr(stack, "keep_counts", lambda rates, size: np.ones(rates.shape, int))
+    monkeypatch.setattr(torch, "_fused_adam_", fused_update)
+    monkeypatch.setattr(torch, "_fused_sgd_", fused_update)
+
+
+def train_elsewhere(method, data, **options):
+    """Train two trials for an epoch; return their block and the parts of the data."""
+    config = TrainConfig(epochs=2, batch_size=8, **options)
+    setup = trainer._Setup.of(method, [HALF, HALF], data, config)
+    weights = setup.network.initial(setup.network_seeds, copies=2)
+    assert setup.network.footprint.parameters  # measured with tensors of its own
+    with (
+        patch.object(type(setup.network), "initial", lambda *_, **__: weights),
+        FakeTensorMode(allow_non_fake_inputs=True),
+    ):
+        parts = put_on_device(data, setup.rule.uses_clean_data, DEVICE)
+        blocks, batches = setup.blocks(), setup.batches(parts)
+        order = batches.draw()
+        ((block, tally),) = train_blocks(blocks, parts.training, order, 0, count=True)
+        measured = evaluate(block.network, block.tensors, *parts.validation)
+        made = [tally.loss, tally.correct, tally.kept, measured.loss, measured.accuracy]
+        made.append(block.probabilities(parts.validation_images))
+        assert all(t.device.type == "cpu" for t in block.snapshot())
+        block.return_to(block.snapshot())
+        for one in (block, block.without({0})):
+            made += [*one.optimizer.tensors(), *one.tensors.values(), *one.state.values()]
+            made += [one.kept_counts, one.offered_counts, one.rates, one.keep]
+    return {tensor.device for tensor in made}
+
+
+@pytest.mark.parametrize("method", FAKEABLE)
+def test_of_every_method(method, blobs, elsewhere):
+    assert train_elsewhere(method, blobs) == {DEVICE}
+
+
+@pytest.mark.parametrize("network", ["cnn1", "cnn2"])
+def test_of_convolutional_networks(network, elsewhere):
+    rng = np.random.default_rng(0)
+    pictures = from_arrays(rng.random((24, 3, 16, 16)), np.arange(24) % 2)
+    assert train_elsewhere("coteaching", pictures, network=network) == {DEVICE}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
+def test_of_other_optimisers(optimizer, blobs, elsewhere):
+    assert train_elsewhere("coteaching", blobs, optimizer=optimizer) == {DEVICE}
+
+
+def test_a_tensor_on_the_cpu_is_found(blobs, elsewhere, monkeypatch):
+    monkeypatch.setattr(stack, "scale_pixels", lambda images: torch.zeros(images.shape))
+    with pytest.raises(RuntimeError, match="same device"):
+        train_elsewhere("coteaching", blobs)
