@@ -72,7 +72,9 @@ def trials_per_block(
         at_once = _worth(work, WORK_OF_A_BLOCK, min(torch.get_num_threads(), trials))
     else:
         free, _ = torch.cuda.mem_get_info(device)
-        fitting = max(1, int(MEMORY_SHARE * free) // (networks * model_bytes(network, batch_size)))
+        room, of_one = int(MEMORY_SHARE * free), networks * model_bytes(network, batch_size)
+        # With several blocks, one warms up beside the memory of the others' recorded steps.
+        fitting = max(1, room // of_one if trials * of_one <= room else room // (2 * of_one))
         at_once = 1
     blocks = at_once * math.ceil(trials / fitting / at_once)
     return math.ceil(trials / blocks)

@@ -9,7 +9,7 @@ tensors.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -17,6 +17,14 @@ WARM_UP_STEPS = 3
 """Steps before the recording, in which libraries allocate their workspaces."""
 
 Action = Callable[[], None]
+
+GraphMemory = Any
+"""Names memory for recordings; PyTorch's type of it is private."""
+
+
+def graph_memory() -> GraphMemory:
+    """Name memory for the recordings of one training."""
+    return torch.cuda.graph_pool_handle()
 
 
 class Recorder(Protocol):
@@ -36,10 +44,14 @@ class CudaRecorder:
     ----------
     generator
         Where the step draws random numbers from; each replay draws others.
+    memory
+        What `graph_memory` returned. Recordings that share it take turns: what a replay needs
+        besides its results, the next one may overwrite.
     """
 
-    def __init__(self, generator: torch.Generator) -> None:
+    def __init__(self, generator: torch.Generator, memory: GraphMemory | None = None) -> None:
         self._generator = generator
+        self._memory = memory
         self._stream = torch.cuda.Stream(generator.device)  # type: ignore[no-untyped-call]
 
     def warm_up(self, step: Action) -> None:
@@ -55,7 +67,9 @@ class CudaRecorder:
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._generator)
         # By default it fails when any thread allocates, and one pins batches of streamed data.
-        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+        with torch.cuda.graph(
+            graph, pool=self._memory, stream=self._stream, capture_error_mode="thread_local"
+        ):
             step()
         return graph.replay
 
@@ -89,6 +103,5 @@ class RecordedStep:
             return
         signature = self._signature()
         if self._replay is None or signature != self._recorded:
-            self._replay = None  # frees the old graph's memory first
             self._replay, self._recorded = self._recorder.record(self._step), signature
         self._replay()

@@ -19,7 +19,7 @@ from s2e_optuna.training.networks import (
 )
 from s2e_optuna.training.optimizer import StackedOptimizer
 from s2e_optuna.training.parts import EpochOrder, TrainingPart
-from s2e_optuna.training.recording import CudaRecorder, RecordedStep
+from s2e_optuna.training.recording import CudaRecorder, GraphMemory, RecordedStep
 from s2e_optuna.training.selection import keep_counts
 from s2e_optuna.training.tape import EpochTally, Tape
 
@@ -32,11 +32,14 @@ class StepOptions:
     ----------
     recorded
         Record it as a CUDA graph.
+    memory
+        Of the graphs; stacks that share it train one after another.
     bfloat16
         Compute the networks in bfloat16; losses stay float32, because they are ranked.
     """
 
     recorded: bool = False
+    memory: GraphMemory | None = None
     bfloat16: bool = False
 
 
@@ -127,7 +130,7 @@ class Stack:
                 self._run = RecordedStep(
                     self._step,
                     lambda: self.optimizer.signature,
-                    CudaRecorder(self.training_pass.generator),
+                    CudaRecorder(self.training_pass.generator, self.options.memory),
                 )
         self._tape.rewind(order, self.rates[:, epoch], self.keep[:, epoch], epoch)
 

@@ -23,6 +23,7 @@ from s2e_optuna.training.networks import StackedNetwork, make_network
 from s2e_optuna.training.optimizer import make_optimizer
 from s2e_optuna.training.parts import Batches, Parts, put_on_device
 from s2e_optuna.training.preparation import BlockPreparation
+from s2e_optuna.training.recording import graph_memory
 from s2e_optuna.training.results import (
     EpochReport,
     TrainConfig,
@@ -204,7 +205,11 @@ class _Setup:
             n_samples,
             batch_size,
             config,
-            StepOptions(recorded, config.precision == "bfloat16"),
+            StepOptions(
+                recorded=recorded,
+                memory=graph_memory() if recorded else None,
+                bfloat16=config.precision == "bfloat16",
+            ),
             order_seed,
             trusted_seed,
             dropout_seed,
