@@ -37,13 +37,39 @@ N_COMPONENTS = 4
 # level matters most, then its slope; the fourth component hardly ever does.
 CURVE_PRIOR = Prior(lengths=(0.6, 2.0, 2.0, 10.0), length_spread=0.7)
 
-# Standard deviations that a lower confidence bound takes off; a trial takes one of them at random.
-# Curves: chosen on the tuning tables. Where there are choices: with one deviation for all trials,
-# a search stayed with the first good choice in every third run; with two for all, it took longer
-# to get to the bottom of it.
-_CURVE_EXPLORATION = (0.5,)
-_EXPLORATION = (1.0,)
-_CHOICE_EXPLORATION = (1.0, 2.0)
+
+@dataclass(frozen=True)
+class Exploration:
+    """Standard deviations that a lower confidence bound takes off.
+
+    Attributes
+    ----------
+    usual
+        By default.
+    bold
+        A trial takes the usual number or this one, at random; None: always the usual one.
+    bold_from
+        Known trials from which on the bold one is taken.
+    """
+
+    usual: float
+    bold: float | None = None
+    bold_from: int = 0
+
+    def draw(self, known: int, rng: np.random.Generator) -> float:
+        """Choose for one trial when so many are known."""
+        if self.bold is None or known < self.bold_from:
+            return self.usual
+        return float(rng.choice((self.usual, self.bold)))
+
+
+# Curves: chosen on the tuning tables, and the bold one on drawn functions of curves: without it a
+# search can spend its later trials around what it took for the best.
+_CURVE_EXPLORATION = Exploration(0.5, bold=3.0, bold_from=24)
+_EXPLORATION = Exploration(1.0)
+# With one deviation for all trials, a search stayed with the first good choice in every third run;
+# with two for all, it took longer to get to the bottom of it.
+_CHOICE_EXPLORATION = Exploration(1.0, bold=2.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +83,12 @@ class Features:
     prior
         What is known of the process on these features before any trial.
     exploration
-        Standard deviations that a lower confidence bound may take off; the first is the usual.
+        How far a trial is to explore.
     """
 
     of: Callable[[Array], Array]
     prior: Prior
-    exploration: tuple[float, ...]
+    exploration: Exploration
 
 
 _EARLY = 0.25  # an epoch's weight falls with (1 + t) to this power

@@ -75,7 +75,12 @@ class Surrogate:
     def utility(self, points: Array, exploration: float | None = None) -> Array:
         """Lower confidence bound at points [n, D]: mean minus so many standard deviations."""
         mean, deviation = self.predict(points)
-        return mean - (exploration or self.features.exploration[0]) * deviation
+        return mean - (exploration or self.features.exploration.usual) * deviation
+
+    def best(self, points: Array, rng: np.random.Generator) -> int:
+        """Choose one of the points [n, D] for a trial, which explores as far as it is to."""
+        exploration = self.features.exploration.draw(len(self.process.y), rng)
+        return int(np.argmin(self.utility(self.codec.snapped(points), exploration)))
 
 
 def worth_fitting(f: Array) -> NDArray[np.intp]:

@@ -254,10 +254,8 @@ def draw(
             family.sample(theta, n - n_uniform, rng),
         ]
     )
-    exploration = rng.choice(surrogate.features.exploration)
     with one_thread():
-        best = int(np.argmin(surrogate.utility(surrogate.codec.snapped(points), exploration)))
-    return np.asarray(points[best])
+        return np.asarray(points[surrogate.best(points, rng)])
 
 
 def draw_conditionally(
@@ -293,9 +291,7 @@ def draw_conditionally(
         return codec.decode(points[0])
     points = codec.pinned(points, known)
     with one_thread():
-        surrogate = Surrogate.fit(codec, trials, f)
-        exploration = rng.choice(surrogate.features.exploration)
-        best = int(np.argmin(surrogate.utility(codec.snapped(points), exploration)))
+        best = Surrogate.fit(codec, trials, f).best(points, rng)
     return codec.decode(points[best])
 
 
