@@ -90,7 +90,8 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     suspects_
         List of `s2e_optuna.training.Suspect`, the most suspicious first; their ids are rows of X.
     suspicion_
-        Suspicion of each label, from 0 to 1, [N]; above 0.5 it is listed as wrong.
+        Suspicion of each label, from 0 to 1, [N]; above 0.5 it is listed as wrong. With `X_val`,
+        whose labels count as right, and `cross_validate`, the probability that it is wrong.
     pred_probs_
         Predicted probabilities of the training samples [N, C], in the order of `classes_`; out of
         sample if `cross_validate` is set. With `given_labels_` this is what cleanlab asks for.
@@ -323,13 +324,15 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 self.cross_validate,
                 _ticking(bar, 1),
             )
+            if len(searched.y_train) < len(labels):  # what validates is trained on, and is noisy
+                unseen = replace(unseen, clean=None)
         found = [run.training_probabilities for run in complete]
         own = np.mean([p for p in found if p is not None], axis=0)
-        self.pred_probs_ = _normalised(own if unseen is None else unseen)
+        self.pred_probs_ = _normalised(own if unseen is None else unseen.training)
         self.suspects_ = suspects(complete, data, unseen)
         self.suspicion_ = np.empty(len(labels))
         for row in self.suspects_:
-            self.suspicion_[int(row.id)] = row.suspicion
+            self.suspicion_[int(row.id)] = row.score
 
     # ------------------------------------------------------------------ checks and scaling
 

@@ -6,7 +6,7 @@ import base64
 import io
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,12 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from s2e_optuna.reporting.plots import LearningCurves, learning_figure
-from s2e_optuna.reporting.suspects import LARGEST_MATRIX, Pairs, count_pairs
+from s2e_optuna.reporting.suspects import (
+    LARGEST_MATRIX,
+    Pairs,
+    count_pairs,
+    result_words,
+)
 from s2e_optuna.reporting.terminal import mean_std, share
 
 if TYPE_CHECKING:
@@ -111,7 +116,7 @@ def _content(result: SearchResult, suspects: Sequence[Suspect]) -> dict[str, Any
         "has_coteaching": "coteaching" in result.scores or result.noise_rate is not None,
         "comparison": _comparison(result),
         "curves": _curves(result),
-        "suspects": _suspects(suspects, data, result.suspects_quality) if suspects else None,
+        "suspects": _suspects(suspects, result) if suspects else None,
         "settings": [(name, _words(value)) for name, value in settings.items()],
         "pixelated": max(data.input_shape[1:]) < 64,
         "validation": result.validation,
@@ -215,13 +220,13 @@ def _curves(result: SearchResult) -> list[dict[str, str]]:
     return drawn
 
 
-def _suspects(
-    rows: Sequence[Suspect], data: NoisyData, quality: Mapping[str, float | int | None] | None
-) -> dict[str, Any]:
+def _suspects(rows: Sequence[Suspect], result: SearchResult) -> dict[str, Any]:
+    data, quality = result.data, result.suspects_quality
     listed = [row for row in rows if row.listed]
     words = (
         f"{len(listed):,} of {len(rows):,} labels ({share(len(listed) / len(rows))}) look wrong."
     )
+    words += f" {result_words(result)}"
     if quality is not None and quality.get("wrong"):
         words += (
             f" The truth is known here: {share(quality['precision']) or '?'} of these are wrong "

@@ -20,6 +20,7 @@ from s2e_optuna.reporting.plots import (
 from s2e_optuna.reporting.progress import Insight, ProgressDisplay
 from s2e_optuna.reporting.report import METHOD_NAMES, learning_curves, write_report
 from s2e_optuna.reporting.show import progress_figure
+from s2e_optuna.reporting.suspects import result_words
 from s2e_optuna.reporting.terminal import (
     ComparisonRow,
     comparison_table,
@@ -274,3 +275,4 @@ def _print_suspects(target: Console, result: SearchResult) -> None:
         precision, recall = (share(quality.get(key)) or "?" for key in ("precision", "recall"))
         text += f"; {precision} of them are wrong, which is {recall} of the {wrong} wrong labels"
     target.print(f"{text}.")
+    target.print(result_words(result))

@@ -17,6 +17,7 @@ from s2e_optuna.reporting.terminal import share
 
 if TYPE_CHECKING:
     from s2e_optuna.training import NoisyData, Suspect
+    from s2e_optuna.workers.search import SearchResult
 
 SUSPECTS_FILE = "suspects.csv"
 
@@ -24,6 +25,9 @@ LARGEST_MATRIX = 12
 """Classes up to which pairs of given and predicted labels are shown as a matrix."""
 
 _MOST_PAIRS = 15
+
+_POOR_RECALL = 0.5
+"""A list that should hold fewer of the wrong labels says that it is poor."""
 
 Pairs = Counter[tuple[str, str]]
 """Samples by given and predicted class."""
@@ -127,13 +131,82 @@ def count_pairs(rows: Sequence[Suspect]) -> Pairs:
     return Counter((row.given, row.predicted) for row in rows)
 
 
+def expected_words(
+    listed: int, samples: int, wrong: float, precision: float | None, recall: float | None
+) -> str:
+    """Say how good a list should be, in sentences.
+
+    Parameters
+    ----------
+    listed, samples
+        Number of labels on the list, and of all that were judged.
+    wrong
+        Expected number of wrong labels among all.
+    precision, recall
+        Expected ones of the list; None where there is nothing to divide by.
+    """
+    all_of_them = f"about {wrong:,.0f} of all {samples:,} labels ({100 * wrong / samples:.0f} %)"
+    if not listed and wrong < 1:
+        return "No label is expected to be wrong."
+    if not listed:
+        words = f"None is more probably wrong than right, though {all_of_them} seem to be wrong."
+    else:
+        words = (
+            f"About {100 * (precision or 0.0):.0f} % of these are expected to be wrong; "
+            f"{all_of_them} seem to be."
+        )
+    if (recall or 0.0) < _POOR_RECALL:
+        words += (
+            " On clean samples the networks are not good enough to name most of the wrong labels"
+        )
+        if listed:
+            words += (
+                ", and the share among the listed may be lower: look at them before you change any"
+            )
+        words += ". More data, a larger network or more epochs help."
+    return words
+
+
+def result_words(result: SearchResult) -> str:
+    """Say how good the list of a search should be, or why nobody knows and what would help."""
+    quality = result.suspects_quality or {}
+    wrong, listed, samples = (quality.get(n) for n in ("expected_wrong", "listed", "samples"))
+    if wrong is not None and listed is not None and samples:
+        expected = (quality.get(f"expected_{name}") for name in ("precision", "recall"))
+        return expected_words(int(listed), int(samples), wrong, *expected)
+    if result.validation == "noisy":
+        why = (
+            "the validation part was cut from the same noisy data. A clean one, such as a folder "
+            "val or test, lets networks be compared on both"
+        )
+    elif not result.config.folds:
+        why = "that takes a cross-validation (--folds 5)"
+    else:
+        why = (
+            "that takes 20 clean validation samples of each class, from which the method must not "
+            "learn"
+        )
+    return f"How many of them are wrong cannot be estimated: {why}."
+
+
 def print_list(target: Console, found: SuspectList, *, top: int) -> None:
     """Print the most suspicious samples, and how often a class was given for another."""
-    from s2e_optuna.training import suspect_quality
+    from s2e_optuna.training import expectation, suspect_quality
 
     listed = found.listed
     target.print(f"{found.source}: {len(found.whole)} samples", markup=False, soft_wrap=True)
     target.print(f"{len(listed)} of {len(found.rows)} labels look wrong.")
+    expected = expectation(found.rows)
+    if expected is not None:
+        words = expected_words(
+            len(listed), len(found.rows), expected.wrong, expected.precision, expected.recall
+        )
+        target.print(words)
+    elif found.rows:
+        target.print(
+            "How many of them are wrong is not known: s2e search estimates it where the "
+            "validation part is clean."
+        )
     quality = suspect_quality(found.rows)
     if quality is not None and quality.wrong:
         target.print(
@@ -152,14 +225,17 @@ def print_list(target: Console, found: SuspectList, *, top: int) -> None:
 def list_dict(found: SuspectList, *, top: int) -> dict[str, Any]:
     """Return what `print_list` shows, for programs."""
     from s2e_optuna.scores import number_or_none
-    from s2e_optuna.training import suspect_quality
+    from s2e_optuna.training import expectation, suspect_quality
 
-    quality = suspect_quality(found.rows)
+    quality, expected = suspect_quality(found.rows), expectation(found.rows)
     return {
         "source": found.source,
         "samples": len(found.whole),
         "chosen": len(found.rows),
         "listed": len(found.listed),
+        "expected": None
+        if expected is None
+        else {name: number_or_none(value) for name, value in vars(expected).items()},
         "quality": None
         if quality is None
         else {
@@ -185,11 +261,13 @@ def _top_table(rows: Sequence[Suspect]) -> Table:
         table.add_column(name, overflow="fold")
     if truth:
         table.add_column("truth", overflow="fold")
-    for name in ("suspicion", "p(given)", *(["kept"] if kept else [])):
+    estimated = any(row.wrong_probability is not None for row in rows)
+    score = "p(wrong)" if estimated else "suspicion"
+    for name in (score, "p(given)", *(["kept"] if kept else [])):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         cells = [row.id, row.given, row.predicted, *([row.true or ""] if truth else [])]
-        cells += [f"{row.suspicion:.3f}", f"{row.given_probability:.3f}"]
+        cells += [f"{row.score:.3f}", f"{row.given_probability:.3f}"]
         table.add_row(*(_plain(c) for c in cells), *([share(row.kept_share)] if kept else []))
     return table
 

@@ -3,6 +3,7 @@
 from s2e_optuna.training.assemble import from_arrays
 from s2e_optuna.training.checkpoint import Checkpoint
 from s2e_optuna.training.comparison import ComparisonProgress, evaluate_schedules
+from s2e_optuna.training.cross_validation import Unseen, unseen_probabilities
 from s2e_optuna.training.data import NoisyData
 from s2e_optuna.training.device import resolve_device
 from s2e_optuna.training.errors import DataError
@@ -34,13 +35,14 @@ from s2e_optuna.training.results import CURVES, EpochReport, TrainConfig, TrainR
 from s2e_optuna.training.sources import DATA_OPTIONS, DATA_SETS, InMemory, load_data
 from s2e_optuna.training.streaming import ImageFiles
 from s2e_optuna.training.suspects import (
+    Expectation,
     Suspect,
     SuspectQuality,
+    expectation,
     read_suspects,
     suspect_quality,
     suspects,
     suspects_of_models,
-    unseen_probabilities,
     write_suspects,
 )
 from s2e_optuna.training.torchvision_support import TorchvisionStatus, torchvision_status
@@ -59,6 +61,7 @@ __all__ = [
     "ComparisonProgress",
     "DataError",
     "EpochReport",
+    "Expectation",
     "ImageFiles",
     "InMemory",
     "Method",
@@ -75,12 +78,14 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "TrainingPass",
+    "Unseen",
     "check_execution",
     "check_labels_path",
     "check_network",
     "corrupt_labels",
     "corrupt_labels_by_instance",
     "evaluate_schedules",
+    "expectation",
     "from_arrays",
     "get_method",
     "is_matrix_file",

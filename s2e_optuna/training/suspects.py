@@ -16,30 +16,31 @@ cross-validation there is no m'. Above 0.5 a sample is listed as suspicious.
 schedule drops what is wrong. A schedule that keeps nearly everything lets networks memorise: k
 then says nothing, and no sample passes 0.5. m' always says something, but alone lists too much.
 The mean of both ranks nearly as well as the best on each task, and its list is never empty.
+
+Where the validation part is clean and there is a cross-validation, there is a better answer, the
+probability that a label is wrong (`s2e_optuna.training.wrong_labels`): it ranks and lists.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
-from s2e_optuna.training.assemble import stratified_order
+from s2e_optuna.training.cross_validation import Unseen
 from s2e_optuna.training.data import NoisyData
 from s2e_optuna.training.errors import DataError
 from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.model import Model, predict_proba
-from s2e_optuna.training.results import EpochReport, TrainConfig, TrainResult
-from s2e_optuna.training.streaming import take
-from s2e_optuna.training.trainer import ScheduleLike, train
+from s2e_optuna.training.results import TrainResult
+from s2e_optuna.training.wrong_labels import true_label_probabilities
 
 LISTED_ABOVE = 0.5
-"""A sample is listed as suspicious when its suspicion is above this."""
+"""A sample is listed when its probability of being wrong, or else its suspicion, is above this."""
 
 Floats = NDArray[np.float64]
 
@@ -48,12 +49,14 @@ _COLUMNS = (
     "given_label",
     "predicted_label",
     "suspicion",
+    "wrong_probability",
     "suspicious",
     "given_probability",
     "predicted_probability",
     "kept_share",
     "true_label",
 )
+_REQUIRED = frozenset(_COLUMNS) - {"wrong_probability", "true_label"}
 
 
 @dataclass(frozen=True)
@@ -65,15 +68,19 @@ class Suspect:
     id
         Path or row of the sample in the user's data.
     given, predicted
-        Class names: the label in the data and what the networks say.
+        Class names: the label in the data and what the networks say. Of a label whose probability
+        of being wrong is above 0.5, the most probable other class.
     suspicion
         From 0 to 1; see the module.
     given_probability, predicted_probability
-        Probability of these classes, averaged over networks and seeds.
+        Probability of these classes: that of the true label where `wrong_probability` is known,
+        else averaged over networks and seeds.
     kept_share
         How often the sample was kept in the last epochs, 0 to 1; None where that is not known.
     true
         True label, where it is known.
+    wrong_probability
+        Probability that the given label is wrong; None where that cannot be estimated.
     """
 
     id: str
@@ -84,11 +91,38 @@ class Suspect:
     predicted_probability: float
     kept_share: float | None = None
     true: str | None = None
+    wrong_probability: float | None = None
+
+    @property
+    def score(self) -> float:
+        """What the list is sorted by: `wrong_probability`, or else the suspicion."""
+        return self.suspicion if self.wrong_probability is None else self.wrong_probability
 
     @property
     def listed(self) -> bool:
         """Whether the label is taken for wrong."""
-        return self.suspicion > LISTED_ABOVE
+        return self.score > LISTED_ABOVE
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """How good a list probably is, by the probabilities of its labels alone.
+
+    Attributes
+    ----------
+    wrong
+        Wrong labels among all samples.
+    listed_wrong
+        Wrong labels among the listed.
+    precision, recall
+        Share of wrong labels among the listed, and of listed samples among the wrong labels; NaN
+        where there are none.
+    """
+
+    wrong: float
+    listed_wrong: float
+    precision: float
+    recall: float
 
 
 @dataclass(frozen=True)
@@ -150,86 +184,12 @@ def _doubt(probabilities: ArrayLike, given: ArrayLike) -> Floats:
     return np.asarray((1.0 + others.max(axis=1) - values[rows, labels]) / 2.0)
 
 
-def unseen_probabilities(
-    method: str,
-    schedule: ScheduleLike,
-    data: NoisyData,
-    config: TrainConfig,
-    folds: int = 5,
-    on_epoch: Callable[[int, int], None] | None = None,
-) -> NDArray[np.float32]:
-    """Predict each training sample by a training that has not seen it: cross-validation.
-
-    Parameters
-    ----------
-    method, schedule, data, config
-        As for `train`; fold f trains with the seed ``config.seed + f``.
-    folds
-        Number of trainings, 2 or more, each on all folds but one.
-    on_epoch
-        Called with the fold and the number of its finished epochs.
-
-    Returns
-    -------
-    ndarray
-        float32 [N, C].
-
-    Raises
-    ------
-    DataError
-        What `train` refuses; fewer than two folds; a training diverged.
-    """
-    if folds < 2:
-        raise DataError(f"folds {folds} is out of range: choose 2 or more")
-    n_samples = len(data.y_train)
-    order = stratified_order(data.y_train.numpy(), np.random.default_rng(config.seed))
-    fold_of = np.empty(n_samples, dtype=np.int64)
-    fold_of[order] = np.arange(n_samples) % folds  # neighbours in this order are of one kind
-    found = np.empty((n_samples, data.n_classes), dtype=np.float32)
-    for fold in range(folds):
-        rest, out = (torch.from_numpy(np.flatnonzero(mask)) for mask in
-                     (fold_of != fold, fold_of == fold))  # fmt: skip
-        if not len(out) or not len(rest):
-            raise DataError(f"{n_samples} samples are too few for {folds} folds")
-        part = replace(
-            data,
-            x_train=take(data.x_train, rest),
-            y_train=data.y_train[rest],
-            y_clean=None,
-            x_test=None,
-            y_test=None,
-        )
-        batch_size = None if config.batch_size is None else min(config.batch_size, len(rest))
-        settings = replace(
-            config,
-            seed=config.seed + fold,
-            batch_size=batch_size,
-            evaluate_every=config.epochs,
-            keep_probabilities=False,
-        )
-        tell = None if on_epoch is None else _telling(on_epoch, fold)
-        (run,) = train(method, [schedule], part, settings, tell)
-        if run.status != "complete" or run.model is None:
-            raise DataError(f"a training of the cross-validation failed: {run.failure}")
-        found[out.numpy()] = predict_proba(run.model, take(data.x_train, out))
-    return found
-
-
-def _telling(
-    on_epoch: Callable[[int, int], None], fold: int
-) -> Callable[[int, list[EpochReport]], None]:
-    def tell(epoch: int, _: list[EpochReport]) -> None:
-        on_epoch(fold, epoch + 1)
-
-    return tell
-
-
 def suspects(
     results: TrainResult | Sequence[TrainResult],
     data: NoisyData,
-    unseen: NDArray[np.float32] | None = None,
+    unseen: Unseen | None = None,
 ) -> list[Suspect]:
-    """List all samples with doubtful labels, the most suspicious first; equals stay in order.
+    """List all samples with doubtful labels, the most doubtful first; equals stay in order.
 
     These are the training samples and, where the validation part was cut from them, its samples,
     too: no training has seen those.
@@ -242,7 +202,8 @@ def suspects(
     data
         What they were trained on.
     unseen
-        `unseen_probabilities` of the training samples, if there are some.
+        `unseen_probabilities`, if there are some. With clean validation samples among them each
+        label has a probability of being wrong.
 
     Raises
     ------
@@ -263,9 +224,19 @@ def suspects(
     kept = _kept_shares(complete)
     samples = data.labelled_samples()
     n_train = len(data.ids)
-    scores = suspicion(probabilities, samples.given[:n_train], kept, unseen)
+    given = samples.given[:n_train]
+    others = None if unseen is None else unseen.training
+    scores = suspicion(probabilities, given, kept, others)
+    wrong = None
     if unseen is not None:
-        probabilities = (probabilities + unseen) / 2.0
+        true = None
+        if unseen.clean is not None:
+            true = true_label_probabilities(
+                unseen.training, given, unseen.clean, data.y_val.numpy()
+            )
+        if true is not None:
+            wrong = np.asarray(1.0 - true[np.arange(n_train), given])
+        probabilities = (probabilities + unseen.training) / 2.0 if true is None else true
     if len(samples.ids) > n_train:
         held_out = np.mean(
             [predict_proba(run.model, data.x_val) for run in complete if run.model], axis=0
@@ -273,7 +244,7 @@ def suspects(
         scores = np.concatenate([scores, suspicion(held_out, samples.given[n_train:])])
         probabilities = np.concatenate([probabilities, held_out])
         kept = np.concatenate([kept, np.full(len(held_out), np.nan)])
-    return _rank(scores, probabilities, kept, data)
+    return _rank(scores, probabilities, kept, data, wrong)
 
 
 def suspects_of_models(models: Sequence[Model], data: NoisyData) -> list[Suspect]:
@@ -311,6 +282,7 @@ def write_suspects(rows: Sequence[Suspect], path: str | Path) -> None:
             kept = "" if row.kept_share is None else f"{row.kept_share:.4f}"
             numbers = (row.given_probability, row.predicted_probability)
             cells = [row.id, row.given, row.predicted, f"{row.suspicion:.6f}"]
+            cells.append("" if row.wrong_probability is None else f"{row.wrong_probability:.6f}")
             cells += ["yes" if row.listed else "no", *(f"{p:.4f}" for p in numbers), kept]
             writer.writerow([*cells, row.true or ""] if known else cells)
 
@@ -327,7 +299,7 @@ def read_suspects(path: str | Path) -> list[Suspect]:
     try:
         with place.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
-            if not set(_COLUMNS[:-1]) <= set(reader.fieldnames or ()):
+            if not set(reader.fieldnames or ()) >= _REQUIRED:
                 raise DataError(
                     f"{place} is not a list of suspects that s2e search or s2e train has written"
                 )
@@ -340,6 +312,22 @@ def read_suspects(path: str | Path) -> list[Suspect]:
         raise DataError(f"the list of suspects {place} is damaged: {error}") from error
 
 
+def expectation(rows: Sequence[Suspect]) -> Expectation | None:
+    """Estimate how good a list is, where each label has a probability of being wrong."""
+    found = [(row.wrong_probability, row.listed) for row in rows]
+    known = [probability for probability, _ in found if probability is not None]
+    if not rows or len(known) < len(rows):
+        return None
+    chosen = [probability for probability, listed in found if probability is not None and listed]
+    nan = float("nan")
+    return Expectation(
+        wrong=sum(known),
+        listed_wrong=sum(chosen),
+        precision=sum(chosen) / len(chosen) if chosen else nan,
+        recall=sum(chosen) / sum(known) if sum(known) else nan,
+    )
+
+
 def suspect_quality(rows: Sequence[Suspect]) -> SuspectQuality | None:
     """Compare a list with the truth, where that is known."""
     if not rows or any(row.true is None for row in rows):
@@ -349,7 +337,7 @@ def suspect_quality(rows: Sequence[Suspect]) -> SuspectQuality | None:
     listed = np.array([row.listed for row in rows])
     wrong = np.array([row.true != row.given for row in rows])
     hits, n_listed, n_wrong = int((listed & wrong).sum()), int(listed.sum()), int(wrong.sum())
-    scores = [row.suspicion for row in rows]
+    scores = [row.score for row in rows]
     return SuspectQuality(
         n_listed,
         n_wrong,
@@ -381,10 +369,19 @@ def _kept_shares(runs: Sequence[TrainResult]) -> Floats:
 
 
 def _rank(
-    scores: Floats, probabilities: Floats, kept: Floats | None, data: NoisyData
+    scores: Floats,
+    probabilities: Floats,
+    kept: Floats | None,
+    data: NoisyData,
+    wrong: Floats | None = None,
 ) -> list[Suspect]:
     samples, names = data.labelled_samples(), data.class_names
-    predicted = probabilities.argmax(axis=1)
+    rows = np.arange(len(samples.given))
+    others = np.array(probabilities)
+    if wrong is not None:
+        out = wrong > LISTED_ABOVE
+        others[rows[out], samples.given[out]] = -1.0
+    predicted = others.argmax(axis=1)
     return [
         Suspect(
             id=samples.ids[i],
@@ -395,8 +392,9 @@ def _rank(
             predicted_probability=float(probabilities[i, predicted[i]]),
             kept_share=None if kept is None or np.isnan(kept[i]) else float(kept[i]),
             true=None if samples.clean is None else names[samples.clean[i]],
+            wrong_probability=None if wrong is None else float(wrong[i]),
         )
-        for i in np.argsort(-scores, kind="stable")
+        for i in np.argsort(-(scores if wrong is None else wrong), kind="stable")
     ]
 
 
@@ -410,6 +408,7 @@ def _read_row(row: Mapping[str, str]) -> Suspect:
         predicted_probability=float(row["predicted_probability"]),
         kept_share=float(row["kept_share"]) if row["kept_share"] else None,
         true=row.get("true_label"),
+        wrong_probability=float(wrong) if (wrong := row.get("wrong_probability")) else None,
     )
 
 

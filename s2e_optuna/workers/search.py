@@ -15,9 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
 import optuna
-from numpy.typing import NDArray
 from optuna.exceptions import DuplicatedStudyError
 from optuna.pruners import NopPruner
 
@@ -31,6 +29,8 @@ from s2e_optuna.training import (
     NoisyData,
     OnImages,
     Suspect,
+    Unseen,
+    expectation,
     save_model,
     suspect_quality,
     suspects,
@@ -90,8 +90,9 @@ class SearchResult:
     validation
         ``"clean"`` or ``"noisy"``: what the search validated on.
     suspects_quality
-        How many samples the list of suspects holds and, where the truth is known, its precision,
-        recall and average precision; None without a final comparison.
+        How many samples the list of suspects holds, how many wrong labels, which precision and
+        recall are expected, where that can be estimated, and, where the truth is known, its
+        precision, recall and average precision; None without a final comparison.
     seconds
         Wall-clock seconds by phase: ``search`` and ``retrain``.
     files
@@ -386,7 +387,7 @@ def _unseen(
     data: NoisyData,
     schedule: Schedule,
     relay: Callable[[ComparisonProgress], None],
-) -> NDArray[np.float32] | None:
+) -> Unseen | None:
     """Cross-validate with the schedule, so that samples are judged by who has not seen them."""
     if not config.folds:
         return None
@@ -402,14 +403,20 @@ def _unseen(
 
 
 def _quality(rows: Sequence[Suspect]) -> Mapping[str, float | int | None]:
-    """Count what is listed and, where the truth is known, say how good the list is."""
-    quality = suspect_quality(rows)
-    listed = sum(row.listed for row in rows)
-    if quality is None:
-        return {"listed": listed, "samples": len(rows)}
-    return {
-        "listed": listed,
+    """Count what is listed, and say how good the list should be and, with the truth, is."""
+    quality, expected = suspect_quality(rows), expectation(rows)
+    found: dict[str, float | int | None] = {
+        "listed": sum(row.listed for row in rows),
         "samples": len(rows),
+    }
+    if expected is not None:
+        found["expected_wrong"] = expected.wrong
+        found["expected_precision"] = number_or_none(expected.precision)
+        found["expected_recall"] = number_or_none(expected.recall)
+    if quality is None:
+        return found
+    return {
+        **found,
         "wrong": quality.wrong,
         "precision": number_or_none(quality.precision),
         "recall": number_or_none(quality.recall),

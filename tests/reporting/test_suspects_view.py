@@ -2,6 +2,8 @@
 
 import io
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -10,9 +12,11 @@ from s2e_optuna.reporting.errors import InputError
 from s2e_optuna.reporting.suspects import (
     SuspectList,
     choose,
+    expected_words,
     list_dict,
     print_list,
     read_list,
+    result_words,
     write_listed,
 )
 from s2e_optuna.training import Suspect, read_suspects, write_suspects
@@ -71,3 +75,45 @@ def test_for_programs():
     assert (content["listed"], content["quality"]["wrong"]) == (3, 2)
     assert content["top"][0]["listed"] is True and len(content["top"]) == 1
     assert {"given": "cat", "predicted": "dog", "count": 1} in content["pairs"]
+
+
+def with_chances(*chances: float) -> SuspectList:
+    rows = [replace(row, wrong_probability=p) for row, p in zip(ROWS, chances, strict=True)]
+    return SuspectList("here", tuple(rows), tuple(rows))
+
+
+def test_a_list_says_how_good_it_should_be():
+    text = " ".join(printed(with_chances(0.9, 0.8, 0.2, 0.1)).split())
+    assert "2 of 4 labels look wrong" in text and "p(wrong)" in text
+    assert "About 85 % of these are expected to be wrong; about 2 of all 4 labels (50 %)" in text
+    assert "good enough" not in text and "not known" not in text
+    assert "How many of them are wrong is not known" in " ".join(printed(LIST).split())
+    assert list_dict(with_chances(0.9, 0.8, 0.2, 0.1), top=1)["expected"]["wrong"] == 2
+
+
+def test_a_poor_list_says_so():
+    text = " ".join(printed(with_chances(0.51, 0.49, 0.4, 0.4)).split())
+    assert "not good enough to name most" in text and "look at them before you change" in text
+    assert "None is more probably wrong than right" in expected_words(0, 100, 20.0, None, None)
+    assert expected_words(0, 100, 0.4, None, None) == "No label is expected to be wrong."
+
+
+@pytest.mark.parametrize(
+    ("validation", "folds", "words"),
+    [
+        ("noisy", 5, "cut from the same noisy data"),
+        ("clean", 0, "takes a cross-validation"),
+        ("clean", 5, "20 clean validation samples of each class"),
+    ],
+)
+def test_a_search_says_why_it_cannot_tell(validation, folds, words):
+    config = SimpleNamespace(folds=folds)
+    result = SimpleNamespace(suspects_quality={}, validation=validation, config=config)
+    assert words in result_words(result)
+
+
+def test_a_search_says_how_good_its_list_should_be():
+    expected = {"expected_wrong": 30.0, "expected_precision": 0.75, "expected_recall": 0.8}
+    quality = {"listed": 32, "samples": 300, **expected}
+    words = result_words(SimpleNamespace(suspects_quality=quality))
+    assert words.startswith("About 75 % of these are expected to be wrong; about 30 of all 300")

@@ -87,7 +87,9 @@ def test_noise_by_instance_is_the_same_for_files(folder, streamed, monkeypatch):
 
 
 def test_suspects_are_found_among_files(whole, streamed):
-    unseen = [unseen_probabilities("standard", None, d, CONFIG, 2) for d in (whole, streamed)]
+    unseen = [
+        unseen_probabilities("standard", None, d, CONFIG, 2).training for d in (whole, streamed)
+    ]
     assert np.array_equal(*unseen)
     models = [train("standard", [None], whole, CONFIG)[0].model]
     lists = [[row.id for row in suspects_of_models(models, d)] for d in (whole, streamed)]

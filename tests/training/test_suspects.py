@@ -6,7 +6,10 @@ import pytest
 
 from s2e_optuna.training import (
     DataError,
+    Suspect,
     TrainConfig,
+    Unseen,
+    expectation,
     from_arrays,
     read_suspects,
     suspect_quality,
@@ -48,7 +51,8 @@ def test_memorised_labels_are_found_by_cross_validation(blobs):
     unseen = unseen_probabilities(
         "coteaching", None, blobs, config, 3, lambda fold, epoch: told.append((fold, epoch))
     )
-    assert unseen.sum(axis=1) == pytest.approx(np.ones(120), abs=1e-5)
+    assert unseen.training.sum(axis=1) == pytest.approx(np.ones(120), abs=1e-5)
+    assert unseen.clean.shape == (3, 60, 3)
     assert told == [(fold, epoch + 1) for fold in range(3) for epoch in range(30)]
     without, with_them = (suspect_quality(suspects(runs, blobs, p)) for p in (None, unseen))
     assert with_them.recall > without.recall
@@ -153,3 +157,71 @@ def test_other_data_and_unfinished_trainings_are_refused(trained, blobs, digits)
         suspects(trained, digits)
     with pytest.raises(DataError, match="complete training"):
         suspects(replace(trained[0], status="stopped"), blobs)
+
+
+@pytest.fixture(scope="module")
+def estimated(trained, blobs):
+    """Predictions as if by networks that know the truth of nine in ten, of clean samples too."""
+    rng = np.random.default_rng(0)
+
+    def predicted(labels):
+        told = np.where(rng.random(len(labels)) < 0.9, labels, rng.integers(0, 3, len(labels)))
+        return (0.1 + 0.7 * np.eye(3)[told]).astype(np.float32)
+
+    clean = np.stack([predicted(blobs.y_val.numpy()) for _ in range(2)])
+    return suspects(trained, blobs, Unseen(predicted(blobs.y_clean.numpy()), clean))
+
+
+def test_with_clean_samples_a_probability_ranks_and_lists(estimated):
+    chances = [row.wrong_probability for row in estimated]
+    assert chances == sorted(chances, reverse=True)
+    assert [row.listed for row in estimated] == [chance > 0.5 for chance in chances]
+    assert all(
+        row.given_probability == pytest.approx(1 - row.wrong_probability) for row in estimated
+    )
+    assert all(row.predicted != row.given for row in estimated if row.listed)
+    quality, expected = suspect_quality(estimated), expectation(estimated)
+    assert quality.precision > 0.8 and quality.recall > 0.7
+    assert expected.wrong == pytest.approx(quality.wrong, rel=0.3)
+    assert expected.precision == pytest.approx(quality.precision, abs=0.15)
+
+
+def test_without_clean_samples_there_is_no_probability(trained, blobs, estimated):
+    unseen = np.full((120, 3), 1 / 3, dtype=np.float32)
+    few = np.full((2, 60, 3), 1 / 3, dtype=np.float32)
+    nobody = replace(blobs, y_val=0 * blobs.y_val)  # no clean sample of two classes
+    for rows in (
+        suspects(trained, blobs),
+        suspects(trained, blobs, Unseen(unseen)),
+        suspects(trained, nobody, Unseen(unseen, few)),
+    ):
+        assert {row.wrong_probability for row in rows} == {None} and expectation(rows) is None
+        assert all(row.listed == (row.suspicion > 0.5) for row in rows)
+
+
+def test_noisy_samples_and_those_learnt_from_are_not_taken_for_clean(blobs):
+    config = replace(CONFIG, epochs=2)
+    noisy = replace(blobs, validation="noisy")
+    assert unseen_probabilities("standard", None, noisy, config, 2).clean is None
+    assert unseen_probabilities("reweight", None, blobs, config, 2).clean is None
+
+
+def test_a_probability_is_written_and_older_lists_have_none(estimated, tmp_path):
+    write_suspects(estimated, tmp_path / "new.csv")
+    again = read_suspects(tmp_path / "new.csv")
+    assert [row.listed for row in again] == [row.listed for row in estimated]
+    assert again[0].wrong_probability == pytest.approx(estimated[0].wrong_probability, abs=1e-6)
+    lines = [line.split(",") for line in (tmp_path / "new.csv").read_text().splitlines()]
+    at = lines[0].index("wrong_probability")
+    older = "\n".join(",".join(cells[:at] + cells[at + 1 :]) for cells in lines)
+    (tmp_path / "old.csv").write_text(older)
+    assert {row.wrong_probability for row in read_suspects(tmp_path / "old.csv")} == {None}
+
+
+def test_what_a_list_expects_of_itself():
+    rows = [Suspect("a", "x", "y", 0.1, 0.2, 0.8, wrong_probability=p) for p in (0.8, 0.6, 0.2)]
+    found = expectation(rows)
+    assert (found.wrong, found.listed_wrong) == pytest.approx((1.6, 1.4))
+    assert (found.precision, found.recall) == pytest.approx((0.7, 1.4 / 1.6))
+    assert expectation([]) is None
+    assert np.isnan(expectation(rows[2:]).precision)
