@@ -285,6 +285,7 @@ def train(
     device: opt.Device = "auto",
     seed: opt.Seed = 0,
     seeds: opt.Seeds = 3,
+    folds: opt.TrainFolds = 0,
     out: opt.TrainOut = None,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -321,6 +322,7 @@ def train(
             data_root=data_root,
             seed=seed,
             seeds=seeds,
+            folds=folds,
         )
         with ProgressDisplay(quiet=quiet) as display:
             outcome = training_run.run_training(request, display)

@@ -163,7 +163,7 @@ def write_digits(folder: Path) -> dict[str, str]:
 def table(content: dict[str, Any]) -> Table:
     """One line a set of labels."""
     header = ["labels", "wrong", *NAMES.values()]
-    header += ["listed", "precision", "recall", "average precision"]
+    header += ["listed", "expected precision", "precision", "recall", "average precision"]
     rows = []
     for column, one in content["labels"].items():
         suspects = one["suspects"]
@@ -172,7 +172,7 @@ def table(content: dict[str, Any]) -> Table:
             deviation = one["test_accuracy_std"].get(name)
             spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
             cells.append(f"{100 * one['test_accuracy'][name]:.2f}{spread}")
-        cells.append(str(suspects["listed"]))
+        cells += [str(suspects["listed"]), _percent(suspects.get("expected_precision"))]
         cells += [_percent(suspects[key]) for key in ("precision", "recall", "average_precision")]
         rows.append(cells)
     return Table(header, rows)
@@ -187,8 +187,8 @@ def section(content: dict[str, Any]) -> list[str]:
         f"{first['validation_images']} clean ones to validate, network "
         f"{first['settings']['network']}, {settings['epochs']} epochs, {first['n_trials']} "
         f"trials, {settings['seeds']} final seeds. Test accuracy in %, mean ± standard deviation "
-        "over seeds, of the last epochs. Precision and recall are those of suspects.csv: samples "
-        "with a suspicion above 0.5, against the clean labels.",
+        "over seeds, of the last epochs. Precision and recall are those of the labels that "
+        "suspects.csv lists, against the clean ones; the expected precision knows none of these.",
         "",
     ]
     if content["images"] == "CIFAR-10":

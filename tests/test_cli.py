@@ -158,7 +158,7 @@ def _write_bad_data() -> None:
     """Files that cannot be used, in the working directory."""
     _write("bad.csv", "label\none")
     _write("two.csv", "0.5,0.5\n0,1")
-    _write("list.csv", f"{','.join(_COLUMNS[:-1])}\na,1,2,0.9,yes,0.1,0.9,0.5")
+    _write("list.csv", f"{','.join(_COLUMNS[:-1])}\na,1,2,0.9,,yes,0.1,0.9,0.5")
     for name in ("images/a", "images/b", "empty/a", "empty/b"):
         Path(name).mkdir(parents=True)
     for i in range(12):
@@ -508,6 +508,16 @@ def test_train_takes_every_method(method: str) -> None:
     assert re.search(rf"{method}.*\d+\.\d\d %", result.stdout)
     assert ("learns from clean data" in result.stdout) == get_method(method).uses_clean_data
     assert ("preparing: epoch 2 of 2" in result.stderr) == (method == "f_correction")
+
+
+def test_train_says_how_good_its_list_should_be() -> None:
+    words = "train digits --noise symmetric --noise-rate 0.3 --train-size 300 --method standard"
+    result = run(f"{words} --epochs 5 --seeds 1 --folds 2 --out t --quiet")
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert "Suspicious labels:" in said and "of all 300 labels" in said
+    assert "p(wrong)" in run("suspects t").output
+    assert "s2e: --folds must be 0 or at least 2" in run(f"{words} --folds 1").output
 
 
 def test_train_lists_the_methods_a_line_each() -> None:

@@ -301,6 +301,14 @@ FinalSeeds = Annotated[
         metavar="N",
     ),
 ]
+TrainFolds = Annotated[
+    int,
+    typer.Option(
+        help="Folds of a cross-validation for the list of suspects, as many trainings more; 0 "
+        "leaves it out.",
+        metavar="N",
+    ),
+]
 Folds = Annotated[
     int,
     typer.Option(

@@ -167,19 +167,41 @@ def expected_words(
     return words
 
 
+def list_words(rows: Sequence[Suspect], validation: str, folds: int) -> str:
+    """Say how many labels are listed and how good the list should be, or why nobody knows."""
+    listed = sum(row.listed for row in rows)
+    words = _expected(rows) or unknown_words(validation, folds)
+    return f"Suspicious labels: {listed:,} of {len(rows):,} listed. {words}"
+
+
+def _expected(rows: Sequence[Suspect]) -> str | None:
+    from s2e_optuna.training import expectation
+
+    found = expectation(rows)
+    if found is None:
+        return None
+    listed = sum(row.listed for row in rows)
+    return expected_words(listed, len(rows), found.wrong, found.precision, found.recall)
+
+
 def result_words(result: SearchResult) -> str:
-    """Say how good the list of a search should be, or why nobody knows and what would help."""
+    """Say how good the list of a search should be, or why nobody knows."""
     quality = result.suspects_quality or {}
     wrong, listed, samples = (quality.get(n) for n in ("expected_wrong", "listed", "samples"))
     if wrong is not None and listed is not None and samples:
         expected = (quality.get(f"expected_{name}") for name in ("precision", "recall"))
         return expected_words(int(listed), int(samples), wrong, *expected)
-    if result.validation == "noisy":
+    return unknown_words(result.validation, result.config.folds)
+
+
+def unknown_words(validation: str, folds: int) -> str:
+    """Say why nobody knows how good a list is, and what would help."""
+    if validation == "noisy":
         why = (
             "the validation part was cut from the same noisy data. A clean one, such as a folder "
             "val or test, lets networks be compared on both"
         )
-    elif not result.config.folds:
+    elif not folds:
         why = "that takes a cross-validation (--folds 5)"
     else:
         why = (
@@ -191,21 +213,17 @@ def result_words(result: SearchResult) -> str:
 
 def print_list(target: Console, found: SuspectList, *, top: int) -> None:
     """Print the most suspicious samples, and how often a class was given for another."""
-    from s2e_optuna.training import expectation, suspect_quality
+    from s2e_optuna.training import suspect_quality
 
     listed = found.listed
     target.print(f"{found.source}: {len(found.whole)} samples", markup=False, soft_wrap=True)
     target.print(f"{len(listed)} of {len(found.rows)} labels look wrong.")
-    expected = expectation(found.rows)
-    if expected is not None:
-        words = expected_words(
-            len(listed), len(found.rows), expected.wrong, expected.precision, expected.recall
-        )
+    if (words := _expected(found.rows)) is not None:
         target.print(words)
     elif found.rows:
         target.print(
             "How many of them are wrong is not known: s2e search estimates it where the "
-            "validation part is clean."
+            "validation part is clean, and s2e train with --folds 5."
         )
     quality = suspect_quality(found.rows)
     if quality is not None and quality.wrong:

@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from s2e_optuna.reporting.plots import LearningCurves, learning_figure, save_figure
+from s2e_optuna.reporting.suspects import SUSPECTS_FILE, list_words
 from s2e_optuna.reporting.terminal import (
     ascii_only,
     comparison_table,
@@ -50,8 +51,9 @@ def save_outcome(outcome: TrainOutcome, folder: Path) -> list[Path]:
     if outcome.schedule is not None:
         outcome.schedule.to_json(folder / "schedule.json")
         written.append(folder / "schedule.json")
-    write_suspects(suspects(outcome.complete, outcome.data), folder / "suspects.csv")
-    written.append(folder / "suspects.csv")
+    rows = suspects(outcome.complete, outcome.data, outcome.unseen)
+    write_suspects(rows, folder / SUSPECTS_FILE)
+    written.append(folder / SUSPECTS_FILE)
     written.append(folder / RESULTS_FILE)
     content = json.dumps(outcome_dict(outcome, written), allow_nan=False)
     written[-1].write_text(content + "\n", encoding="utf-8")
@@ -74,6 +76,8 @@ def learning_curves(outcome: TrainOutcome) -> list[LearningCurves]:
 
 def print_outcome(target: Console, outcome: TrainOutcome, written: list[Path]) -> None:
     """Print the accuracies, the schedule, and where the files lie."""
+    from s2e_optuna.training import read_suspects
+
     data = outcome.data
     wrong = "" if data.noise_rate is None else f" ({share(data.noise_rate)} are wrong)"
     target.print(
@@ -92,6 +96,10 @@ def print_outcome(target: Console, outcome: TrainOutcome, written: list[Path]) -
         target.print()
         print_schedules(target, [outcome.schedule])
     seconds = sum(result.seconds for result in outcome.results)
+    for path in written:
+        if path.name == SUSPECTS_FILE:
+            words = list_words(read_suspects(path), outcome.data.validation, outcome.request.folds)
+            target.print(f"\n{words}")
     target.print(f"\nTrained for {duration(seconds)}.")
     for path in written:
         target.print(f"  {path}", markup=False, soft_wrap=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from s2e_optuna.reporting.terminal import (
 from s2e_optuna.schedules import Schedule
 
 if TYPE_CHECKING:
-    from s2e_optuna.training import ComparisonProgress, NoisyData, TrainConfig, TrainResult
+    from s2e_optuna.training import ComparisonProgress, NoisyData, TrainConfig, TrainResult, Unseen
 
 DEFAULT_EPOCHS = 200
 
@@ -39,6 +39,8 @@ class TrainRequest:
         See `s2e_optuna.training.TrainConfig`; no epochs are those of the schedule, or 200.
     seed, seeds
         The first seed, and how many.
+    folds
+        Folds of a cross-validation for the list of suspects; 0 leaves it out.
     """
 
     data: str = "digits"
@@ -64,6 +66,7 @@ class TrainRequest:
     data_root: Path | None = None
     seed: int = 0
     seeds: int = 3
+    folds: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class TrainOutcome:
     config: TrainConfig
     data: NoisyData
     results: tuple[TrainResult, ...]
+    unseen: Unseen | None = None
 
     @property
     def complete(self) -> tuple[TrainResult, ...]:
@@ -125,10 +129,13 @@ def run_training(request: TrainRequest, display: ProgressDisplay) -> TrainOutcom
         evaluate_schedules,
         get_method,
         load_data,
+        unseen_probabilities,
     )
 
     if request.seeds < 1:
         raise InputError(f"--seeds must be at least 1, but is {request.seeds}.")
+    if request.folds < 0 or request.folds == 1:
+        raise InputError(f"--folds must be 0 or at least 2, but is {request.folds}.")
     method = request.method or "coteaching"
     rule = get_method(method)
     schedule = _schedule(request, method, rule.uses_schedule)
@@ -155,7 +162,15 @@ def run_training(request: TrainRequest, display: ProgressDisplay) -> TrainOutcom
         display.training(what, progress.epoch, epochs)
 
     results = evaluate_schedules({name: (method, schedule)}, data, config, seeds, show)[name]
-    return TrainOutcome(request, name, method, schedule, config, data, tuple(results))
+    unseen = None
+    if request.folds and any(result.status == "complete" for result in results):
+
+        def show_fold(fold: int, epoch: int) -> None:
+            display.training(f"fold {fold + 1} of {request.folds}", epoch, epochs)
+
+        settings = replace(config, seed=request.seed + request.seeds)
+        unseen = unseen_probabilities(method, schedule, data, settings, request.folds, show_fold)
+    return TrainOutcome(request, name, method, schedule, config, data, tuple(results), unseen)
 
 
 def read_schedule(path: Path) -> Schedule:
