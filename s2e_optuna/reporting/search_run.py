@@ -269,10 +269,11 @@ def _print_suspects(target: Console, result: SearchResult) -> None:
     quality = result.suspects_quality
     if quality is None:
         return
-    listed, wrong = quality.get("listed"), quality.get("wrong")
-    text = f"\nSuspicious labels: {listed} listed"
+    listed, samples, wrong = (quality.get(key) for key in ("listed", "samples", "wrong"))
+    target.print(f"\nSuspicious labels: {listed:,} of {samples:,} listed. {result_words(result)}")
     if wrong:
         precision, recall = (share(quality.get(key)) or "?" for key in ("precision", "recall"))
-        text += f"; {precision} of them are wrong, which is {recall} of the {wrong} wrong labels"
-    target.print(f"{text}.")
-    target.print(result_words(result))
+        target.print(
+            f"Known truth: {precision} of them are wrong, which is {recall} of the {wrong} wrong "
+            "labels."
+        )

@@ -92,6 +92,7 @@ def test_what_it_says(tmp_path):
         "1 of 2 labels",
         "gains 10.0 points of test accuracy",
         "no clean validation part",
+        "cut from the same noisy data",
         "65.00 ± 7.07 %",
         "s2e search x",
         "plain training",
