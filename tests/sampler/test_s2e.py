@@ -178,6 +178,24 @@ def test_a_trial_is_the_candidate_that_the_surrogate_expects_most_of() -> None:
     assert mean_of_best(400) < 0.5 * mean_of_best(1)
 
 
+def test_schedule_searches_explore_boldly_once_much_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    early, late = set(), set()
+    utility = Surrogate.utility
+
+    def noting(
+        self: Surrogate, points: np.ndarray, exploration: float | None = None
+    ) -> np.ndarray:
+        if exploration is not None:
+            (early if len(self.process.y) < 24 else late).add(exploration)
+        return utility(self, points, exploration)
+
+    monkeypatch.setattr(Surrogate, "utility", noting)
+    run(curve_error, 40, seed=0)
+    assert early == {0.5} and late == {0.5, 3.0}
+
+
 def test_running_trials_are_taken_into_account(monkeypatch: pytest.MonkeyPatch) -> None:
     study = run(lambda trial: trial.suggest_float("x", 0.0, 1.0), 13, seed=0)
     seen = []
