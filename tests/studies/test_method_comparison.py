@@ -57,7 +57,7 @@ def test_who_is_told_the_rate_has_coteachings_schedule_and_s2e_that_of_its_searc
     places: list[str],
 ) -> None:
     runs = Path(places[1])
-    frame = Frame("tiny", f"sqlite:///{runs / 'searches.db'}", runs=runs, trains=False)
+    frame = Frame("tiny", f"sqlite:///{runs / 'searches.db'}", runs=runs, device="cpu")
     found = compared(frame, ("standard", "coteaching", "s2e"), seeds=1)
     told = {key: run.training.schedule for key, (run,) in found.runs[TASK].items()}
     assert told["standard"] is None
