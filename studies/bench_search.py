@@ -25,7 +25,7 @@ from optuna.trial import Trial, TrialState
 
 from s2e_optuna import Schedule, best_schedule, suggest_schedule
 from s2e_optuna.schedules import trial_schedule
-from studies.emulator import DATA, Emulator, final_error, load_table
+from studies.emulator import DATA, Array, Emulator, final_error, load_table
 from studies.main_job import commit, hardware
 from studies.search_runs import (
     CHECKPOINTS,
@@ -58,16 +58,19 @@ def run(emulator: Emulator, name: str, seed: int, n_trials: int, in_flight: int)
     for checkpoint in (c for c in CHECKPOINTS if c <= n_trials):
         while spent < checkpoint * epochs:
             left = -(-(checkpoint * epochs - spent) // epochs)
-            # So many workers ask before any of them tells.
-            trials = [study.ask() for _ in range(min(in_flight, left))]
-            spent += sum(train(study, trial, emulator, rng) for trial in trials)
+            # So many workers ask before any of them tells; a trial draws when it suggests.
+            asked = [study.ask() for _ in range(min(in_flight, left))]
+            schedules = [suggest_schedule(trial, epochs) for trial in asked]
+            spent += sum(
+                train(study, trial, emulator.train(schedule.rates, rng))
+                for trial, schedule in zip(asked, schedules, strict=True)
+            )
         found.append(float(emulator.error(recommended(study).rates)[0]))
     return found
 
 
-def train(study: optuna.Study, trial: Trial, emulator: Emulator, rng: np.random.Generator) -> int:
-    """Run a trial to its end; return the epochs it had."""
-    curve = emulator.train(suggest_schedule(trial, emulator.table.epochs).rates, rng)
+def train(study: optuna.Study, trial: Trial, curve: Array) -> int:
+    """Run a trial with these errors by epoch [T] to its end; return the epochs it had."""
     if not isinstance(study.pruner, optuna.pruners.NopPruner):
         for epoch, error in enumerate(curve, 1):
             trial.report(float(error), epoch)
