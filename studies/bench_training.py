@@ -419,8 +419,9 @@ def verdicts(group: list[dict[str, Any]]) -> list[str]:
             if goal:
                 found = max(row[key] for row in rows)
                 reached = "reached" if found >= goal else "**not reached**"
-                goal, found = shown.format(goal), shown.format(found)
-                lines.append(f"- {network}: {goal}: {reached} ({found}).")
+                lines.append(
+                    f"- {network}: {shown.format(goal)}: {reached} ({shown.format(found)})."
+                )
     return lines
 
 

@@ -27,7 +27,7 @@ from s2e_optuna.schedules import Schedule, get_space
 from studies.frame import NETWORKS, NOISES, Frame, Setting, Study, main
 from studies.pages import Table, draw_band, mean_sd, provenance, standard_error, tidy
 from studies.searches import Found, Search, searched
-from studies.trainings import Run, Training, trained
+from studies.trainings import Run, Training, curves, trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -169,7 +169,7 @@ def compute(frame: Frame) -> dict[str, Any]:
     for panel, label, setting in wanted:
         there = [run for run in runs if run.training.setting == setting]
         if there:
-            panels.setdefault(panel, {})[label] = curves(there)
+            panels.setdefault(panel, {})[label] = accuracies(there)
     epochs, rate = scale.main.epochs, scale.main.noise_rate
     schedules = [
         Schedule.constant(epochs, name="none (plain training)"),
@@ -188,7 +188,9 @@ def compute(frame: Frame) -> dict[str, Any]:
     for schedule in schedules:
         there = [run for run in scheduled if run.training.schedule is schedule]
         if there:
-            by_name[schedule.name] = curves(there) | {"rates": schedule.rates.round(6).tolist()}
+            by_name[schedule.name] = accuracies(there) | {
+                "rates": schedule.rates.round(6).tolist()
+            }
     return {
         "schedules": by_name,
         "panels": panels,
@@ -206,19 +208,11 @@ def train_schedules(schedules: list[Schedule], scale: Scale, frame: Frame) -> li
     )
 
 
-def curves(runs: Sequence[Run]) -> dict[str, Any]:
-    """Return accuracies by seed and epoch, with four digits; None where none was measured."""
-    complete = [run for run in runs if run.failure is None]
-    return {
-        name: [
-            [
-                round(float(v), 4) if np.isfinite(v) else None
-                for v in run.curves[f"{name}_accuracy"]
-            ]
-            for run in complete
-        ]
-        for name in ("training", "test")
-    } | {"failures": [run.failure for run in runs if run.failure is not None]}
+def accuracies(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return accuracies by seed and epoch, and why trainings failed."""
+    return {name: curves(runs, f"{name}_accuracy") for name in ("training", "test")} | {
+        "failures": [run.failure for run in runs if run.failure is not None]
+    }
 
 
 def measured(by_seed: list[list[float | None]]) -> tuple[Array, Array]:

@@ -18,13 +18,13 @@ from studies.method_comparison import SCALES as COMPARED
 from studies.method_comparison import (
     compared,
     counted,
-    curves,
     draw_curves,
     introduction,
     last,
     task_title,
 )
 from studies.pages import LABELS, Table, long_table, standard_error, usable
+from studies.trainings import curves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

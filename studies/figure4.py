@@ -19,12 +19,12 @@ from studies.method_comparison import SCALES as COMPARED
 from studies.method_comparison import (
     compared,
     counted,
-    curves,
     introduction,
     last,
     task_title,
 )
 from studies.pages import LABELS, LINES, Table, draw_band, tidy, usable
+from studies.trainings import curves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

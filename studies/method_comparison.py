@@ -20,7 +20,7 @@ from s2e_optuna.schedules import Schedule
 from studies.frame import NETWORKS, NOISES, Frame, Setting, Study, data_sets, main, paper_setting
 from studies.pages import LINES, Table, draw_band, mean_sd, provenance, tidy, usable
 from studies.searches import Found, Search, searched
-from studies.trainings import Run, Training, trained
+from studies.trainings import Run, Training, curves, trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -198,15 +198,6 @@ def row(runs: Sequence[Run]) -> dict[str, Any]:
         "failed": sum(run.failure is not None for run in runs),
         **{name: [measure(run) for run in runs] for name, measure in MEASURES.items()},
     }
-
-
-def curves(runs: Sequence[Run], name: str) -> list[list[float]]:
-    """Return a curve of every training that did not fail, with four digits."""
-    return [
-        [round(float(value), 4) for value in run.curves[name]]
-        for run in runs
-        if run.failure is None
-    ]
 
 
 def last(curve: Sequence[float | None], epochs: int = 10) -> float:

@@ -257,6 +257,18 @@ def read_run(training: Training, frame: Frame) -> Run:
     )
 
 
+def curves(runs: Iterable[Run], name: str) -> list[list[float | None]]:
+    """Return a curve of every training that did not fail, with four digits.
+
+    None where nothing was measured.
+    """
+    return [
+        [round(float(value), 4) if np.isfinite(value) else None for value in run.curves[name]]
+        for run in runs
+        if run.failure is None
+    ]
+
+
 def _duration(seconds: float) -> str:
     from s2e_optuna.reporting.terminal import duration
 

@@ -36,7 +36,7 @@ def save_drawn_labels(outcome: TrainOutcome, path: Path) -> Path:
 
 def save_outcome(outcome: TrainOutcome, folder: Path) -> list[Path]:
     """Write the best model, the learning curves, schedule, suspects, and all numbers as JSON."""
-    from s2e_optuna.training import save_model, suspects, write_suspects
+    from s2e_optuna.training import save_model, write_suspects
 
     best = outcome.best
     if best is None or best.model is None:
@@ -51,8 +51,7 @@ def save_outcome(outcome: TrainOutcome, folder: Path) -> list[Path]:
     if outcome.schedule is not None:
         outcome.schedule.to_json(folder / "schedule.json")
         written.append(folder / "schedule.json")
-    rows = suspects(outcome.complete, outcome.data, outcome.unseen)
-    write_suspects(rows, folder / SUSPECTS_FILE)
+    write_suspects(outcome.suspects, folder / SUSPECTS_FILE)
     written.append(folder / SUSPECTS_FILE)
     written.append(folder / RESULTS_FILE)
     content = json.dumps(outcome_dict(outcome, written), allow_nan=False)
@@ -76,8 +75,6 @@ def learning_curves(outcome: TrainOutcome) -> list[LearningCurves]:
 
 def print_outcome(target: Console, outcome: TrainOutcome, written: list[Path]) -> None:
     """Print the accuracies, the schedule, and where the files lie."""
-    from s2e_optuna.training import read_suspects
-
     data = outcome.data
     wrong = "" if data.noise_rate is None else f" ({share(data.noise_rate)} are wrong)"
     target.print(
@@ -96,10 +93,9 @@ def print_outcome(target: Console, outcome: TrainOutcome, written: list[Path]) -
         target.print()
         print_schedules(target, [outcome.schedule])
     seconds = sum(result.seconds for result in outcome.results)
-    for path in written:
-        if path.name == SUSPECTS_FILE:
-            words = list_words(read_suspects(path), outcome.data.validation, outcome.request.folds)
-            target.print(f"\n{words}")
+    if any(path.name == SUSPECTS_FILE for path in written):
+        words = list_words(outcome.suspects, data.validation, outcome.request.folds)
+        target.print(f"\n{words}")
     target.print(f"\nTrained for {duration(seconds)}.")
     for path in written:
         target.print(f"  {path}", markup=False, soft_wrap=True)

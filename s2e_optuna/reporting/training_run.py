@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,14 @@ from s2e_optuna.reporting.terminal import (
 from s2e_optuna.schedules import Schedule
 
 if TYPE_CHECKING:
-    from s2e_optuna.training import ComparisonProgress, NoisyData, TrainConfig, TrainResult, Unseen
+    from s2e_optuna.training import (
+        ComparisonProgress,
+        NoisyData,
+        Suspect,
+        TrainConfig,
+        TrainResult,
+        Unseen,
+    )
 
 DEFAULT_EPOCHS = 200
 
@@ -95,6 +103,13 @@ class TrainOutcome:
             key=lambda result: _mean_of_last(result, "validation_accuracy"),
             default=None,
         )
+
+    @cached_property
+    def suspects(self) -> list[Suspect]:
+        """All samples, the most doubtful labels first; at least one training is complete."""
+        from s2e_optuna.training import suspects
+
+        return suspects(self.complete, self.data, self.unseen)
 
     @property
     def network(self) -> str:
