@@ -203,7 +203,7 @@ STUDY = Study(
     about="""
 Not in the paper. A search recommends a schedule by the trials it has seen; how good that schedule
 is shows in trainings with fresh seeds. The rule is the same for all samplers: `best_schedule`, by
-the mean of a model of all trials so far. Test data choose nothing.""",
+a model of all trials so far. Test data choose nothing.""",
     scales=SCALES,
     compute=compute,
     section=section,

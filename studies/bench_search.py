@@ -4,8 +4,8 @@
     python -m studies.bench_search mnist-sym50 --samplers s2e tpe --in-flight 1 4 16
 
 Searches run on emulated tasks (`studies.emulator`). The recommendation is `best_schedule`, the
-same for all samplers: by the mean of a model fitted to the trials. Its error is taken without
-noise. A trial that Hyperband stops costs the epochs it had; the others cost a whole training.
+same for all samplers: by a model fitted to the trials. Its error is taken without noise. A trial
+that Hyperband stops costs the epochs it had; the others cost a whole training.
 
 Results go to ``studies/results/bench_search/``: TASK.csv (every run), TASK.md, TASK.png and, over
 all tasks, README.md. Runs that are in the CSV already are not repeated.

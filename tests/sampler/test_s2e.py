@@ -15,7 +15,7 @@ from scipy import stats
 
 from s2e_optuna import S2ESampler, Schedule, best_schedule, suggest_schedule, suggest_simplex
 from s2e_optuna.relaxation import Block, Family, GaussianProcess
-from s2e_optuna.sampler import generations, recommended_trial, s2e
+from s2e_optuna.sampler import generations, recommend, recommended_trial, s2e
 from s2e_optuna.sampler.ledger import TAG_KEY
 from s2e_optuna.sampler.surrogate import Surrogate
 from s2e_optuna.sampler.update import batch_values, importance_weights
@@ -93,6 +93,21 @@ def test_recommending_by_the_model_beats_the_luckiest_trial() -> None:
             rates = best_schedule(study, by=by).rates  # type: ignore[arg-type]
             values.append(np.mean((rates - Schedule.coteaching(50, 0.6).rates) ** 2))
     assert np.mean(truth["model"]) < 0.8 * np.mean(truth["observed"])
+
+
+def test_a_lone_trial_is_not_recommended_for_what_the_model_hopes_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = optuna.create_study()
+    distribution = {"x": FloatDistribution(0.0, 1.0)}
+    known = [(0.3 + 0.01 * i, 0.1 * (-1) ** i) for i in range(12)]
+    for x, value in [*known, (0.05, 1.0), (0.6, 1.0), (0.95, -0.08)]:
+        study.add_trial(
+            optuna.create_trial(params={"x": x}, distributions=distribution, value=value)
+        )
+    assert recommended_trial(study).params["x"] < 0.5
+    monkeypatch.setattr(recommend, "_CAUTION", 0.0)
+    assert recommended_trial(study).params["x"] == 0.95
 
 
 def test_many_added_trials_are_taken_in_by_a_few_commits() -> None:
