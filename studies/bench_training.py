@@ -10,7 +10,8 @@ file. The share of the peak is the counted work (products and convolutions forwa
 without the gradient of the images, which nobody needs) divided by time and peak.
 
 Results go to ``studies/results/bench_training/``: one JSON file a device and setting, README.md
-and a figure over all of them. What is there already is not measured again, unless with --again.
+(with notes.md in it) and a figure over all of them. What is there already is not measured again,
+unless with --again.
 """
 
 from __future__ import annotations
@@ -319,36 +320,6 @@ def results() -> list[dict[str, Any]]:
     )
 
 
-NOTES = """## What limits it
-
-- `mlp`: its products, four fifths of the time by the profile in the last column. Alone they run at
-  the peak; what is left is Adam's pass over parameters, gradients and moments and some sixty
-  small operations a step, whose cost more trials share.
-  The reference has its images as tensors in memory and reaches a part of the peak itself (in
-  brackets). The inverse of that part, about 3, is the most that any trainer of the same precision
-  could be times as fast on one thread. A second thread hardly helps the reference, and doubles the
-  speed of the stack.
-- `cnn1`: products with few rows. The gradient of the weights of 6 channels has 24 rows of 36
-  numbers and runs at two fifths of the peak, the second convolution's products at two thirds;
-  pooling and its gradient, a third of the time before, are a tenth. How near it comes to twice the
-  reference depends on how much of the cache other processes take.
-- `cnn2`: next to nothing is left but a smaller type. It runs one trial at a time on CPU, so more
-  trials are as fast.
-
-bfloat16 is not the default, because samples are ranked by their losses. On digits (symmetric 0.4,
-`mlp`, Co-teaching, 20 epochs, four seeds) validation accuracy was 0.9404 (0.0029) with it and
-0.9399 (0.0036) in float32; `cnn1` has not been compared.
-
-`torch.compile` is not used on CPU. For forward and backward pass of eight `mlp` it took 1.38 ms a
-network where the step as it is took 1.36 ms, after 43 s of compilation on the busy machine. It has
-not been tried on the others.
-
-Of two threads each trains blocks of trials of its own. When they shared the products of one block
-they mostly waited for each other: `mlp` was 1.3 times slower, `cnn1` 2.3 to 3.6 times (batches of
-128 and 32, four trials, side by side). The reference has one trial, and nothing to share out.
-
-What is missing in the tables has not been measured."""
-
 HEADER = (
     "| network | P | samples × networks / s | share of the peak "
     "| reference: samples × networks / s (share) | times the reference | what the time goes to |"
@@ -394,7 +365,8 @@ def page(rows: list[dict[str, Any]]) -> str:
             )
         sources = sorted({f"{row['network']}: {row['data']}" for row in group})
         lines += ["", f"Data: {'; '.join(sources)}.", "", *verdicts(group)]
-    return "\n".join([*lines, "", NOTES, "", "![Share of the peak](share.png)", ""])
+    notes = (RESULTS / "notes.md").read_text(encoding="utf-8").strip()
+    return "\n".join([*lines, "", notes, "", "![Share of the peak](share.png)", ""])
 
 
 TARGETS = {
