@@ -17,6 +17,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from s2e_optuna.training.methods import Method
 from s2e_optuna.training.networks import StackedNetwork
 from s2e_optuna.training.parts import EpochOrder, TrainingPart
 from s2e_optuna.training.stack import Stack
@@ -43,7 +44,7 @@ WORK_OF_A_SHARE = 1.25e8
 
 
 def trials_per_block(
-    network: StackedNetwork, networks: int, batch_size: int, device: torch.device, trials: int
+    network: StackedNetwork, method: Method, batch_size: int, device: torch.device, trials: int
 ) -> int:
     """Choose how many trials train side by side.
 
@@ -51,8 +52,8 @@ def trials_per_block(
     ----------
     network
         Architecture.
-    networks
-        Networks of a trial.
+    method
+        How the networks of a trial learn.
     batch_size
         Samples of a batch.
     device
@@ -66,18 +67,24 @@ def trials_per_block(
     int
         At least 1; blocks are about equally large.
     """
+    networks, at_once = method.networks, 1
     if device.type == "cpu":
         fitting = max(1, network.models_side_by_side // networks)
-        work = networks * trials * step_operations(network, batch_size)
-        at_once = _worth(work, WORK_OF_A_BLOCK, min(torch.get_num_threads(), trials))
+        if runs_in_threads(network, method):
+            work = networks * trials * step_operations(network, batch_size)
+            at_once = _worth(work, WORK_OF_A_BLOCK, min(torch.get_num_threads(), trials))
     else:
         free, _ = torch.cuda.mem_get_info(device)
         room, of_one = int(MEMORY_SHARE * free), networks * model_bytes(network, batch_size)
         # With several blocks, one warms up beside the memory of the others' recorded steps.
         fitting = max(1, room // of_one if trials * of_one <= room else room // (2 * of_one))
-        at_once = 1
     blocks = at_once * math.ceil(trials / fitting / at_once)
     return math.ceil(trials / blocks)
+
+
+def runs_in_threads(network: StackedNetwork, method: Method) -> bool:
+    """Whether blocks may train at the same time: nothing they use belongs to the process."""
+    return method.runs_in_threads and not network.uses_host_randomness
 
 
 def step_operations(network: StackedNetwork, batch_size: int) -> int:
@@ -176,9 +183,11 @@ def _for_each(blocks: list[Stack], action: Callable[[Stack], None]) -> None:
     """Do the same with every block; on CPU with as many threads as their work is worth."""
     threads = torch.get_num_threads()
     at_once, share = 1, threads
-    if blocks[0].rates.device.type == "cpu":
+    first = blocks[0]
+    if first.rates.device.type == "cpu":
         work = sum(block_operations(block) for block in blocks)
-        at_once = _worth(work, WORK_OF_A_BLOCK, min(threads, len(blocks)))
+        if runs_in_threads(first.network, first.method):
+            at_once = _worth(work, WORK_OF_A_BLOCK, min(threads, len(blocks)))
         share = _worth(work / at_once, WORK_OF_A_SHARE, threads // at_once)
     try:
         torch.set_num_threads(share)

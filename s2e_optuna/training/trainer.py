@@ -219,9 +219,7 @@ class _Setup:
     def blocks(self) -> list[Stack]:
         """Make the networks of all trials, with their first weights, in blocks."""
         trials = list(range(len(self.rates)))
-        size = trials_per_block(
-            self.network, self.rule.networks, self.batch_size, self.device, len(trials)
-        )
+        size = trials_per_block(self.network, self.rule, self.batch_size, self.device, len(trials))
         return [self._block(trials[i : i + size]) for i in range(0, len(trials), size)]
 
     def _block(self, trials: list[int]) -> Stack:

@@ -16,6 +16,7 @@ from s2e_optuna.training.blocks import (
     ran_out_of_memory,
     trials_per_block,
 )
+from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.networks.cnn2 import Cnn2
 from s2e_optuna.training.networks.cnn3 import Cnn3
 from s2e_optuna.training.recording import WARM_UP_STEPS, RecordedStep
@@ -23,6 +24,7 @@ from s2e_optuna.training.stack import Stack
 
 CONFIG = TrainConfig(epochs=3, batch_size=20, network="mlp")
 NETWORKS = ["mlp", "cnn1", "cnn2", "cnn3"]
+COTEACHING = get_method("coteaching")
 
 
 @pytest.fixture(autouse=True)
@@ -149,6 +151,41 @@ def test_every_thread_trains_a_block_of_its_own_and_results_are_the_same(
     assert torch.get_num_threads() == 2
 
 
+@pytest.mark.parametrize(
+    ("network", "execution"),
+    [("cnn1", "auto"), ("cnn2", "auto"), ("cnn2", "folded"), ("mlp", "vmap"), ("mlp", "loop")],
+)
+def test_threads_do_not_disturb_each_other(
+    network, execution, images, monkeypatch, two_threads, all_work_is_worth_a_thread
+):
+    config = replace(CONFIG, network=network, execution=execution)
+    torch.set_num_threads(1)
+    expected = train("coteaching", schedules(4), images, config)
+    torch.set_num_threads(2)
+    found = threads_of_steps(monkeypatch)
+    for ours, theirs in zip(
+        train("coteaching", schedules(4), images, config), expected, strict=True
+    ):
+        assert_equal(ours, theirs)
+    assert len(found) > 1
+    assert threading.get_ident() not in {ident for block in found.values() for ident, _ in block}
+
+
+@pytest.mark.parametrize(
+    ("method", "network"), [("coteaching", "cnn3"), ("coteaching", "vmap"), ("reweight", "mlp")]
+)
+def test_what_belongs_to_the_process_is_not_used_in_threads(
+    method, network, images, monkeypatch, two_threads, all_work_is_worth_a_thread
+):
+    """Dropout that PyTorch draws itself, and tangents."""
+    execution = "vmap" if network == "vmap" else "auto"
+    network = "cnn3" if network == "vmap" else network
+    config = replace(CONFIG, network=network, execution=execution, epochs=1)
+    found = threads_of_steps(monkeypatch)
+    train(method, schedules(2, epochs=1), images, config)
+    assert {ident for block in found.values() for ident, _ in block} == {threading.get_ident()}
+
+
 def test_a_single_block_has_all_threads(
     blobs, monkeypatch, two_threads, all_work_is_worth_a_thread
 ):
@@ -240,7 +277,9 @@ def test_a_block_on_cuda_has_as_many_trials_as_fit(free, expected, monkeypatch):
     trial = 2 * model_bytes(network, 128)
     memory = int(free * trial / blocks_module.MEMORY_SHARE) + 1
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (memory, memory))
-    size = trials_per_block(network, 2, 128, torch.device("cuda"), 64 if free != 12 else 20)
+    size = trials_per_block(
+        network, COTEACHING, 128, torch.device("cuda"), 64 if free != 12 else 20
+    )
     assert size == expected
 
 
@@ -248,8 +287,8 @@ def test_a_block_on_cpu_is_as_large_as_was_measured_to_be_best():
     network = make_network("mlp", (1, 28, 28), 10)
     most, cpu = network.models_side_by_side // 2, torch.device("cpu")
     assert torch.get_num_threads() == 1
-    assert trials_per_block(network, 2, 128, cpu, 4 * most) == most
-    assert trials_per_block(network, 2, 128, cpu, 1) == 1
+    assert trials_per_block(network, COTEACHING, 128, cpu, 4 * most) == most
+    assert trials_per_block(network, COTEACHING, 128, cpu, 1) == 1
 
 
 class NoReading(TorchDispatchMode):

@@ -154,6 +154,8 @@ class Method(ABC):
     uses_clean_data
         Whether it learns from clean samples. They are taken from the validation part, and the
         validation accuracy of such a method is measured on the others.
+    runs_in_threads
+        Whether blocks of trials may take their steps at the same time, a thread each.
     """
 
     name: ClassVar[str]
@@ -162,6 +164,7 @@ class Method(ABC):
     uses_schedule: ClassVar[bool]
     drops_doubtful: ClassVar[bool] = False
     uses_clean_data: ClassVar[bool] = False
+    runs_in_threads: ClassVar[bool] = True
 
     @abstractmethod
     def weights(self, batch: BatchView) -> Tensor:

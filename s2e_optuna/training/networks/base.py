@@ -91,7 +91,8 @@ class StackedNetwork(ABC):
     models_side_by_side
         Models that a CPU trains fastest side by side, as measured.
     uses_host_randomness
-        Whether a training pass seeds generators from the host, which no CUDA graph can record.
+        Whether a training pass seeds generators from the host: no CUDA graph can record that,
+        and threads would draw each other's numbers.
     """
 
     name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -65,12 +66,13 @@ class ModuleNetwork(StackedNetwork):
         self._build = factory
         self.factory = factory if own else None
         self.models_side_by_side = 2
-        self._skeletons: dict[tuple[torch.device, bool], nn.Module] = {}
-        self.uses_host_randomness = self._probe()
-        self._is_convolutional = any(
-            isinstance(part, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
-            for part in self._skeleton(torch.device("cpu"), True).modules()
-        )
+        self._skeletons: dict[tuple[torch.device, bool], list[nn.Module]] = {}
+        self._building = threading.Lock()
+        with self._skeleton(torch.device("cpu"), True) as module:
+            self.uses_host_randomness = self._probe(module)
+            self._is_convolutional = any(
+                isinstance(part, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) for part in module.modules()
+            )
         self.execution = self._choose(device_type) if execution == "auto" else execution
 
     def plain(self) -> nn.Module:
@@ -93,25 +95,26 @@ class ModuleNetwork(StackedNetwork):
     def _by_vmap(
         self, state: Mapping[str, Tensor], images: Tensor, training: TrainingPass | None
     ) -> Tensor:
-        module = self._skeleton(images.device, training is not None)
-
-        def one(tensors: dict[str, Tensor]) -> Tensor:
-            logits: Tensor = functional_call(module, tensors, (images,))
-            return logits
-
         networks = 1 if training is None else training.networks
         by_trial = {
             name: torch.unflatten(tensor, 0, (-1, networks)) for name, tensor in state.items()
         }
-        with _seeded(images.device, self._draw_seed(training)):
-            # Dropout differs between the networks of a trial and is the same for all trials.
-            logits: Tensor = vmap(vmap(one, randomness="different"), randomness="same")(by_trial)
+        seed = self._draw_seed(training)
+        with self._skeleton(images.device, training is not None) as module:
+
+            def one(tensors: dict[str, Tensor]) -> Tensor:
+                logits: Tensor = functional_call(module, tensors, (images,))
+                return logits
+
+            with _seeded(images.device, seed):
+                # Dropout differs between the networks of a trial and is the same for all trials.
+                run = vmap(vmap(one, randomness="different"), randomness="same")
+                logits: Tensor = run(by_trial)
         return logits.flatten(0, 1)
 
     def _by_loop(
         self, state: Mapping[str, Tensor], images: Tensor, training: TrainingPass | None
     ) -> Tensor:
-        module = self._skeleton(images.device, training is not None)
         if images.device.type == "cpu" and self._is_convolutional:
             # A tenth faster; layers hand the layout on.
             images = images.contiguous(memory_format=torch.channels_last)
@@ -120,10 +123,11 @@ class ModuleNetwork(StackedNetwork):
         networks = 1 if training is None else training.networks
         seed = self._draw_seed(training)
         outputs = []
-        for m in range(len(next(iter(columns.values())))):
-            tensors = {name: column[m] for name, column in columns.items()}
-            with _seeded(images.device, None if seed is None else seed + m % networks):
-                outputs.append(functional_call(module, tensors, (images,)))
+        with self._skeleton(images.device, training is not None) as module:
+            for m in range(len(next(iter(columns.values())))):
+                tensors = {name: column[m] for name, column in columns.items()}
+                with _seeded(images.device, None if seed is None else seed + m % networks):
+                    outputs.append(functional_call(module, tensors, (images,)))
         return torch.stack(outputs)
 
     def _draw_seed(self, training: TrainingPass | None) -> int | None:
@@ -133,17 +137,22 @@ class ModuleNetwork(StackedNetwork):
         drawn = torch.randint(2**62, (), generator=generator, device=generator.device)
         return int(drawn)
 
-    def _skeleton(self, device: torch.device, training: bool) -> nn.Module:
-        """Hold the module's structure; its tensors are replaced in each call."""
-        key = device, training
-        if key not in self._skeletons:
-            with torch.random.fork_rng(devices=[]):
-                self._skeletons[key] = self.plain().to(device).train(training)
-        return self._skeletons[key]
+    @contextmanager
+    def _skeleton(self, device: torch.device, training: bool) -> Iterator[nn.Module]:
+        """Lend the module's structure, whose tensors a call replaces, to one thread at a time."""
+        free = self._skeletons.setdefault((device, training), [])
+        try:
+            module = free.pop()
+        except IndexError:
+            with self._building, torch.random.fork_rng(devices=[]):
+                module = self.plain().to(device).train(training)
+        try:
+            yield module
+        finally:
+            free.append(module)
 
-    def _probe(self) -> bool:
+    def _probe(self, module: nn.Module) -> bool:
         """Try a training pass of the plain network; say whether it draws random numbers."""
-        module = self._skeleton(torch.device("cpu"), True)
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             before = torch.get_rng_state()
             try:
