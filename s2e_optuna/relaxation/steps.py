@@ -26,6 +26,9 @@ from s2e_optuna.relaxation.family import Family
 Array = NDArray[np.float64]
 Update = Literal["newton", "natural", "gradient"]
 
+MAX_THETA = 1e9
+"""Beyond it, divergence and entropy are differences of numbers too large to have digits left."""
+
 MAX_LOGIT = 6.0
 """A choice whose probability reaches 0 never comes back, and leaves the Fisher matrix singular."""
 
@@ -93,7 +96,7 @@ def limited_step(
         The largest KL(new || old), in nats; ``inf`` for none.
     min_theta
         The smallest value of a Dirichlet parameter, > 0; those that would fall below stay there.
-        Logits stay within ±`MAX_LOGIT` likewise.
+        The largest is `MAX_THETA`, and logits stay within ±`MAX_LOGIT` likewise.
 
     Returns
     -------
@@ -104,7 +107,9 @@ def limited_step(
     def at(length: float) -> Array:
         new = theta + length * direction
         return np.where(
-            family.positive, np.maximum(new, min_theta), np.clip(new, -MAX_LOGIT, MAX_LOGIT)
+            family.positive,
+            np.clip(new, min_theta, MAX_THETA),
+            np.clip(new, -MAX_LOGIT, MAX_LOGIT),
         )
 
     def within(new: Array) -> bool:

@@ -11,6 +11,7 @@ knows better: a function of the parameters.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -23,7 +24,7 @@ from optuna.trial import FrozenTrial
 
 from s2e_optuna.relaxation import Prior
 from s2e_optuna.sampler.codec import Codec
-from s2e_optuna.schedules import SCHEDULE_ATTR, SPACES, uniform_from_simplex
+from s2e_optuna.schedules import SPACES, schedule_kind, uniform_from_simplex
 from s2e_optuna.schedules.spaces import Space
 
 Array = NDArray[np.float64]
@@ -192,17 +193,16 @@ def features_for(
 ) -> Features:
     """Choose the features: the user's own, or by what the trials say of themselves.
 
-    The curve, if all trials suggested schedules of the same space and number of epochs and the
-    codec holds all of its parameters; else the parameters.
+    The curve, if trials suggested schedules and the codec holds all parameters of their space;
+    else the parameters. The commonest space and number of epochs count for all trials: the curve
+    needs the parameters only, which an added trial has, too.
     """
     if own is not None:
         return own_features(codec, own)
-    said = [trial.user_attrs.get(SCHEDULE_ATTR) for trial in trials]
-    kinds = {(attr["space"], attr["epochs"]) if attr else None for attr in said}
-    if len(kinds) == 1 and (kind := kinds.pop()) is not None:
-        space = SPACES[kind[0]]
-        if all(p.name in codec.space for p in space.parameters):
-            return curve_features(codec, space, kind[1])
+    said = Counter(kind for trial in trials if (kind := schedule_kind(trial)) is not None)
+    for (name, epochs), _ in said.most_common():
+        if all(p.name in codec.space for p in SPACES[name].parameters):
+            return curve_features(codec, SPACES[name], epochs)
     return parameter_features(codec)
 
 

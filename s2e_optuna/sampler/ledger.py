@@ -41,10 +41,14 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, TrialState
 
 from s2e_optuna.sampler.codec import Codec
+from s2e_optuna.sampler.values import Reported
 
 Array = NDArray[np.float64]
 
 TAG_KEY = "s2e:tag"
+LOST_KEY = "s2e:lost"
+"""System attribute of a trial that failed with its worker: nothing is known of its parameters."""
+
 UNTAGGED_PATIENCE = 60.0
 
 _USABLE = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -137,8 +141,8 @@ class History:
 
     trials: Sequence[FrozenTrial] = ()
     """All members of all batches."""
-    values: Array = field(default_factory=lambda: np.empty(0))
-    """Their values f(x), to be minimised, shape [n]."""
+    reported: Reported = field(default_factory=Reported)
+    """What they reported."""
 
 
 @dataclass
@@ -153,8 +157,12 @@ class Chain:
     """By the number of the trial that carries it."""
     opened: dict[int, Commit] = field(default_factory=dict)
     """By generation: of several, the one in the lowest-numbered trial."""
+    waiting: dict[int, Commit] = field(default_factory=dict)
+    """Commits whose parent or batch this process has not seen; by the trial that carries them."""
     candidates: dict[int, FrozenTrial] = field(default_factory=dict)
     """Finished trials that the estimate can use and that are in no commit's batch."""
+    failed: dict[int, FrozenTrial] = field(default_factory=dict)
+    """Trials whose objective failed."""
     used: set[int] = field(default_factory=set)
     """Trials in some commit's batch."""
     latest: int = 1
@@ -166,8 +174,24 @@ class Chain:
         """The commit that opened the newest generation; None while it is the first."""
         return self.opened.get(self.latest)
 
-    def add_commit(self, commit: Commit) -> None:
-        """Take in a commit; doing so twice changes nothing."""
+    def add_commit(self, commit: Commit, finished: Mapping[int, FrozenTrial]) -> None:
+        """Take in a commit; doing so twice changes nothing.
+
+        One whose parent or batch is not known waits for them: a database may show a tag before
+        the trials that it names, and a copied tag may name trials that are not there.
+        """
+        self.waiting[commit.number] = commit
+        self.settle(finished)
+
+    def settle(self, finished: Mapping[int, FrozenTrial]) -> None:
+        """Take in the waiting commits whose parent and batch are known by now."""
+        for number in sorted(self.waiting):
+            commit = self.waiting[number]
+            known = commit.parent is None or commit.parent in self.commits
+            if known and all(member in finished for member in commit.batch):
+                self._open(self.waiting.pop(number))
+
+    def _open(self, commit: Commit) -> None:
         self.commits[commit.number] = commit
         rival = self.opened.get(commit.m)
         if rival is None or commit.number < rival.number:
@@ -181,6 +205,11 @@ class Chain:
         """Take in a finished trial."""
         if trial.number not in self.used and self.fits(trial) and self.accepts(self, trial):
             self.candidates[trial.number] = trial
+
+    def add_failed(self, trial: FrozenTrial) -> None:
+        """Take in a trial whose objective failed."""
+        if self.fits(trial):
+            self.failed[trial.number] = trial
 
     def fits(self, trial: FrozenTrial) -> bool:
         """Whether the trial's parameters lie in this chain's space."""
@@ -198,10 +227,7 @@ class Chain:
         return tag.get("sig") in (None, self.sig) and self.theta_of(tag.get("src")) is not None
 
     def history(
-        self,
-        source: int | None,
-        finished: Mapping[int, FrozenTrial],
-        values_of: Callable[[Sequence[FrozenTrial]], Array],
+        self, source: int | None, finished: Mapping[int, FrozenTrial], sign: int
     ) -> History:
         """Return what trial ``source``'s commit and all it builds on were computed from.
 
@@ -213,8 +239,8 @@ class Chain:
             The trial with the commit; None for theta^1.
         finished
             Finished trials by number.
-        values_of
-            Values of a batch, always the same function.
+        sign
+            1 to minimise, -1 to maximise.
         """
         known, history = self._history
         batches = []
@@ -229,7 +255,7 @@ class Chain:
             batches.reverse()
             history = History(
                 [*history.trials, *(trial for batch in batches for trial in batch)],
-                np.concatenate([history.values, *map(values_of, batches)]),
+                history.reported.followed_by(*(Reported.of(batch, sign) for batch in batches)),
             )
         self._history = (source, history)
         return history
@@ -261,21 +287,26 @@ class Ledger:
         self._chains: dict[str, Chain] = {}
         self._orphans: dict[str, dict[int, Commit]] = {}
         self.finished: dict[int, FrozenTrial] = {}
+        self._failed: dict[int, FrozenTrial] = {}
         self.any_tag = False
         """Whether an S2ESampler has touched the study."""
         self.space: dict[str, BaseDistribution] | None = None
-        """The parameters common to all finished trials; None while there is none."""
+        """The parameters common to all complete trials; None while there is none."""
 
     def update(self, trials: Sequence[FrozenTrial]) -> None:
         """Take in a fresh, complete, ordered list of the study's trials."""
         for number in sorted(self.running.keys() | set(range(self.n_seen, len(trials)))):
             self._take_in(trials[number])
         self.n_seen = len(trials)
+        for chain in self._chains.values():
+            chain.settle(self.finished)
 
     def _take_in(self, trial: FrozenTrial) -> None:
         number = trial.number
         stored = trial.system_attrs.get(TAG_KEY)
         self.any_tag |= stored is not None
+        if (repeated := trial.system_attrs.get("failed_trial")) is not None:
+            self._forget_failed(repeated)
         if stored is not None and stored["n"] == number and "commit" in stored:
             self.record_tag(Tag.from_json(stored))
         if trial.state.is_finished():
@@ -283,6 +314,8 @@ class Ledger:
             self._untagged_since.pop(number, None)
             if trial.state in _USABLE:
                 self._record_finished(trial)
+            elif trial.state == TrialState.FAIL and LOST_KEY not in trial.system_attrs:
+                self._record_failed(trial)
             return
         self.running[number] = trial
         if trial.state == TrialState.RUNNING and stored is None and not was_born_waiting(trial):
@@ -295,19 +328,32 @@ class Ledger:
         if tag.commit is None or tag.sig is None:
             return
         if tag.sig in self._chains:
-            self._chains[tag.sig].add_commit(tag.commit)
+            self._chains[tag.sig].add_commit(tag.commit, self.finished)
         else:
             self._orphans.setdefault(tag.sig, {})[tag.number] = tag.commit
 
     def _record_finished(self, trial: FrozenTrial) -> None:
         self.finished[trial.number] = trial
-        if self.space is None:
-            self.space = {n: d for n, d in trial.distributions.items() if not d.single()}
-        else:
+        # A trial may be pruned before it has suggested all that it would have.
+        if trial.state == TrialState.COMPLETE:
             own = trial.distributions
-            self.space = {n: d for n, d in self.space.items() if own.get(n) == d}
+            if self.space is None:
+                self.space = {n: d for n, d in own.items() if not d.single()}
+            else:
+                self.space = {n: d for n, d in self.space.items() if own.get(n) == d}
         for chain in self._chains.values():
             chain.add_finished(trial)
+
+    def _record_failed(self, trial: FrozenTrial) -> None:
+        self._failed[trial.number] = trial
+        for chain in self._chains.values():
+            chain.add_failed(trial)
+
+    def _forget_failed(self, number: int) -> None:
+        """Forget a trial that is run again: it failed with its worker."""
+        self._failed.pop(number, None)
+        for chain in self._chains.values():
+            chain.failed.pop(number, None)
 
     def chain(
         self,
@@ -318,10 +364,12 @@ class Ledger:
         """Return the generations of one ``sig``, which must belong to ``space``."""
         if sig not in self._chains:
             chain = Chain(sig, Codec(dict(space)), accepts)
-            for commit in self._orphans.pop(sig, {}).values():
-                chain.add_commit(commit)
+            chain.waiting |= self._orphans.pop(sig, {})
+            chain.settle(self.finished)
             for trial in self.finished.values():
                 chain.add_finished(trial)
+            for trial in self._failed.values():
+                chain.add_failed(trial)
             self._chains[sig] = chain
         return self._chains[sig]
 

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from s2e_optuna.sampler.codec import Codec, common_space
 from s2e_optuna.sampler.surrogate import Surrogate, worth_fitting
 from s2e_optuna.sampler.threads import one_thread
-from s2e_optuna.sampler.update import batch_values
+from s2e_optuna.sampler.values import batch_values
 from s2e_optuna.schedules import Schedule, trial_schedule
 
 Array = NDArray[np.float64]

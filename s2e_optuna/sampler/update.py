@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from s2e_optuna.relaxation import (
     DIRECTIONS,
@@ -27,6 +27,7 @@ from s2e_optuna.sampler.features import FeatureFunction
 from s2e_optuna.sampler.ledger import TAG_KEY, Chain, Commit, rounded
 from s2e_optuna.sampler.surrogate import Surrogate
 from s2e_optuna.sampler.threads import one_thread
+from s2e_optuna.sampler.values import Reported, batch_values
 from s2e_optuna.schedules import WARM_TAUS, coteaching_params
 
 Array = NDArray[np.float64]
@@ -38,6 +39,7 @@ _MAX_WEIGHT = 5.0  # importance weights are clipped: one unlikely trial must not
 _DRAWS = 1000
 _STEPS = 3
 _TOO_FEW = 4  # trials that a conditional parameter's surrogate is fitted to
+_MOST_FAILED = 50  # failed trials that are taken into account, the latest
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,12 @@ class Options:
         return coteaching_params(WARM_TAUS[number])
 
     def starts_warm(self, number: int, names: Collection[str]) -> bool:
-        """Whether a study's ``number``-th trial starts warm, given the parameters' names."""
-        warm = self.warm_params(number)
-        return bool(warm) and set(names) >= set(warm)
+        """Whether a study's ``number``-th trial starts warm, given the parameters' names.
+
+        It takes what an earlier study knows of them, but one of Co-teaching's schedules whole.
+        """
+        warm = set(self.warm_params(number))
+        return bool(warm & set(names) if self.prior else warm and warm <= set(names))
 
     def accepts(self, chain: Chain, trial: FrozenTrial) -> bool:
         """Whether the estimate can use a finished trial.
@@ -115,36 +120,6 @@ class Options:
         """Hash the options; the same in every process."""
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def batch_values(batch: Sequence[FrozenTrial], sign: int) -> Array:
-    """Values f(x) of a batch, to be minimised, all finite; shape [n].
-
-    A pruned trial counts with its last reported value, but never better than the worst finished
-    one of the batch. Infinite and missing values count as the worst.
-
-    Parameters
-    ----------
-    batch
-        Complete or pruned trials.
-    sign
-        1 to minimise, -1 to maximise.
-    """
-    f = np.full(len(batch), np.nan)
-    for i, trial in enumerate(batch):
-        if trial.state == TrialState.COMPLETE:
-            f[i] = sign * (math.nan if trial.value is None else trial.value)
-        elif trial.last_step is not None:
-            f[i] = sign * trial.intermediate_values[trial.last_step]
-    finite = np.isfinite(f)
-    if not finite.any():
-        return np.zeros(len(batch))
-    f = np.where(f == -np.inf, np.min(f[finite]), f)  # the best there can be
-    f = np.where(np.isfinite(f), f, np.max(f[finite]))
-    complete = np.array([trial.state == TrialState.COMPLETE for trial in batch])
-    if complete.any():
-        f = np.where(complete, f, np.maximum(f, np.max(f[complete])))
-    return f
 
 
 def importance_weights(
@@ -198,8 +173,8 @@ def next_commit(
         if options.estimator == "score":
             theta = _score_step(options, chain, theta, members, sign)
         else:
-            past = chain.history(source, finished, lambda trials: batch_values(trials, sign))
-            f = np.concatenate([past.values, batch_values(members, sign)])
+            past = chain.history(source, finished, sign)
+            f = past.reported.followed_by(Reported.of(members, sign)).comparable()
             if np.ptp(f) > 0.0:
                 surrogate = Surrogate.fit(chain.codec, [*past.trials, *members], f, own)
                 theta = _surrogate_steps(options, chain, theta, surrogate, number)
@@ -218,16 +193,19 @@ def present_surrogate(
 ) -> Surrogate | None:
     """Condition the process of trial ``source``'s commit on all that is known by now.
 
-    Finished trials that are in no batch yet count with their values, running ones as
-    `Surrogate.believing` says. None if the commit has no process.
+    Finished trials that are in no batch yet count with their values, failed ones with the worst
+    of all, so that nobody goes there again and again, and running ones as `Surrogate.believing`
+    says. None if the commit has no process.
     """
     commit = chain.commits.get(source)
     if commit is None or commit.kernel is None:
         return None
-    past = chain.history(source, finished, lambda trials: batch_values(trials, sign))
+    past = chain.history(source, finished, sign)
     late = [chain.candidates[n] for n in sorted(chain.candidates)]
-    trials = [*past.trials, *late]
-    f = np.concatenate([past.values, batch_values(late, sign)]) if late else past.values
+    failed = [chain.failed[n] for n in sorted(chain.failed)[-_MOST_FAILED:]]
+    f = past.reported.followed_by(Reported.of(late, sign)).comparable()
+    f = np.concatenate([f, np.full(len(failed), np.max(f))])
+    trials = [*past.trials, *late, *failed]
     with one_thread():
         return Surrogate.fit(chain.codec, trials, f, own, commit.kernel).believing(running)
 
@@ -351,7 +329,7 @@ def audit_chain(
     problems = []
     users: dict[int, int] = {}
     generations: dict[int, int] = {}
-    for number, commit in sorted(chain.commits.items()):
+    for number, commit in sorted((chain.commits | chain.waiting).items()):
         if commit.m in generations:
             first = generations[commit.m]
             problems.append(f"Trials {first} and {number} both open generation {commit.m}.")

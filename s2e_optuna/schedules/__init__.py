@@ -14,6 +14,7 @@ from s2e_optuna.schedules.spaces import (
     SPACES,
     Space,
     get_space,
+    schedule_kind,
     suggest_schedule,
     trial_schedule,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "basis_function",
     "coteaching_params",
     "get_space",
+    "schedule_kind",
     "simplex_from_uniform",
     "simplex_groups",
     "simplex_parameter_names",

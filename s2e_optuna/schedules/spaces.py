@@ -234,10 +234,22 @@ def suggest_schedule(trial: BaseTrial, epochs: int, space: str = "s2e") -> Sched
 
 def trial_schedule(trial: FrozenTrial) -> Schedule | None:
     """Rebuild the schedule of a stored trial; None if it never suggested one."""
-    attr = trial.user_attrs.get(SCHEDULE_ATTR)
-    if attr is None:
+    kind = schedule_kind(trial)
+    if kind is None:
         return None
-    space = get_space(attr["space"])
+    space, epochs = get_space(kind[0]), kind[1]
     if any(p.name not in trial.params for p in space.parameters):
         return None
-    return space.schedule(trial.params, attr["epochs"], name=f"trial {trial.number}")
+    return space.schedule(trial.params, epochs, name=f"trial {trial.number}")
+
+
+def schedule_kind(trial: FrozenTrial) -> tuple[str, int] | None:
+    """Name of the space and number of epochs of a trial's schedule, as the trial itself says.
+
+    None if it says nothing; a user's own attribute of the same name is none of ours.
+    """
+    attr = trial.user_attrs.get(SCHEDULE_ATTR)
+    if not isinstance(attr, dict) or attr.get("space") not in SPACES:
+        return None
+    epochs = attr.get("epochs")
+    return (attr["space"], epochs) if isinstance(epochs, int) and epochs > 0 else None

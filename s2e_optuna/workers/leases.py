@@ -26,6 +26,7 @@ from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 
+from s2e_optuna.sampler.ledger import LOST_KEY
 from s2e_optuna.workers.leased import LeasedStorage
 from s2e_optuna.workers.rows import OWNER_ATTR
 from s2e_optuna.workers.shared import SharedStorage
@@ -208,6 +209,7 @@ def release(study: optuna.Study, trial: FrozenTrial, reason: str, *, retry: bool
     storage = study._storage
     try:
         storage.set_trial_user_attr(trial._trial_id, ERROR_ATTR, reason)
+        storage.set_trial_system_attr(trial._trial_id, LOST_KEY, True)
         if not storage.set_trial_state_values(trial._trial_id, TrialState.FAIL):
             return False
     except UpdateFinishedTrialError:

@@ -10,7 +10,7 @@ from s2e_optuna.relaxation import (
     natural_direction,
     newton_direction,
 )
-from s2e_optuna.relaxation.steps import MAX_LOGIT
+from s2e_optuna.relaxation.steps import MAX_LOGIT, MAX_THETA
 
 FAMILY = Family((Block("dirichlet", 3), Block("categorical", 3)))
 THETA = np.array([1.0, 2.0, 0.7, 0.3, -0.2])
@@ -62,6 +62,12 @@ def test_a_short_step_is_taken_whole() -> None:
     direction = np.array([0.1, 0.0, -0.1, 0.05, 0.0])
     new = limited_step(FAMILY, THETA, direction, step_size=0.5, max_kl=1.0, min_theta=0.3)
     np.testing.assert_allclose(new, THETA + 0.5 * direction)
+
+
+def test_theta_stays_where_its_digits_say_something() -> None:
+    direction = np.full(5, 1e15)
+    new = limited_step(FAMILY, THETA, direction, step_size=1.0, max_kl=np.inf, min_theta=0.3)
+    assert np.all(new[:3] == MAX_THETA) and FAMILY.kl(new, new) < 1e-6
 
 
 def test_a_direction_that_is_not_finite_moves_nothing() -> None:

@@ -1,5 +1,6 @@
 """Many workers, one theta: the rules of the ledger, and workers that break off anywhere."""
 
+import copy
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +84,23 @@ def test_of_two_commits_the_one_in_the_earlier_trial_counts() -> None:
     problems = S2ESampler(batch_size=2, estimator="score").audit(study)
     assert any("Trials 3 and 4 both open generation 3" in problem for problem in problems)
     assert any("Trial 2 is in the batches of trials 3 and 4" in problem for problem in problems)
+
+
+def test_a_commit_waits_for_the_trials_that_it_names() -> None:
+    """A database may show a tag before it shows that a trial in its batch has finished."""
+    study = new_study()
+    finish_some(study, 3)  # trial 2 opened generation 2, from trials 0 and 1
+    trials = study.trials
+    sampler = S2ESampler(seed=0, batch_size=2, estimator="score")
+    running = copy.copy(trials[1])
+    running.state = TrialState.RUNNING
+    ledger = Ledger()
+    ledger.update([trials[0], running, trials[2]])
+    assert ledger.space is not None
+    chain = ledger.chain(sampler.signature(ledger.space), ledger.space, sampler._options.accepts)
+    assert chain.newest is None and list(chain.waiting) == [2]
+    ledger.update(trials)
+    assert chain.newest is not None and not chain.waiting
 
 
 def test_late_trials_join_the_next_batch() -> None:

@@ -18,7 +18,8 @@ from s2e_optuna.relaxation import Block, Family, GaussianProcess
 from s2e_optuna.sampler import generations, recommend, recommended_trial, s2e
 from s2e_optuna.sampler.ledger import TAG_KEY
 from s2e_optuna.sampler.surrogate import Surrogate
-from s2e_optuna.sampler.update import batch_values, importance_weights
+from s2e_optuna.sampler.update import importance_weights
+from s2e_optuna.sampler.values import batch_values
 from s2e_optuna.schedules import WARM_TAUS, trial_schedule
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -1,0 +1,171 @@
+"""Objectives that fail, stop early, punish, or leave attributes of their own."""
+
+from collections.abc import Callable
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from s2e_optuna import S2ESampler, Schedule, best_schedule, suggest_schedule
+from s2e_optuna.sampler import generations, recommended_trial
+from s2e_optuna.sampler.features import N_COMPONENTS
+from s2e_optuna.sampler.ledger import LOST_KEY, Ledger
+from s2e_optuna.sampler.recommend import _model
+from s2e_optuna.sampler.values import Reported
+from s2e_optuna.schedules import SCHEDULE_ATTR, trial_schedule
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+Objective = Callable[[optuna.Trial], float]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_goes_wrong(caplog: pytest.LogCaptureFixture) -> object:
+    """The sampler logs what it could not do and goes on: here it has to be able to."""
+    yield
+    assert "could not be tagged" not in caplog.text
+
+
+def run(objective: Objective, n: int, seed: int = 0, **options: object) -> optuna.Study:
+    pruner = options.pop("pruner", optuna.pruners.NopPruner())
+    study = optuna.create_study(
+        sampler=S2ESampler(seed=seed, **options),  # type: ignore[arg-type]
+        pruner=pruner,  # type: ignore[arg-type]
+    )
+    study.optimize(objective, n_trials=n, catch=ValueError)
+    return study
+
+
+def bowl(trial: optuna.Trial) -> float:
+    x, y = trial.suggest_float("x", -1.0, 1.0), trial.suggest_float("y", -1.0, 1.0)
+    return (x - 0.3) ** 2 + (y + 0.4) ** 2
+
+
+def curve_error(trial: optuna.Trial) -> float:
+    rates = suggest_schedule(trial, 50).rates
+    return float(np.mean((rates - Schedule.coteaching(50, 0.6).rates) ** 2))
+
+
+def test_trials_that_are_stopped_while_their_costs_are_low_are_not_good_ones() -> None:
+    """Costs that add up by step: the last report of a stopped trial is lower than any end."""
+
+    def cumulative(trial: optuna.Trial) -> float:
+        cost, step_cost = 0.0, 0.2 + bowl(trial)
+        for step in range(1, 11):
+            cost += step_cost
+            trial.report(cost, step)
+            if step < 10 and trial.should_prune():
+                raise optuna.TrialPruned
+        return cost
+
+    found = []
+    for seed in range(4):
+        pruner = optuna.pruners.SuccessiveHalvingPruner()
+        study = run(cumulative, 50, seed, pruner=pruner)
+        assert any(trial.state == TrialState.PRUNED for trial in study.trials)
+        found.append(study.best_value / 10 - 0.2)
+    assert np.mean(found) < 0.01  # 0.13 before, when a batch was compared with itself alone
+
+
+def test_a_stopped_trial_is_not_better_than_what_finished_in_any_batch() -> None:
+    complete = Reported(np.array([1.0, 3.0]), np.array([True, True]))
+    stopped = Reported(np.array([0.1, 5.0, np.nan]), np.array([False, False, False]))
+    values = complete.followed_by(stopped).comparable()
+    assert values.tolist() == [1.0, 3.0, 3.0, 5.0, 5.0]
+
+
+@pytest.mark.parametrize("penalty", [1e6, 1e30, 1e155, 1e308, float("inf")])
+def test_a_penalty_leaves_differences_between_the_others(penalty: float) -> None:
+    def punished(trial: optuna.Trial) -> float:
+        return penalty if bowl(trial) > 0.8 else bowl(trial)
+
+    found = [run(punished, 40, seed).best_value for seed in range(3)]
+    assert np.mean(found) < 1e-3
+
+
+def test_many_equal_values_are_no_penalties() -> None:
+    values = np.array([0.0, 0.0, 0.0, 0.0, 5.0])
+    assert Reported(values, np.ones(5, dtype=bool)).comparable().tolist() == values.tolist()
+
+
+def test_a_region_that_fails_is_left() -> None:
+    def half_failing(trial: optuna.Trial) -> float:
+        x, y = trial.suggest_float("x", 0.0, 1.0), trial.suggest_float("y", 0.0, 1.0)
+        if x > 0.6:
+            raise ValueError("diverged")
+        return -x + (y - 0.5) ** 2
+
+    study = run(half_failing, 60)
+    states = [trial.state for trial in study.trials[10:]]
+    assert states.count(TrialState.COMPLETE) > 25  # 4 before
+    assert study.best_value < -0.55
+
+
+def test_trials_that_are_lost_with_their_worker_say_nothing_of_their_parameters() -> None:
+    study = run(bowl, 6)
+    lost, failed, repeated = (study.ask() for _ in range(3))
+    for trial in (lost, failed, repeated):
+        bowl(trial)
+    study._storage.set_trial_system_attr(lost._trial_id, LOST_KEY, True)
+    for trial in (lost, failed, repeated):
+        study.tell(trial, state=TrialState.FAIL)
+    study.add_trial(
+        optuna.trial.create_trial(
+            state=TrialState.WAITING, system_attrs={"failed_trial": repeated.number}
+        )
+    )
+    ledger = Ledger()
+    ledger.update(study.trials)
+    assert ledger.space is not None
+    assert list(ledger.chain("any", ledger.space).failed) == [failed.number]
+
+
+def test_a_trial_stopped_between_two_suggestions_leaves_the_space_as_it_is() -> None:
+    def sometimes_infeasible(trial: optuna.Trial) -> float:
+        value = bowl(trial)
+        if value > 0.9:
+            raise optuna.TrialPruned
+        return value + trial.suggest_float("z", 0.0, 1.0)
+
+    study = run(sometimes_infeasible, 20)
+    assert any("z" not in trial.params for trial in study.trials)
+    assert set(generations(study)[-1].codec.space) == {"x", "y", "z"}
+
+
+def test_one_trial_without_attributes_does_not_hide_the_curves_of_all() -> None:
+    study = run(curve_error, 12)
+    params, distributions = study.trials[7].params, study.trials[7].distributions
+    study.add_trial(
+        optuna.trial.create_trial(params=params, distributions=distributions, value=0.2)
+    )
+    surrogate = _model(study)[2]
+    assert surrogate is not None and surrogate.process.z.shape[1] == N_COMPONENTS
+
+
+@pytest.mark.parametrize("value", ["cosine", 3, {"space": "mine"}, {"space": "s2e"}, None])
+def test_a_users_own_attribute_of_that_name(value: object) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        trial.set_user_attr(SCHEDULE_ATTR, value)
+        return bowl(trial)
+
+    study = run(objective, 12)
+    assert len(generations(study)) > 1
+    assert trial_schedule(study.trials[0]) is None
+    assert recommended_trial(study).state == TrialState.COMPLETE
+    with pytest.raises(ValueError, match="holds no schedule"):
+        best_schedule(study)
+
+
+def test_a_start_from_an_earlier_study_that_had_other_parameters_too() -> None:
+    def with_epochs(trial: optuna.Trial) -> float:
+        return bowl(trial) + 0.0 * trial.suggest_int("epochs", 10, 10)
+
+    def with_momentum(trial: optuna.Trial) -> float:
+        return bowl(trial) + trial.suggest_float("momentum", 0.0, 1.0)
+
+    for before, after in ((with_epochs, bowl), (bowl, with_epochs), (with_momentum, bowl)):
+        earlier = run(before, 20)
+        study = run(after, 8, seed=1, prior=earlier)
+        known = {(trial.params["x"], trial.params["y"]) for trial in earlier.trials}
+        assert {(t.params["x"], t.params["y"]) for t in study.trials[:6]} <= known
