@@ -73,8 +73,11 @@ class S2ESampler(BaseSampler):
     or without one.
 
     It works on any single-objective search space and in both directions. Parameters outside the
-    intersection of all finished trials' spaces, conditional ones, are drawn one by one by a model
+    intersection of all complete trials' spaces, conditional ones, are drawn one by one by a model
     of the trials that have them; with score estimates uniformly.
+
+    Pruned trials, penalties and infinite values count as `s2e_optuna.sampler.values` says; failed
+    trials, to a surrogate, as the worst.
 
     Parameters
     ----------
@@ -243,7 +246,7 @@ class S2ESampler(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Return the parameters that all finished trials have in common."""
+        """Return the parameters that all complete trials have in common."""
         if len(study.directions) > 1:
             return {}
         with self._lock:
