@@ -28,7 +28,7 @@ SMALLEST = 4 << 20
 KEPT_DAYS = 14
 """Files that nobody has used for so many days are removed when another one is written."""
 
-_FORMAT = "s2e images 1"
+_FORMAT = "s2e images 2"
 
 _logger = logging.getLogger(__name__)
 

@@ -185,14 +185,27 @@ def decode_images(
 
 
 def decode_image(path: str | Path, size: Size | None) -> tuple[NDArray[np.uint8], bool]:
-    """Read one image as [H, W, 3] and say whether it is grey."""
+    """Read one image as [H, W, 3] and say whether it is grey.
+
+    Of 16 bits the upper 8 are kept. Other ranges, whose black and white nobody knows, are refused.
+    """
     try:
         with Image.open(path) as image:
-            grey = image.mode in ("1", "L")
-            colour: Image.Image = image.convert("RGB")
+            if image.mode in ("I", "F"):
+                raise DataError(
+                    f"{path} has {'float' if image.mode == 'F' else '32-bit'} pixels of unknown "
+                    "range: save it with 8 bits, or with 16 bits as PNG or TIFF"
+                )
+            deep = image.mode.startswith("I;16")
+            grey = deep or image.mode in ("1", "L")
+            # Pillow's own conversion cuts off at 255 in place of scaling.
+            shallow = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)) if deep else image
+            colour: Image.Image = shallow.convert("RGB")
         if size is not None and colour.size != (size[1], size[0]):
             colour = colour.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         return np.asarray(colour), grey
+    except DataError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
             f"{path} is too large to be decoded safely: shrink or remove it"

@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from s2e_optuna.training import DataError, load_data
+from s2e_optuna.training.images import decode_images
 
 COLOURS = {"blue": (0, 0, 255), "red": (255, 0, 0)}
 
@@ -50,6 +51,15 @@ def test_grey_among_colour_becomes_colour(tmp_path):
     assert data.input_shape == (3, 5, 6)
 
 
+@pytest.mark.parametrize(("kind", "order"), [("png", "<u2"), ("tif", "<u2"), ("tif", ">u2")])
+def test_of_16_bits_the_upper_8_are_kept(tmp_path, kind, order):
+    ramp = np.arange(0, 1 << 16, 1 << 6, dtype=np.uint16).reshape(32, 32)
+    Image.fromarray(ramp.astype(order)).save(tmp_path / f"ramp.{kind}")
+    pixels = decode_images([tmp_path / f"ramp.{kind}"])
+    assert pixels.shape == (1, 1, 32, 32)  # grey
+    np.testing.assert_array_equal(pixels[0, 0], ramp >> 8)
+
+
 def test_images_can_be_resized(tmp_path):
     write_classes(tmp_path, 5)
     Image.new("RGB", (20, 30)).save(tmp_path / "red" / "large.png")
@@ -72,6 +82,14 @@ def _text(folder):
     (folder / "red" / "text.png").write_text("hello")
 
 
+def _float(folder):
+    Image.fromarray(np.full((5, 6), 0.5, dtype=np.float32)).save(folder / "red" / "half.tif")
+
+
+def _wide(folder):
+    Image.fromarray(np.full((5, 6), 1 << 20, dtype=np.int32)).save(folder / "red" / "wide.tif")
+
+
 def _bomb(folder):
     Image.new("1", (20_000, 20_000)).save(folder / "red" / "bomb.png")
 
@@ -82,6 +100,8 @@ def _bomb(folder):
         (_large, "large.png is 20x30 pixels and .*000.png 6x5: give an image size"),
         (_truncated, "cannot read the image .*cut.png"),
         (_text, "cannot read the image .*text.png"),
+        (_float, "half.tif has float pixels of unknown range: save it with 8 bits, or with 16"),
+        (_wide, "wide.tif has 32-bit pixels of unknown range: save it with 8 bits, or with 16"),
         (_bomb, "bomb.png is too large"),
     ],
 )
