@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +37,9 @@ from s2e_optuna.workers import open_storage
 
 MOST_DEVIATIONS = 20.0
 """Standardised features are cut off at so many standard deviations."""
+
+FINGERPRINT = "s2e_classifier_fingerprint"
+"""User attribute of a study: what its data and settings hash to."""
 
 Floats = NDArray[np.float64]
 
@@ -72,8 +76,9 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     stack
         Trials that train at once.
     storage, study_name
-        Where the study is kept, a URL or an Optuna storage: an interrupted search goes on. By
-        default in memory.
+        Where the study is kept, a URL or an Optuna storage, and its name there: an interrupted
+        search goes on. A study belongs to the data and settings it was begun with, so a storage
+        needs a name for each of them, and a `random_state`. By default in memory.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     random_state
@@ -183,7 +188,8 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            Parameters out of range, or data that cannot be trained on.
+            Parameters out of range, data that cannot be trained on, or a stored study of other
+            data or settings.
         """
         self._check_parameters()
         samples, y = validate_data(self, X, y, allow_nd=True, dtype="numeric")
@@ -200,7 +206,10 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         searched = self._search_data(images, labels, X_val, y_val, seed)
         with tqdm(disable=not self.verbose, unit="epoch", desc="S2E") as bar:
             bar.total = self._epochs_in_all()
-            self.study_ = self._search(searched, seed, bar)
+            parts = [samples, labels]
+            if X_val is not None:
+                parts += [np.asarray(X_val, dtype=np.float64), searched.y_val.numpy()]
+            self.study_ = self._search(searched, seed, self._fingerprint(seed, parts), bar)
             self.schedule_ = best_schedule(self.study_)
             self._train(images, labels, searched, seed, bar)
         return self
@@ -239,8 +248,13 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             part = (self._scaled(samples), np.searchsorted(self.classes_, given))
             return self._data(images, labels, *part)
         order = stratified_order(labels, np.random.default_rng([seed, 0]))
-        size = min(max(1, round(self.validation_fraction * len(labels))), len(labels) - 1)
-        out, rest = np.sort(order[:size]), np.sort(order[size:])
+        order = order[np.bincount(labels)[labels[order]] > 1]  # a class keeps its only sample
+        if not len(order):
+            raise ValueError(
+                "every class has one sample, so none can be held out: give X_val and y_val."
+            )
+        out = np.sort(order[: max(1, round(self.validation_fraction * len(order)))])
+        rest = np.setdiff1d(np.arange(len(labels)), out)
         return self._data(images[rest], labels[rest], images[out], labels[out])
 
     def _data(
@@ -253,7 +267,19 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         names = [str(name) for name in self.classes_]
         return from_arrays(x, y, x_val, y_val, class_names=names)
 
-    def _search(self, data: NoisyData, seed: int, bar: tqdm[Any]) -> optuna.Study:
+    def _fingerprint(self, seed: int, parts: Iterable[NDArray[Any]]) -> str:
+        """Hash what the values of the study's trials depend on."""
+        names = ("epochs", "method", "network", "space", "batch_size", "learning_rate",
+                 "validation_fraction")  # fmt: skip
+        digest = hashlib.sha256(repr([seed, *(getattr(self, name) for name in names)]).encode())
+        for part in parts:
+            digest.update(f"{part.dtype}{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).data)
+        return digest.hexdigest()[:32]
+
+    def _search(
+        self, data: NoisyData, seed: int, fingerprint: str, bar: tqdm[Any]
+    ) -> optuna.Study:
         objective = CoTeachingObjective(
             data,
             method=self.method,
@@ -270,6 +296,7 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             study_name=self.study_name,
             sampler=S2ESampler(seed=seed),
         )
+        _claim(study, fingerprint)
         failures = 0
         while (left := self.n_trials - _finished(study)) > 0:
             trials = [study.ask() for _ in range(min(left, self.stack))]
@@ -345,6 +372,12 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 f"validation_fraction must be in (0, 0.5], but is {self.validation_fraction}."
             )
+        if self.storage is not None and self.study_name is None:
+            raise ValueError("a storage needs a study_name, by which an interrupted fit goes on.")
+        if self.storage is not None and self.random_state is None:
+            raise ValueError(
+                "a storage needs a random_state: without one every fit holds out other samples."
+            )
         if self.cross_validate is not None and self.cross_validate < 2:
             raise ValueError(f"cross_validate must be at least 2, but is {self.cross_validate}.")
 
@@ -381,6 +414,22 @@ def _ticking(bar: tqdm[Any], trainings: int) -> Callable[..., None]:
 
 def _finished(study: optuna.Study) -> int:
     return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+
+
+def _claim(study: optuna.Study, fingerprint: str) -> None:
+    """Note whose study this is; refuse one that was begun with other data or settings.
+
+    Its values would not compare, and its best schedule may have been chosen by samples that are
+    tested on now, as in a cross-validation.
+    """
+    found = study.user_attrs.get(FINGERPRINT)
+    if found is None and not study.get_trials(deepcopy=False):
+        study.set_user_attr(FINGERPRINT, fingerprint)
+    elif found != fingerprint:
+        raise ValueError(
+            f"the study {study.study_name!r} in the storage was begun with other data, another "
+            "random_state or other settings: choose another study_name, or leave the storage out."
+        )
 
 
 def _quietly_created(**options: Any) -> optuna.Study:

@@ -98,6 +98,36 @@ def test_a_clean_validation_part_and_a_storage(noisy, tmp_path):
         classifier.fit(noisy[0], noisy[1], part[0], np.full(200, "x"))
 
 
+def test_a_stored_study_of_other_data_or_settings_is_refused(noisy, tmp_path):
+    options = {**SMALL, "epochs": 2, "n_trials": 1, "random_state": 0}
+    options |= {"storage": f"sqlite:///{tmp_path}/s.db", "study_name": "mine"}
+    X, y = noisy[0][:100], noisy[1][:100]
+    S2EClassifier(**options).fit(X, y)
+    other_label = np.where(np.arange(100) == 7, y[y != y[7]][0], y)
+    part = (noisy[3][:20], noisy[4][:20])
+    for data, changes in (
+        ((X + 1, y), {}),
+        ((X, other_label), {}),
+        ((X, y, *part), {}),
+        ((X, y), {"epochs": 3}),
+        ((X, y), {"random_state": 1}),
+        ((X, y), {"validation_fraction": 0.3}),
+    ):
+        with pytest.raises(ValueError, match=r"'mine' .* choose another study_name"):
+            S2EClassifier(**{**options, **changes}).fit(*data)
+    longer = S2EClassifier(**{**options, "n_trials": 2, "n_seeds": 2, "stack": 1}).fit(X, y)
+    assert len(longer.study_.trials) == 2
+
+
+def test_a_class_keeps_its_only_sample():
+    X, y = np.random.default_rng(0).normal(size=(16, 3)), np.array([0] * 15 + [1])
+    options = {**SMALL, "epochs": 2, "n_trials": 1, "validation_fraction": 0.5}
+    for seed in range(3):
+        S2EClassifier(**options, random_state=seed).fit(X, y)
+    with pytest.raises(ValueError, match="every class has one sample"):
+        S2EClassifier(**options).fit(X[:4], np.arange(4))
+
+
 def test_images_are_taken_as_they_are(noisy):
     images = (noisy[0] * 15).astype(np.uint8).reshape(-1, 8, 8)
     classifier = S2EClassifier(**SMALL, random_state=0).fit(images, noisy[1])
@@ -111,6 +141,8 @@ def test_images_are_taken_as_they_are(noisy):
         ({"n_trials": 0}, "n_trials must be"),
         ({"epochs": 1.5}, "epochs must be"),
         ({"validation_fraction": 0.9}, "validation_fraction must be"),
+        ({"storage": "sqlite://", "random_state": 0}, "a storage needs a study_name"),
+        ({"storage": "sqlite://", "study_name": "s"}, "a storage needs a random_state"),
         ({"cross_validate": 1}, "cross_validate must be"),
         ({"network": "nope"}, "unknown network"),
         ({"method": "standard"}, "no schedule to search for"),
