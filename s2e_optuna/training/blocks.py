@@ -8,7 +8,9 @@ runs out of memory goes back to the start of the epoch and on in two halves.
 
 from __future__ import annotations
 
+import gc
 import math
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -130,7 +132,10 @@ def train_blocks(
             else:
                 block.return_to(snapshot)
                 halves += _halves(block)
+                block.close()  # whoever called still holds it
         if failed:
+            failed.clear()  # an error holds its frames, and they hold this dictionary
+            gc.collect()
             torch.cuda.empty_cache()
         waiting = halves
     finished.sort(key=lambda pair: pair[0].trials)
@@ -222,7 +227,15 @@ def _noting(block: Stack, failed: dict[Stack, BaseException]) -> Iterator[None]:
     except RuntimeError as error:
         if not ran_out_of_memory(error):
             raise
+        _clear_frames(error)
         failed[block] = error
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Let go of what the functions held that an error has ended: they may be large tensors."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def ran_out_of_memory(error: BaseException | None) -> bool:

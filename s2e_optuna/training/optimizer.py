@@ -127,6 +127,11 @@ class StackedOptimizer(ABC):
         chosen.set_rates(self._host_rate, self._beta1)
         return chosen
 
+    def close(self) -> None:
+        """Give up all parameters and moments."""
+        for tensors in (self._flat, self._slopes, self.parameters, *self._moments):
+            tensors.clear()
+
     def _flat_gradient(self, name: str, gradient: Tensor) -> Tensor:
         """Flatten a gradient; copy it only where padding is needed."""
         buffer = self._slopes.get(name)

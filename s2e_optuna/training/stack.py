@@ -255,6 +255,13 @@ class Stack:
         self.training_pass.generator.set_state(generator)
         self._tape = self._run = None
 
+    def close(self) -> None:
+        """Give up the tensors of a stack that is not used any more, whoever still holds it."""
+        self.optimizer.close()
+        for tensors in (self.parameters, self.buffers, self.state):
+            tensors.clear()
+        self._tape = self._run = None
+
     def _generator_state(self) -> Tensor:
         state: Tensor = self.training_pass.generator.get_state()
         return state

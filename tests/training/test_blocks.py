@@ -2,6 +2,7 @@
 
 import threading
 import warnings
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -218,14 +219,21 @@ class Memory:
 
     def __init__(self, monkeypatch, most):
         self.sizes = []
+        self.released = []
+        held = []
         step = Stack.step
         monkeypatch.setattr(blocks_module, "can_run_out", lambda block: True)
         monkeypatch.setattr("s2e_optuna.training.trainer.trials_per_block", lambda *_: 8)
 
         def limited(stack, images=None):
+            if held:
+                self.released.append(all(tensor() is None for tensor in held))
+                held.clear()
+            activations = [torch.zeros(3)]
             step(stack, images)
             if len(stack.trials) > most:
                 self.sizes.append(len(stack.trials))
+                held.extend(map(weakref.ref, [*activations, *stack.optimizer.tensors()[:-1]]))
                 raise torch.OutOfMemoryError("CUDA out of memory")
 
         monkeypatch.setattr(Stack, "step", limited)
@@ -241,6 +249,7 @@ def test_a_block_that_runs_out_of_memory_goes_on_in_halves(network, images, monk
     with pytest.warns(UserWarning, match="ran out of memory with"):
         results = train("coteaching", rates, images, config)
     assert memory.sizes == ([5, 3] if network == "mlp" else [3, 2])
+    assert memory.released == [True, True]  # before a half took a step
     for ours, theirs in zip(results, expected, strict=True):
         assert_equal(ours, theirs)
 
@@ -252,6 +261,7 @@ def test_a_block_that_runs_out_of_memory_in_its_preparation_goes_on_in_halves(bl
     with pytest.warns(UserWarning, match="ran out of memory with"):
         results = train("f_correction", [None] * 5, blobs, CONFIG, on_preparation=epochs.append)
     assert memory.sizes == [5, 3]  # and never again: the halves stay halves
+    assert memory.released == [True, True]
     assert epochs == list(range(1, CONFIG.epochs + 1))
     for ours, theirs in zip(results, expected, strict=True):
         assert_equal(ours, theirs)
