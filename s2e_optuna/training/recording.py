@@ -77,31 +77,35 @@ class CudaRecorder:
 class RecordedStep:
     """Runs a step: the first few times as it is, then from a recording.
 
+    It does not keep the step: that belongs to the stack which keeps this, and in a circle both
+    would stay in memory until Python looks for circles.
+
     Parameters
     ----------
-    step
-        Takes one training step.
-    signature
-        What the recording holds as constants; when it changes, the step is recorded anew.
     recorder
         Records.
     """
 
-    def __init__(
-        self, step: Action, signature: Callable[[], Hashable], recorder: Recorder
-    ) -> None:
-        self._step, self._signature, self._recorder = step, signature, recorder
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
         self._replay: Action | None = None
         self._recorded: Hashable = None
         self._runs = 0
 
-    def __call__(self) -> None:
-        """Take one step."""
+    def __call__(self, step: Action, signature: Hashable) -> None:
+        """Take one step.
+
+        Parameters
+        ----------
+        step
+            Takes one training step, always the same.
+        signature
+            What the recording holds as constants; when it changes, the step is recorded anew.
+        """
         if self._runs < WARM_UP_STEPS:
             self._runs += 1
-            self._recorder.warm_up(self._step)
+            self._recorder.warm_up(step)
             return
-        signature = self._signature()
         if self._replay is None or signature != self._recorded:
-            self._replay, self._recorded = self._recorder.record(self._step), signature
+            self._replay, self._recorded = self._recorder.record(step), signature
         self._replay()

@@ -127,11 +127,8 @@ class Stack:
         if self._tape is None:
             self._tape = Tape(data, order, len(self.trials), self.method.networks)
             if self.options.recorded:
-                self._run = RecordedStep(
-                    self._step,
-                    lambda: self.optimizer.signature,
-                    CudaRecorder(self.training_pass.generator, self.options.memory),
-                )
+                recorder = CudaRecorder(self.training_pass.generator, self.options.memory)
+                self._run = RecordedStep(recorder)
         self._tape.rewind(order, self.rates[:, epoch], self.keep[:, epoch], epoch)
 
     def step(self, images: Tensor | None = None) -> None:
@@ -147,7 +144,7 @@ class Stack:
         if self._run is None:
             self._step()
         else:
-            self._run()
+            self._run(self._step, self.optimizer.signature)
 
     def end_epoch(self, *, count: bool) -> EpochTally:
         """Sum up the epoch; `count` which samples were kept."""

@@ -126,10 +126,7 @@ def train(
         if on_epoch is not None and running:
             stopped = set(on_epoch(epoch, running) or ()) & {r.trial for r in running}
         if failed or stopped:
-            for block in blocks:
-                for trial in (failed | stopped) & set(block.trials):
-                    status = "failed" if trial in failed else "stopped"
-                    logs[trial].finish(block, trial, data, status)
+            _finish_early(blocks, logs, data, failed, stopped)
             blocks = without(blocks, failed | stopped)
             if not blocks:
                 break
@@ -299,6 +296,16 @@ def _write_down(
             )
             failed.add(report.trial)
     return failed
+
+
+def _finish_early(
+    blocks: list[Stack], logs: list[_Log], data: NoisyData, failed: set[int], stopped: set[int]
+) -> None:
+    """Keep what remains of the trials that leave."""
+    for block in blocks:
+        for trial in (failed | stopped) & set(block.trials):
+            status = "failed" if trial in failed else "stopped"
+            logs[trial].finish(block, trial, data, status)
 
 
 class _Log:

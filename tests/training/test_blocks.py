@@ -1,5 +1,7 @@
 """Blocks of trials: sizes, memory that runs out, what a step may do."""
 
+import gc
+import inspect
 import threading
 import warnings
 import weakref
@@ -355,29 +357,30 @@ class FakeRecorder:
 
     def record(self, step):
         self.events.append("record")
-        return step
+        step = weakref.WeakMethod(step) if inspect.ismethod(step) else lambda step=step: step
+        return lambda: step()()
 
 
 def test_a_step_is_recorded_after_the_warm_up_and_again_when_a_constant_changes():
-    recorder, constant, runs = FakeRecorder(), [0.9], []
-    run = RecordedStep(lambda: runs.append(1), lambda: constant[0], recorder)
+    recorder, runs = FakeRecorder(), []
+    run = RecordedStep(recorder)
     for _ in range(WARM_UP_STEPS + 4):
-        run()
+        run(lambda: runs.append(1), 0.9)
     assert recorder.events == ["warm up"] * WARM_UP_STEPS + ["record"]
-    constant[0] = 0.1
-    run()
-    run()
+    for _ in range(2):
+        run(lambda: runs.append(1), 0.1)
     assert recorder.events[-2:] == ["record", "record"]
     assert len(runs) == WARM_UP_STEPS + 6
 
 
-def test_recorded_and_plain_steps_give_the_same(blobs, monkeypatch):
-    expected = train("coteaching", schedules(3), blobs, CONFIG)
-    recorders = []
+@pytest.fixture
+def recorders(monkeypatch):
+    """All steps are recorded; what records them."""
+    made = []
 
     def recorder(generator, memory):
-        recorders.append(FakeRecorder())
-        return recorders[-1]
+        made.append(FakeRecorder())
+        return made[-1]
 
     monkeypatch.setattr("s2e_optuna.training.stack.CudaRecorder", recorder)
     original = Stack.__init__
@@ -386,8 +389,41 @@ def test_recorded_and_plain_steps_give_the_same(blobs, monkeypatch):
         original(self, *args[:-1], replace(args[-1], recorded=True))
 
     monkeypatch.setattr(Stack, "__init__", recording)
+    return made
+
+
+def test_what_trials_leave_is_free_at_once(blobs, recorders, monkeypatch):
+    stacks, alive = [], []
+    original = Stack.__init__
+
+    def noting(self, *args):
+        original(self, *args)
+        stacks.append(weakref.ref(self))
+
+    def some_leave(epoch, reports):
+        alive.append(sum(stack() is not None for stack in stacks))
+        return [epoch]
+
+    monkeypatch.setattr(Stack, "__init__", noting)
+    gc.collect()
+    gc.disable()
+    try:
+        train("coteaching", schedules(4, 4), blobs, replace(CONFIG, epochs=4), some_leave)
+        left = [stack() for stack in stacks if stack() is not None]
+    finally:
+        gc.enable()
+    assert len(stacks) == len(alive) == 4 and len(recorders) == 4
+    assert (alive, left) == ([1] * 4, [])
+
+
+@pytest.fixture
+def plainly(blobs):
+    return train("coteaching", schedules(3), blobs, CONFIG)
+
+
+def test_recorded_and_plain_steps_give_the_same(blobs, plainly, recorders):
     for ours, theirs in zip(
-        train("coteaching", schedules(3), blobs, CONFIG), expected, strict=True
+        train("coteaching", schedules(3), blobs, CONFIG), plainly, strict=True
     ):
         assert_equal(ours, theirs)
     # Once, and once more for the other beta1.
