@@ -9,6 +9,7 @@ tensors.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -18,13 +19,27 @@ WARM_UP_STEPS = 3
 
 Action = Callable[[], None]
 
-GraphMemory = Any
-"""Names memory for recordings; PyTorch's type of it is private."""
+
+@dataclass(frozen=True)
+class GraphMemory:
+    """What the recordings of one training share.
+
+    Attributes
+    ----------
+    pool
+        Names the memory; PyTorch's type of it is private.
+    stream
+        What is recorded. Memory is handed out by stream, so it is shared on the same one only.
+    """
+
+    pool: Any
+    stream: torch.cuda.Stream
 
 
-def graph_memory() -> GraphMemory:
-    """Name memory for the recordings of one training."""
-    return torch.cuda.graph_pool_handle()
+def graph_memory(device: torch.device) -> GraphMemory:
+    """Make what the recordings of one training share."""
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return GraphMemory(torch.cuda.graph_pool_handle(), stream)
 
 
 class Recorder(Protocol):
@@ -51,16 +66,15 @@ class CudaRecorder:
 
     def __init__(self, generator: torch.Generator, memory: GraphMemory | None = None) -> None:
         self._generator = generator
-        self._memory = memory
-        self._stream = torch.cuda.Stream(generator.device)  # type: ignore[no-untyped-call]
+        self._memory = memory or graph_memory(generator.device)
 
     def warm_up(self, step: Action) -> None:
         """Run a step on a stream of its own, as a recording needs it."""
         current = torch.cuda.current_stream(self._generator.device)
-        self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream):
+        self._memory.stream.wait_stream(current)
+        with torch.cuda.stream(self._memory.stream):
             step()
-        current.wait_stream(self._stream)
+        current.wait_stream(self._memory.stream)
 
     def record(self, step: Action) -> Action:
         """Record a step as a graph."""
@@ -68,7 +82,10 @@ class CudaRecorder:
         graph.register_generator_state(self._generator)
         # By default it fails when any thread allocates, and one pins batches of streamed data.
         with torch.cuda.graph(
-            graph, pool=self._memory, stream=self._stream, capture_error_mode="thread_local"
+            graph,
+            pool=self._memory.pool,
+            stream=self._memory.stream,
+            capture_error_mode="thread_local",
         ):
             step()
         return graph.replay

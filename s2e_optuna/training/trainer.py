@@ -204,7 +204,7 @@ class _Setup:
             config,
             StepOptions(
                 recorded=recorded,
-                memory=graph_memory() if recorded else None,
+                memory=graph_memory(device) if recorded else None,
                 bfloat16=config.precision == "bfloat16",
             ),
             order_seed,
