@@ -14,6 +14,9 @@ from typing import Any, Protocol
 
 import torch
 
+GENERATORS_REGISTER_THEMSELVES = "2.14"
+"""PyTorch from which a recording notices what generators it uses, and must not be told."""
+
 WARM_UP_STEPS = 3
 """Steps before the recording, in which libraries allocate their workspaces."""
 
@@ -79,7 +82,9 @@ class CudaRecorder:
     def record(self, step: Action) -> Action:
         """Record a step as a graph."""
         graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self._generator)
+        if torch.__version__ < GENERATORS_REGISTER_THEMSELVES:
+            with torch.cuda.device(self._generator.device):  # where it allocates
+                graph.register_generator_state(self._generator)
         # By default it fails when any thread allocates, and one pins batches of streamed data.
         with torch.cuda.graph(
             graph,

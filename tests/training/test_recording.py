@@ -1,9 +1,11 @@
 """How steps are recorded on CUDA, with stand-ins for what needs a GPU."""
 
 from contextlib import contextmanager
+from typing import ClassVar
 
 import pytest
 import torch
+from torch.torch_version import TorchVersion
 
 from s2e_optuna.training.recording import CudaRecorder, graph_memory
 
@@ -19,8 +21,10 @@ class Stream:
 
 
 class Graph:
+    registered: ClassVar[list] = []
+
     def register_generator_state(self, generator):
-        """What this is for needs a GPU."""
+        self.registered.append((generator, Cuda.current))
 
     def replay(self):
         """Nothing was recorded."""
@@ -33,9 +37,12 @@ class Generator:
 class Cuda:
     """Notes what is asked of `torch.cuda`."""
 
+    current = torch.device("cuda:0")
+
     def __init__(self, monkeypatch):
         self.streams, self.pools = [], []
-        for name in ("graph", "stream"):
+        Graph.registered.clear()
+        for name in ("graph", "stream", "device"):
             monkeypatch.setattr(torch.cuda, name, contextmanager(getattr(self, name)))
         monkeypatch.setattr(torch.cuda, "Stream", Stream)
         monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
@@ -50,6 +57,11 @@ class Cuda:
     def stream(self, stream):
         self.streams.append(stream)
         yield
+
+    def device(self, device):
+        before, Cuda.current = Cuda.current, device
+        yield
+        Cuda.current = before
 
 
 @pytest.fixture
@@ -66,3 +78,14 @@ def test_recordings_share_memory_and_its_stream(cuda):
     assert steps == ["plain", "recorded"] * 2
     assert cuda.pools == [memory.pool] * 2
     assert cuda.streams == [memory.stream] * 4 and memory.stream.device == DEVICE
+
+
+@pytest.mark.parametrize(
+    ("version", "devices"),
+    [("2.9.1", [DEVICE]), ("2.13.0+cu130", [DEVICE]), ("2.14.0", []), ("2.15.0+cu132", [])],
+)
+def test_a_generator_is_registered_where_pytorch_wants_it(version, devices, cuda, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", TorchVersion(version))
+    generator = Generator()
+    CudaRecorder(generator, graph_memory(DEVICE)).record(lambda: None)
+    assert Graph.registered == [(generator, device) for device in devices]
