@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -29,6 +30,14 @@ def keep_freed_memory() -> None:
         return
     mallopt(M_MMAP_MAX, 0)
     mallopt(M_TRIM_THRESHOLD, LARGEST_INT)
+
+
+def on_device(device: torch.device) -> AbstractContextManager[None]:
+    """Make a device the current one for a while; the CPU needs nothing.
+
+    Pinned memory, recordings and the registration of generators go by the current device.
+    """
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def resolve_device(name: str) -> torch.device:

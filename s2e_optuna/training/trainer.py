@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from s2e_optuna.training.blocks import train_blocks, trials_per_block, without
 from s2e_optuna.training.checkpoint import Checkpoint, Keeper
 from s2e_optuna.training.data import NoisyData
-from s2e_optuna.training.device import keep_freed_memory, resolve_device
+from s2e_optuna.training.device import keep_freed_memory, on_device, resolve_device
 from s2e_optuna.training.errors import DataError
 from s2e_optuna.training.evaluation import Evaluation, Images, evaluate, iterate_probabilities
 from s2e_optuna.training.methods import Method, get_method
@@ -110,10 +110,34 @@ def train(
     if not rates:
         return []
     keep_freed_memory()
+    with on_device(setup.device):
+        logs = _train(setup, data, on_epoch, on_preparation, checkpoint)
+    return [
+        TrainResult(
+            method=method,
+            seed=config.seed,
+            rates=rate,
+            failure=log.failure,
+            seconds=log.seconds,
+            **log.outcome,
+        )
+        for rate, log in zip(rates, logs, strict=True)
+    ]
+
+
+def _train(
+    setup: _Setup,
+    data: NoisyData,
+    on_epoch: OnEpoch | None,
+    on_preparation: Callable[[int], None] | None,
+    checkpoint: Checkpoint | None,
+) -> list[_Log]:
+    """Train on what is the current device; return what was gathered of each trial."""
+    config, rates = setup.config, setup.rates
     parts = put_on_device(data, setup.rule.uses_clean_data, setup.device)
     blocks, batches = setup.blocks(), setup.batches(parts)
     logs = [_Log() for _ in rates]
-    keeper = None if checkpoint is None else Keeper(checkpoint, method, data, config, rates)
+    keeper = None if checkpoint is None else Keeper(checkpoint, setup.name, data, config, rates)
     begun = 0 if keeper is None else keeper.restore(blocks, batches, logs)
     if begun == 0:
         blocks, batches = _prepared(setup, blocks, parts, on_preparation)
@@ -136,23 +160,14 @@ def train(
         predictions = _predictions(block, parts, config.keep_probabilities)
         for trial in block.trials:
             logs[trial].finish(block, trial, data, "complete", predictions[trial])
-    return [
-        TrainResult(
-            method=method,
-            seed=config.seed,
-            rates=rate,
-            failure=log.failure,
-            seconds=log.seconds,
-            **log.outcome,
-        )
-        for rate, log in zip(rates, logs, strict=True)
-    ]
+    return logs
 
 
 @dataclass(frozen=True)
 class _Setup:
     """What is the same from the first epoch to the last."""
 
+    name: str
     rule: Method
     network: StackedNetwork
     device: torch.device
@@ -195,6 +210,7 @@ class _Setup:
         order_seed, *more_seeds = _seeds(config.seed, 3 + rule.networks)
         *network_seeds, trusted_seed, dropout_seed = more_seeds
         return cls(
+            method,
             rule,
             network,
             device,

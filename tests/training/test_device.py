@@ -3,8 +3,13 @@
 import platform
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
+import torch
+
+from s2e_optuna.training import TrainConfig, device, train, trainer
+from s2e_optuna.training.stack import Stack
 
 REUSE = """
 import resource
@@ -28,3 +33,22 @@ def test_freed_memory_is_used_again() -> None:
     # The system gives memory page by page, at the first touch: 20 new blocks would be 20.
     run = subprocess.run([sys.executable, "-c", REUSE], capture_output=True, text=True, check=True)
     assert float(run.stdout) < 5
+
+
+def test_a_training_makes_its_device_the_current_one(blobs, monkeypatch):
+    current, seen = ["cuda:0"], set()
+
+    @contextmanager
+    def switched(name):
+        current.append(str(name))
+        yield
+        current.pop()
+
+    monkeypatch.setattr(torch.cuda, "device", switched)
+    monkeypatch.setattr(trainer, "on_device", lambda _: device.on_device(torch.device("cuda:1")))
+    step = Stack.step
+    monkeypatch.setattr(Stack, "step", lambda *a: (seen.add(current[-1]), step(*a))[1])
+    train("standard", [None], blobs, TrainConfig(epochs=1, network="mlp", device="cpu"))
+    assert (seen, current) == ({"cuda:1"}, ["cuda:0"])
+    with device.on_device(torch.device("cpu")):
+        assert current == ["cuda:0"]
