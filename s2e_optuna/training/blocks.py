@@ -19,6 +19,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from s2e_optuna.training.device import free_memory
 from s2e_optuna.training.methods import Method
 from s2e_optuna.training.networks import StackedNetwork
 from s2e_optuna.training.parts import EpochOrder, TrainingPart
@@ -76,8 +77,8 @@ def trials_per_block(
             work = networks * trials * step_operations(network, batch_size)
             at_once = _worth(work, WORK_OF_A_BLOCK, min(torch.get_num_threads(), trials))
     else:
-        free, _ = torch.cuda.mem_get_info(device)
-        room, of_one = int(MEMORY_SHARE * free), networks * model_bytes(network, batch_size)
+        room = int(MEMORY_SHARE * free_memory(device))
+        of_one = networks * model_bytes(network, batch_size)
         # With several blocks, one warms up beside the memory of the others' recorded steps.
         fitting = max(1, room // of_one if trials * of_one <= room else room // (2 * of_one))
     blocks = at_once * math.ceil(trials / fitting / at_once)

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from s2e_optuna.training.device import free_memory
 from s2e_optuna.training.images import Size, decode_image
 
 Augment = Callable[[Tensor], Tensor]
@@ -178,8 +179,7 @@ def images_for(
     """Bring images to a device, or leave them where they are if they are too large for it."""
     if not isinstance(images, Tensor) or device.type == "cpu":
         return images
-    free, _ = torch.cuda.mem_get_info(device)
-    if images.nbytes > GPU_SHARE * free:
+    if images.nbytes > GPU_SHARE * free_memory(device):
         return HostImages(images)
     return images.to(device)
 

@@ -288,7 +288,7 @@ def test_a_block_on_cuda_has_as_many_trials_as_fit(free, expected, monkeypatch):
     network = make_network("mlp", (1, 28, 28), 10)
     trial = 2 * model_bytes(network, 128)
     memory = int(free * trial / blocks_module.MEMORY_SHARE) + 1
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (memory, memory))
+    monkeypatch.setattr(blocks_module, "free_memory", lambda device: memory)
     size = trials_per_block(
         network, COTEACHING, 128, torch.device("cuda"), 64 if free != 12 else 20
     )

@@ -8,7 +8,16 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from s2e_optuna.training import TrainConfig, device, train, trainer
+from s2e_optuna.training import (
+    TrainConfig,
+    blocks,
+    device,
+    get_method,
+    make_network,
+    streaming,
+    train,
+    trainer,
+)
 from s2e_optuna.training.stack import Stack
 
 REUSE = """
@@ -52,3 +61,16 @@ def test_a_training_makes_its_device_the_current_one(blobs, monkeypatch):
     assert (seen, current) == ({"cuda:1"}, ["cuda:0"])
     with device.on_device(torch.device("cpu")):
         assert current == ["cuda:0"]
+
+
+def test_memory_that_pytorch_keeps_for_itself_is_free(monkeypatch):
+    for name, found in (("mem_get_info", (5, 24)), ("memory_reserved", 12)):
+        monkeypatch.setattr(torch.cuda, name, lambda device, found=found: found)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 2)
+    cuda, images = torch.device("cuda"), torch.zeros(6, 1, 1, 1, dtype=torch.uint8)
+    assert device.free_memory(cuda) == 15
+    monkeypatch.setattr(torch.Tensor, "to", lambda images, place: (place, images))
+    assert streaming.images_for(images, cuda)[0] == cuda  # 6 of 15 bytes may lie there, not of 5
+    network = make_network("mlp", (1, 2, 2), 2)
+    monkeypatch.setattr(blocks, "model_bytes", lambda *_: 1)
+    assert blocks.trials_per_block(network, get_method("standard"), 8, cuda, 9) == 9

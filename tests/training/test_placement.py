@@ -11,7 +11,15 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from s2e_optuna.training import METHODS, TrainConfig, from_arrays, stack, trainer
+from s2e_optuna.training import (
+    METHODS,
+    TrainConfig,
+    blocks,
+    from_arrays,
+    stack,
+    streaming,
+    trainer,
+)
 from s2e_optuna.training.blocks import train_blocks
 from s2e_optuna.training.evaluation import evaluate
 from s2e_optuna.training.parts import put_on_device
@@ -40,7 +48,8 @@ def fused_update(*groups, lr, **_):
 def elsewhere(monkeypatch):
     """Make trainings take place on a device that is not the CPU."""
     monkeypatch.setattr(trainer, "resolve_device", lambda name: DEVICE)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 << 30, 1 << 30))
+    for module in (blocks, streaming):
+        monkeypatch.setattr(module, "free_memory", lambda device: 1 << 30)
     monkeypatch.setattr(torch, "Generator", HostGenerator)
     monkeypatch.setattr(stack, "keep_counts", lambda rates, size: np.ones(rates.shape, int))
     monkeypatch.setattr(torch, "_fused_adam_", fused_update)
