@@ -25,12 +25,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from s2e_optuna.training.data import NoisyData
+from s2e_optuna.training.networks import network_name
 from s2e_optuna.training.parts import Batches
 from s2e_optuna.training.results import EpochReport, TrainConfig
 from s2e_optuna.training.stack import Stack
+from s2e_optuna.training.streaming import ImageFiles
 
 _FORMAT = "s2e-checkpoint-1"
 _UNIMPORTANT = ("device", "keep_probabilities", "cuda_graph", "execution")
+
+SKETCHED = 32
+"""Images of each part, evenly spread, by which the data of a training are known again."""
 
 _logger = logging.getLogger(__name__)
 
@@ -185,17 +190,20 @@ class Keeper:
                 if target.shape != value.shape or target.dtype != value.dtype:
                     raise ValueError("its tensors have other shapes")
             epochs = int(metadata["epochs"])
+            written: dict[int, tuple[list[EpochReport], float]] = {}
             for trial, key in places.items():
                 rows = file.get_tensor(f"{key}/reports").tolist()
                 if len(rows) != epochs:
                     raise ValueError("it does not hold all epochs")
-                logs[trial].reports = [EpochReport(trial, t, *row) for t, row in enumerate(rows)]
-                logs[trial].seconds = float(file.get_tensor(f"{key}/seconds"))
+                reports = [EpochReport(trial, t, *row) for t, row in enumerate(rows)]
+                written[trial] = reports, float(file.get_tensor(f"{key}/seconds"))
         with torch.no_grad():
             for target, value in changes:
                 target.copy_(value)
         for generator, state in generators:
             generator.set_state(state)
+        for trial, (reports, seconds) in written.items():
+            logs[trial].reports, logs[trial].seconds = reports, seconds
         return epochs
 
 
@@ -205,15 +213,26 @@ def fingerprint(method: str, data: NoisyData, config: TrainConfig) -> str:
         field.name: str(getattr(config, field.name))
         for field in fields(config)
         if field.name not in _UNIMPORTANT
-    }
+    } | {"network": network_name(config.network)}
     kind = torch.device("cpu" if config.device == "auto" else config.device).type
     if config.device == "auto" and torch.cuda.is_available():
         kind = "cuda"
     text = json.dumps([method, settings, kind, list(data.input_shape)], sort_keys=True)
     digest = hashlib.sha256(text.encode())
-    for labels in (data.y_train, data.y_val):
-        digest.update(labels.cpu().numpy().tobytes())
+    for labels in (data.y_train, data.y_val, data.y_test, data.y_clean):
+        digest.update(b"" if labels is None else labels.cpu().numpy().tobytes())
+    for images in (data.x_train, data.x_val, data.x_test):
+        digest.update(b"" if images is None else _sketch(images))
     return digest.hexdigest()[:32]
+
+
+def _sketch(images: Tensor | ImageFiles) -> bytes:
+    """Tell images from others without reading all of them: some in full, or the files' names."""
+    shape = str(tuple(images.shape)).encode()
+    if isinstance(images, ImageFiles):
+        return shape + "\0".join(images.paths).encode()
+    rows = torch.linspace(0, len(images) - 1, min(SKETCHED, len(images))).long()
+    return shape + images[rows.to(images.device)].cpu().numpy().tobytes()
 
 
 def _generators(block: Stack, batches: Batches) -> dict[str, torch.Generator]:

@@ -1,12 +1,17 @@
 """A training that was interrupted ends exactly as one that was not."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from s2e_optuna import Schedule
-from s2e_optuna.training import Checkpoint, TrainConfig, load_data, train
+from s2e_optuna.training import Checkpoint, ImageFiles, TrainConfig, load_data, train
+from s2e_optuna.training.checkpoint import fingerprint
 
 CONFIG = TrainConfig(epochs=6, batch_size=32, device="cpu", seed=3)
 SCHEDULES = [Schedule.coteaching(6, tau) for tau in (0.2, 0.4, 0.6)]
@@ -127,6 +132,54 @@ def test_a_file_of_another_training_is_not_used(data, tmp_path, caplog, changes,
     _, epochs = resume(path, data, config=config, schedules=schedules)
     assert epochs == list(range(6))
     assert "cannot be used" in caplog.text
+
+
+def test_a_file_of_other_images_is_not_used(data, tmp_path, caplog):
+    path = interrupted(tmp_path / "c", data)
+    turned = dataclasses.replace(data, x_train=data.x_train.flip(0))
+    assert resume(path, turned)[1] == list(range(6))
+    assert "belongs to another training" in caplog.text
+
+
+def test_files_are_known_again_by_their_names(data):
+    keys = set()
+    for names in (["a.png", "b.png"], ["a.png", "b.png"], ["a.png", "c.png"]):
+        files = ImageFiles(names, (8, 8))
+        keys.add(fingerprint("standard", dataclasses.replace(data, x_train=files), CONFIG))
+    assert len(keys) == 2
+
+
+def own_network(shape, n_classes):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, n_classes))
+
+
+def test_a_network_of_ones_own_is_known_again_in_another_process(data):
+    keys = set()
+    for function in (own_network, copy_of(own_network)):
+        config = dataclasses.replace(CONFIG, network=function)
+        keys.add(fingerprint("standard", data, config))
+    assert len(keys) == 1
+
+
+def copy_of(function):
+    """Return a function at another address, as in another process."""
+    copied = types.FunctionType(function.__code__, function.__globals__, function.__name__)
+    copied.__qualname__ = function.__qualname__
+    assert str(copied) != str(function)
+    return copied
+
+
+def test_what_cannot_be_used_leaves_no_trace(data, tmp_path):
+    """The reports of the last trial are cut off, those of the first ones are whole."""
+    path = interrupted(tmp_path / "c", data)
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    tensors["2/reports"] = tensors["2/reports"][:1]
+    save_file(tensors, path, metadata)
+    again, epochs = resume(path, data)
+    assert epochs == list(range(6))
+    assert {len(run.training_loss) for run in again} == {6}
 
 
 def test_a_folder_that_cannot_be_written_to_stops_nothing(data, tmp_path, caplog):
