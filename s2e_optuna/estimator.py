@@ -356,7 +356,7 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         found = [run.training_probabilities for run in complete]
         own = np.mean([p for p in found if p is not None], axis=0)
         self.pred_probs_ = _normalised(own if unseen is None else unseen.training)
-        self.suspects_ = suspects(complete, data, unseen)
+        self.suspects_ = suspects(complete, data, unseen, self.device)
         self.suspicion_ = np.empty(len(labels))
         for row in self.suspects_:
             self.suspicion_[int(row.id)] = row.score

@@ -109,7 +109,7 @@ class TrainOutcome:
         """All samples, the most doubtful labels first; at least one training is complete."""
         from s2e_optuna.training import suspects
 
-        return suspects(self.complete, self.data, self.unseen)
+        return suspects(self.complete, self.data, self.unseen, self.config.device)
 
     @property
     def network(self) -> str:

@@ -101,9 +101,9 @@ def unseen_probabilities(
         (run,) = train(method, [schedule], part, settings, tell)
         if run.status != "complete" or run.model is None:
             raise DataError(f"a training of the cross-validation failed: {run.failure}")
-        found[out.numpy()] = predict_proba(run.model, take(data.x_train, out))
+        found[out.numpy()] = predict_proba(run.model, take(data.x_train, out), config.device)
         if judges_clean:
-            clean.append(predict_proba(run.model, data.x_val))
+            clean.append(predict_proba(run.model, data.x_val, config.device))
     return Unseen(found, np.stack(clean) if clean else None)
 
 

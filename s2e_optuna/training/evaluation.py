@@ -42,7 +42,8 @@ Images = Tensor | ImageStream
 def chunks(images: Images, size: int, device: torch.device) -> Iterator[Tensor]:
     """Yield all images in order, so many at once, on the device."""
     if isinstance(images, Tensor):
-        yield from torch.split(images, size)
+        for chunk in torch.split(images, size):
+            yield chunk.to(device)
     else:
         for chunk in images.chunks(size):
             yield chunk.to(device, non_blocking=True)

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from s2e_optuna.training.data import as_images
+from s2e_optuna.training.device import on_device, resolve_device
 from s2e_optuna.training.errors import DataError
 from s2e_optuna.training.evaluation import iterate_probabilities
 from s2e_optuna.training.networks import (
@@ -70,7 +71,9 @@ class Model:
         return [unstack(stacked, index).eval() for index in range(len(self.states))]
 
 
-def predict_proba(model: Model, images: ArrayLike | Tensor | ImageFiles) -> NDArray[np.float32]:
+def predict_proba(
+    model: Model, images: ArrayLike | Tensor | ImageFiles, device: str = "cpu"
+) -> NDArray[np.float32]:
     """Predict class probabilities, averaged over the model's networks.
 
     Parameters
@@ -79,6 +82,8 @@ def predict_proba(model: Model, images: ArrayLike | Tensor | ImageFiles) -> NDAr
         A trained model.
     images
         In any layout that training data may have, or files, with the model's image size.
+    device
+        Where to compute: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
 
     Returns
     -------
@@ -88,7 +93,7 @@ def predict_proba(model: Model, images: ArrayLike | Tensor | ImageFiles) -> NDAr
     Raises
     ------
     DataError
-        The images are of another size or cannot be read as images.
+        The images are of another size or cannot be read as images; there is no such device.
     """
     checked = images if isinstance(images, ImageFiles) else as_images(images, "new")
     if tuple(checked.shape[1:]) != tuple(model.input_shape):
@@ -96,12 +101,14 @@ def predict_proba(model: Model, images: ArrayLike | Tensor | ImageFiles) -> NDAr
             f"the images are {list(checked.shape[1:])} (channels, height, width), the model was "
             f"trained on {list(model.input_shape)}: bring them to that size"
         )
-    stacked = model.stacked()
-    chunks = iterate_probabilities(
-        stacked.network, stacked.parameters, checked, networks=len(model.states)
-    )
-    probabilities: NDArray[np.float32] = torch.cat([p[0] for p in chunks]).numpy()
-    return probabilities
+    place, stacked = resolve_device(device), model.stacked()
+    with on_device(place):
+        tensors = {name: tensor.to(place) for name, tensor in stacked.parameters.items()}
+        chunks = iterate_probabilities(
+            stacked.network, tensors, checked, networks=len(model.states)
+        )
+        found: NDArray[np.float32] = torch.cat([chunk[0].cpu() for chunk in chunks]).numpy()
+    return found
 
 
 def save_model(model: Model, path: str | Path) -> None:

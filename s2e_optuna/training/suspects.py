@@ -188,6 +188,7 @@ def suspects(
     results: TrainResult | Sequence[TrainResult],
     data: NoisyData,
     unseen: Unseen | None = None,
+    device: str = "cpu",
 ) -> list[Suspect]:
     """List all samples with doubtful labels, the most doubtful first; equals stay in order.
 
@@ -204,6 +205,8 @@ def suspects(
     unseen
         `unseen_probabilities`, if there are some. With clean validation samples among them each
         label has a probability of being wrong.
+    device
+        Where the models predict, as for `predict_proba`.
 
     Raises
     ------
@@ -220,7 +223,9 @@ def suspects(
     complete = [run for run in runs if run.status == "complete" and run.model is not None]
     if not complete:
         raise DataError("the list of suspects needs a complete training, this one ended early")
-    probabilities = np.mean([_training_probabilities(run, data) for run in complete], axis=0)
+    probabilities = np.mean(
+        [_training_probabilities(run, data, device) for run in complete], axis=0
+    )
     kept = _kept_shares(complete)
     samples = data.labelled_samples()
     n_train = len(data.ids)
@@ -239,7 +244,7 @@ def suspects(
         probabilities = (probabilities + unseen.training) / 2.0 if true is None else true
     if len(samples.ids) > n_train:
         held_out = np.mean(
-            [predict_proba(run.model, data.x_val) for run in complete if run.model], axis=0
+            [predict_proba(run.model, data.x_val, device) for run in complete if run.model], axis=0
         )
         scores = np.concatenate([scores, suspicion(held_out, samples.given[n_train:])])
         probabilities = np.concatenate([probabilities, held_out])
@@ -347,11 +352,11 @@ def suspect_quality(rows: Sequence[Suspect]) -> SuspectQuality | None:
     )
 
 
-def _training_probabilities(run: TrainResult, data: NoisyData) -> NDArray[np.float32]:
+def _training_probabilities(run: TrainResult, data: NoisyData, device: str) -> NDArray[np.float32]:
     if run.training_probabilities is not None:
         return run.training_probabilities
     assert run.model is not None
-    return predict_proba(run.model, data.x_train)
+    return predict_proba(run.model, data.x_train, device)
 
 
 def _kept_shares(runs: Sequence[TrainResult]) -> Floats:

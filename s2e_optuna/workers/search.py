@@ -377,7 +377,8 @@ def _compare(
     best = trained[0].model
     assert best is not None
     save_model(best, files["model"])
-    rows = suspects(trained, data, _unseen(config, data, schedule, relay))
+    unseen = _unseen(config, data, schedule, relay)
+    rows = suspects(trained, data, unseen, config.train_config().device)
     write_suspects(rows, files["suspects"])
     return scores, _quality(rows)
 

@@ -7,9 +7,13 @@ from s2e_optuna.training import (
     DataError,
     TrainConfig,
     load_model,
+    model,
     predict_proba,
     save_model,
+    suspects,
     train,
+    trainer,
+    unseen_probabilities,
 )
 
 
@@ -24,6 +28,32 @@ def test_a_model_predicts_what_the_training_saw(trained, blobs):
     np.testing.assert_allclose(probabilities, trained.training_probabilities, atol=1e-5)
     squeezed = predict_proba(trained.model, blobs.x_train[:5, 0].numpy())
     np.testing.assert_allclose(squeezed, probabilities[:5], atol=1e-6)
+
+
+def test_a_model_predicts_on_a_device(trained, blobs, monkeypatch):
+    elsewhere = torch.device("meta")
+    seen = []
+
+    def forward(network, state, images):
+        seen.extend([*state.values(), images])
+        return torch.zeros(2, len(images), 3)
+
+    monkeypatch.setattr(model, "resolve_device", lambda name: {"cuda:1": elsewhere}[name])
+    monkeypatch.setattr(type(trained.model.stacked().network), "forward", forward)
+    assert predict_proba(trained.model, blobs.x_train, "cuda:1").shape == (120, 3)
+    assert len(seen) > 1 and {tensor.device for tensor in seen} == {elsewhere}
+
+
+def test_a_training_and_its_suspects_predict_where_they_train(blobs, monkeypatch):
+    devices = []
+    monkeypatch.setattr(trainer, "resolve_device", lambda name: torch.device("cpu"))
+    monkeypatch.setattr(
+        model, "resolve_device", lambda name: devices.append(name) or torch.device("cpu")
+    )
+    config = TrainConfig(epochs=1, network="mlp", device="cuda:1")
+    unseen = unseen_probabilities("standard", None, blobs, config, 2)
+    suspects(train("standard", [None], blobs, config), blobs, unseen, "cuda:1")
+    assert devices == ["cuda:1"] * 5  # two folds, each with the clean samples, and the training
 
 
 def test_its_modules_are_ordinary_torch_networks(trained, blobs):
