@@ -64,7 +64,8 @@ class TrainConfig:
         float32 either way, but with bfloat16 the ranking of samples comes out differently.
     cuda_graph
         Record a step once and replay it, on CUDA. None does so for all but a user's own
-        networks, which may do what cannot be recorded.
+        networks, which may do what cannot be recorded. True is an error on the CPU, and for
+        networks whose modules draw random numbers themselves.
     """
 
     epochs: int = 200

@@ -94,7 +94,7 @@ def train(
     ------
     DataError
         Unknown method, network or device, schedules of another length, fewer samples than a
-        batch.
+        batch, steps that cannot be recorded as `TrainConfig.cuda_graph` asks for.
 
     Examples
     --------
@@ -202,11 +202,7 @@ class _Setup:
                 f"the training part has {n_samples} samples, fewer than one batch of "
                 f"{batch_size}: use a batch_size of at most {n_samples}"
             )
-        recorded = device.type == "cuda" and not network.uses_host_randomness
-        if config.cuda_graph is not None:
-            recorded = recorded and config.cuda_graph
-        elif network.factory is not None:
-            recorded = False
+        recorded = _is_recorded(config, network, device)
         order_seed, *more_seeds = _seeds(config.seed, 3 + rule.networks)
         *network_seeds, trusted_seed, dropout_seed = more_seeds
         return cls(
@@ -257,6 +253,19 @@ class _Setup:
     def batches(self, parts: Parts) -> Batches:
         """Begin to draw batches; always the same ones."""
         return Batches(parts.training, self.batch_size, self.order_seed, self.trusted_seed)
+
+
+def _is_recorded(config: TrainConfig, network: StackedNetwork, device: torch.device) -> bool:
+    """Whether steps become CUDA graphs; DataError where they cannot, but shall."""
+    if device.type != "cuda":
+        reason = f"the training runs on {device.type}"
+    elif network.uses_host_randomness:
+        reason = f"{network.name} seeds its random numbers on the host, anew each step"
+    else:
+        return network.factory is None if config.cuda_graph is None else config.cuda_graph
+    if config.cuda_graph:
+        raise DataError(f"cuda_graph is not possible, for {reason}: leave it out")
+    return False
 
 
 def _prepared(

@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +10,10 @@ from s2e_optuna.training import (
     METHODS,
     DataError,
     TrainConfig,
+    make_network,
     resolve_device,
     train,
+    trainer,
 )
 from s2e_optuna.training.results import default_batch_size
 
@@ -208,6 +211,26 @@ def test_bad_arguments_say_what_to_do(blobs, method, rates, changes, says):
 def test_settings_out_of_range(changes):
     with pytest.raises(DataError, match=f"{next(iter(changes))} .* is out of range"):
         TrainConfig(**changes)
+
+
+def test_graphs_that_cannot_be_recorded_are_refused(blobs):
+    asked = replace(CONFIG, cuda_graph=True, device="cpu")
+    with pytest.raises(DataError, match="cuda_graph is not possible, for the training runs on"):
+        train("standard", [None], blobs, asked)
+    cuda, network = torch.device("cuda"), make_network("mlp", (1, 6, 6), 3)
+    assert trainer._is_recorded(asked, network, cuda)
+    random = replace_field(network, "uses_host_randomness", True)
+    with pytest.raises(DataError, match="for mlp seeds its random numbers"):
+        trainer._is_recorded(asked, random, cuda)
+    for chosen in (False, None):
+        assert not trainer._is_recorded(replace(CONFIG, cuda_graph=chosen), random, cuda)
+        train("standard", [None], blobs, replace(asked, epochs=1, cuda_graph=chosen))
+
+
+def replace_field(network, name, value):
+    changed = copy.copy(network)
+    setattr(changed, name, value)
+    return changed
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without CUDA")
