@@ -6,6 +6,7 @@ batches, so each image is decoded once an epoch however many trials there are.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,12 @@ MEMORY_SHARE = 0.5
 
 GPU_SHARE = 0.4
 """Likewise arrays that would take more of a GPU's free memory than this."""
+
+CGROUP_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+"""Where Linux says how much memory a container has, in versions 2 and 1."""
 
 READ_AT_ONCE = 256
 """Files that a worker process decodes before it hands them over."""
@@ -185,7 +192,7 @@ def images_for(
 
 
 def should_stream(paths: Sequence[str | Path], size: Size | None) -> Size | None:
-    """Return the images' size if together they are too large for this machine's memory.
+    """Return the images' size if together they are too large for the memory there is.
 
     Parameters
     ----------
@@ -195,9 +202,17 @@ def should_stream(paths: Sequence[str | Path], size: Size | None) -> Size | None
         What they are resized to; None takes the size of the first.
     """
     height, width = size if size is not None else decode_image(paths[0], None)[0].shape[:2]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    too_large = 3 * height * width * len(paths) > MEMORY_SHARE * memory
+    too_large = 3 * height * width * len(paths) > MEMORY_SHARE * _memory()
     return (height, width) if too_large else None
+
+
+def _memory() -> int:
+    """Return the bytes of memory that this process may use: the machine's, or its container's."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in CGROUP_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # not there, or "max"
+            memory = min(memory, int(limit.read_text()))
+    return memory
 
 
 def _pinned(images: Tensor) -> Tensor:

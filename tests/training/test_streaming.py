@@ -138,6 +138,15 @@ def test_arrays_too_large_for_a_gpu_train_the_same(blobs, monkeypatch):
     assert results[0].training_loss.tolist() == expected[0].training_loss.tolist()
 
 
+@pytest.mark.parametrize(("limit", "small"), [("4000\n", True), ("max\n", False), (None, False)])
+def test_a_container_has_less_memory_than_its_machine(folder, tmp_path, monkeypatch, limit, small):
+    paths = sorted(folder.rglob("*.png"))
+    monkeypatch.setattr(streaming, "CGROUP_LIMITS", (tmp_path / "missing", tmp_path / "limit"))
+    if limit is not None:
+        (tmp_path / "limit").write_text(limit)
+    assert should_stream(paths, None) == ((9, 9) if small else None)
+
+
 def test_only_large_folders_are_streamed(folder):
     paths = sorted(folder.rglob("*.png"))
     assert should_stream(paths, None) is None
