@@ -7,6 +7,7 @@ batches, so each image is decoded once an epoch however many trials there are.
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -56,7 +57,8 @@ class ImageFiles:
         ``torchvision.transforms.v2``. Torch's generator is seeded for each image and epoch, so
         what comes out does not depend on the number of workers.
     workers
-        Processes that decode; by default a half of the cores, at most 8.
+        Processes that decode; by default a half of the cores, at most 8. A daemonic process
+        decodes by itself.
     seed
         Seed of the augmentation.
     """
@@ -111,13 +113,16 @@ class ImageFiles:
         yield from self._load([[(i, -1) for i in positions[s : s + size]] for s in starts])
 
     def _load(self, rows: list[list[Item]]) -> Iterator[Tensor]:
+        # A daemonic process, such as one of a multiprocessing.Pool, may have no children.
+        daemonic = multiprocessing.current_process().daemon
+        workers = 0 if daemonic else min(self.workers, len(rows))
         loader: DataLoader[Tensor] = DataLoader(
             _Files(self),
             batch_sampler=rows,
-            num_workers=min(self.workers, len(rows)),
+            num_workers=workers,
             pin_memory=torch.cuda.is_available(),
             # Never fork a process that may use CUDA and threads.
-            multiprocessing_context="spawn" if self.workers else None,
+            multiprocessing_context="spawn" if workers else None,
         )
         yield from loader
 

@@ -1,3 +1,4 @@
+import multiprocessing
 from dataclasses import replace
 
 import numpy as np
@@ -121,6 +122,12 @@ def test_augmentation_does_not_depend_on_the_number_of_workers(streamed):
     assert not torch.equal(alone, plain)
     later = replace_workers(streamed.x_train, 0, shifted).batches(samples, 4)
     assert not torch.equal(alone, torch.cat(list(later)))
+
+
+def test_a_daemonic_process_decodes_by_itself(streamed, monkeypatch):
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    files = replace_workers(streamed.x_train, 2)
+    assert torch.equal(files.read(), streamed.x_train.read())
 
 
 def test_evaluation_is_not_augmented(streamed):
