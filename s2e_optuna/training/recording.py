@@ -9,8 +9,8 @@ tensors.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import torch
 
@@ -23,26 +23,34 @@ WARM_UP_STEPS = 3
 Action = Callable[[], None]
 
 
-@dataclass(frozen=True)
 class GraphMemory:
-    """What the recordings of one training share.
+    """Memory that the recordings of one training share.
+
+    Parameters
+    ----------
+    device
+        Where the training runs.
 
     Attributes
     ----------
-    pool
-        Names the memory; PyTorch's type of it is private.
     stream
         What is recorded. Memory is handed out by stream, so it is shared on the same one only.
     """
 
-    pool: Any
-    stream: torch.cuda.Stream
+    def __init__(self, device: torch.device) -> None:
+        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._graphs: WeakSet[torch.cuda.CUDAGraph] = WeakSet()
+        self._pool: Any = None  # PyTorch's type of it is private
 
+    def pool_for(self, graph: torch.cuda.CUDAGraph) -> Any:
+        """Name the memory for another graph: that of the others, if there are any.
 
-def graph_memory(device: torch.device) -> GraphMemory:
-    """Make what the recordings of one training share."""
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    return GraphMemory(torch.cuda.graph_pool_handle(), stream)
+        PyTorch frees memory with the last graph that uses it, and may refuse its name thereafter.
+        """
+        if not self._graphs:
+            self._pool = torch.cuda.graph_pool_handle()
+        self._graphs.add(graph)
+        return self._pool
 
 
 class Recorder(Protocol):
@@ -63,13 +71,13 @@ class CudaRecorder:
     generator
         Where the step draws random numbers from; each replay draws others.
     memory
-        What `graph_memory` returned. Recordings that share it take turns: what a replay needs
-        besides its results, the next one may overwrite.
+        Recordings that share it take turns: what a replay needs besides its results, the next
+        one may overwrite.
     """
 
     def __init__(self, generator: torch.Generator, memory: GraphMemory | None = None) -> None:
         self._generator = generator
-        self._memory = memory or graph_memory(generator.device)
+        self._memory = memory or GraphMemory(generator.device)
 
     def warm_up(self, step: Action) -> None:
         """Run a step on a stream of its own, as a recording needs it."""
@@ -88,7 +96,7 @@ class CudaRecorder:
         # By default it fails when any thread allocates, and one pins batches of streamed data.
         with torch.cuda.graph(
             graph,
-            pool=self._memory.pool,
+            pool=self._memory.pool_for(graph),
             stream=self._memory.stream,
             capture_error_mode="thread_local",
         ):

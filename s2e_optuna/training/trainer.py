@@ -23,7 +23,7 @@ from s2e_optuna.training.networks import StackedNetwork, make_network
 from s2e_optuna.training.optimizer import make_optimizer
 from s2e_optuna.training.parts import Batches, Parts, put_on_device
 from s2e_optuna.training.preparation import BlockPreparation
-from s2e_optuna.training.recording import graph_memory
+from s2e_optuna.training.recording import GraphMemory
 from s2e_optuna.training.results import (
     EpochReport,
     TrainConfig,
@@ -216,7 +216,7 @@ class _Setup:
             config,
             StepOptions(
                 recorded=recorded,
-                memory=graph_memory(device) if recorded else None,
+                memory=GraphMemory(device) if recorded else None,
                 bfloat16=config.precision == "bfloat16",
             ),
             order_seed,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.torch_version import TorchVersion
 
-from s2e_optuna.training.recording import CudaRecorder, graph_memory
+from s2e_optuna.training.recording import CudaRecorder, GraphMemory
 
 DEVICE = torch.device("cuda:1")
 
@@ -70,13 +70,14 @@ def cuda(monkeypatch):
 
 
 def test_recordings_share_memory_and_its_stream(cuda):
-    memory, steps = graph_memory(DEVICE), []
+    memory, steps, replays = GraphMemory(DEVICE), [], []
     for _ in range(2):
         recorder = CudaRecorder(Generator(), memory)
         recorder.warm_up(lambda: steps.append("plain"))
-        recorder.record(lambda: steps.append("recorded"))()
+        replays.append(recorder.record(lambda: steps.append("recorded")))
     assert steps == ["plain", "recorded"] * 2
-    assert cuda.pools == [memory.pool] * 2
+    first, second = cuda.pools
+    assert first is second
     assert cuda.streams == [memory.stream] * 4 and memory.stream.device == DEVICE
 
 
@@ -87,5 +88,17 @@ def test_recordings_share_memory_and_its_stream(cuda):
 def test_a_generator_is_registered_where_pytorch_wants_it(version, devices, cuda, monkeypatch):
     monkeypatch.setattr(torch, "__version__", TorchVersion(version))
     generator = Generator()
-    CudaRecorder(generator, graph_memory(DEVICE)).record(lambda: None)
+    CudaRecorder(generator, GraphMemory(DEVICE)).record(lambda: None)
     assert Graph.registered == [(generator, device) for device in devices]
+
+
+def test_memory_whose_last_recording_is_gone_is_not_named_again(cuda):
+    """PyTorch may refuse it: `use_count > 0 INTERNAL ASSERT FAILED`."""
+    recorder, pools = CudaRecorder(Generator(), GraphMemory(DEVICE)), cuda.pools
+    first = recorder.record(lambda: None)
+    second = recorder.record(lambda: None)
+    del first
+    third = recorder.record(lambda: None)
+    del second, third
+    recorder.record(lambda: None)
+    assert pools[0] is pools[1] is pools[2] is not pools[3]
