@@ -7,6 +7,7 @@ the file: with the seed of the stack's first trial, and without the trials that 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -59,9 +60,28 @@ def groups_of(trials: Sequence[Trial]) -> list[Group]:
     ]
 
 
+def folder_name(study_name: str) -> str:
+    """Name of one folder for a study: another one for each study, inside its parent.
+
+    Names of studies may hold anything. Where one has to be changed, a hash of it follows a ``~``,
+    which no name that stays as it is can hold.
+
+    Examples
+    --------
+    >>> folder_name("digits-pair-0.45")
+    'digits-pair-0.45'
+    >>> folder_name("../digits")
+    '_digits~c9e8680d'
+    """
+    name = re.sub(r"[^\w .-]+", "_", study_name)[:60].strip(" .")
+    if name == study_name:
+        return name
+    return f"{name or 'study'}~{hashlib.sha256(study_name.encode()).hexdigest()[:8]}"
+
+
 def study_folder(folder: Path, study_name: str) -> Path:
     """Folder of a study's checkpoints."""
-    return folder / re.sub(r"[^\w.-]+", "_", study_name)
+    return folder / folder_name(study_name)
 
 
 def file_name(group: Group) -> str:

@@ -17,7 +17,7 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from s2e_optuna.artifacts.folder import artifact_folder
-from s2e_optuna.checkpoints import MINUTES
+from s2e_optuna.checkpoints import MINUTES, folder_name
 from s2e_optuna.objective import CoTeachingObjective, check_searchable
 from s2e_optuna.sampler import S2ESampler
 from s2e_optuna.schedules import get_space
@@ -206,7 +206,9 @@ class SearchConfig:
     @property
     def folder(self) -> Path:
         """Where the search leaves its files."""
-        return Path("s2e-out") / self.study_name if self.out is None else Path(self.out)
+        if self.out is not None:
+            return Path(self.out)
+        return Path("s2e-out") / folder_name(self.study_name)
 
     @property
     def artifact_folder(self) -> Path | None:

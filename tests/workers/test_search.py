@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -14,6 +15,7 @@ import torch
 from optuna.trial import TrialState
 
 from s2e_optuna import Schedule, open_storage
+from s2e_optuna.checkpoints import folder_name, study_folder
 from s2e_optuna.training import DataError, load_model
 from s2e_optuna.workers import StorageError
 from s2e_optuna.workers.config import (
@@ -23,7 +25,7 @@ from s2e_optuna.workers.config import (
     make_sampler,
     objective_of,
 )
-from s2e_optuna.workers.search import search
+from s2e_optuna.workers.search import _remove_checkpoints, search
 from s2e_optuna.workers.worker import run_worker
 
 SMALL = {
@@ -208,6 +210,30 @@ def test_names_and_folders():
     assert SearchConfig(noise="pair", noise_rate=0.45).study_name == "digits-pair-0.45"
 
 
+@pytest.mark.parametrize("name", ["..", ".", "/tmp/x", "a/../../b", "a\\b", " ", "n" * 300])
+def test_the_folder_of_a_study_is_one_folder_inside_s2e_out(name):
+    if name.strip():
+        assert SearchConfig(study=name).folder.resolve().parent == Path("s2e-out").resolve()
+    assert study_folder(Path("kept"), name).resolve().parent == Path("kept").resolve()
+    assert len(folder_name(name)) < 100
+
+
+def test_no_two_studies_share_a_folder():
+    names = ["a b", "a_b", "a/b", "a:b", "a", "a ", ".a", "..", ".", "n" * 300, "n" * 301]
+    assert len({folder_name(name) for name in names}) == len(names)
+    assert folder_name("digits-pair-0.45") == "digits-pair-0.45"
+
+
+def test_a_study_with_a_strange_name_removes_nothing_of_others(make, tmp_path):
+    config = make(study="..", workers=1)
+    kept = tmp_path / "out" / "mine.txt"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    (tmp_path / "out" / "checkpoints").mkdir()
+    _remove_checkpoints(config)
+    assert kept.exists() and not (tmp_path / "out" / "checkpoints").exists()
+
+
 @pytest.mark.parametrize("sampler", ["s2e", "tpe", "random", "cmaes", "gp", "qmc"])
 def test_every_sampler_suggests_a_schedule(sampler):
     pytest.importorskip("cmaes" if sampler == "cmaes" else "optuna", reason="needs cmaes")
@@ -233,7 +259,7 @@ SCRIPT = """
 import signal
 import sys
 from s2e_optuna.workers.config import SearchConfig
-from s2e_optuna.workers.search import search
+from s2e_optuna.workers.search import _remove_checkpoints, search
 
 if __name__ == "__main__":
     # What a shell starts in the background ignores Ctrl-C, and so does what it starts.
