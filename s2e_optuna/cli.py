@@ -208,7 +208,8 @@ def show(
     """Show a study: its best trials, the best R(t), theta by generation.
 
     Without --study, lists the studies of a storage that holds several. With --audit,
-    recomputes every theta from the stored trials; exit code 1 if one does not agree.
+    recomputes what it can of every theta from the stored trials; exit code 1 if one does
+    not agree.
     """
     agrees = True
     with _sentences():

@@ -283,7 +283,7 @@ def examine(url: str, fault: str, what: str, started: float, said: Counter[str])
     finished = counts[TrialState.COMPLETE] + counts[TrialState.PRUNED]
     unfinished = counts[TrialState.RUNNING] + counts[TrialState.WAITING]
     audit = audit_study(study)
-    problems = list(audit.problems)
+    problems = [*audit.problems, *audit.unchecked]
     if finished != wanted:
         problems.append(f"{finished} trials finished, not {wanted}.")
     if unfinished:

@@ -29,15 +29,18 @@ class Audit:
         How many of them were recomputed.
     problems
         What does not agree, a sentence each.
+    unchecked
+        What could not be recomputed, and so may be right or wrong; a sentence each.
     """
 
     commits: int
     checked: int
-    problems: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:
-        """Whether everything was recomputed and agrees."""
+        """Whether everything that was recomputed agrees."""
         return not self.problems
 
     def to_dict(self) -> dict[str, Any]:
@@ -47,6 +50,7 @@ class Audit:
             "checked": self.checked,
             "clean": self.clean,
             "problems": list(self.problems),
+            "unchecked": list(self.unchecked),
         }
 
 
@@ -68,27 +72,18 @@ def audit_study(study: Study) -> Audit:
         )
     counts = ledger.commit_counts()
     total = sum(counts.values())
-    if not total:
-        return Audit(0, 0, ())
     space = ledger.space or {}
-    sampler = next((s for s in _candidates(study) if s.signature(space) in counts), None)
-    if sampler is None:
-        return Audit(
-            total,
-            0,
-            (
-                "No theta could be recomputed: the sampler had other options, or the last "
-                "trials another search space.",
-            ),
-        )
-    checked = counts[sampler.signature(space)]
-    problems = sampler.audit(study)
+    samplers = [s for s in _candidates(study) if s.signature(space) in counts]
+    checked = sum(counts[sampler.signature(space)] for sampler in samplers)
+    problems = [problem for sampler in samplers for problem in sampler.audit(study)]
+    unchecked = []
     if checked < total:
-        problems.append(
-            f"{total - checked} of {total} updates belong to another search space or other "
-            "options of the sampler and were not recomputed."
+        # The tags name space and options by their hashes alone.
+        unchecked.append(
+            f"{total - checked} of {total} updates were not recomputed: the sampler had options "
+            "that the study does not tell, or its trials another search space then."
         )
-    return Audit(total, checked, tuple(problems))
+    return Audit(total, checked, tuple(problems), tuple(unchecked))
 
 
 def _candidates(study: Study) -> list[S2ESampler]:
@@ -103,10 +98,12 @@ def _candidates(study: Study) -> list[S2ESampler]:
 
 def print_audit(target: Console, found: Audit) -> None:
     """Print what an audit found."""
-    if found.clean:
+    if found.problems:
+        said = f"{len(found.problems)} things are wrong."
+    elif found.commits and not found.checked:
+        said = "nothing could be recomputed."
+    else:
         said = f"{found.checked} of {found.commits} updates of theta recomputed: all agree."
-        target.print(Text.assemble(("Audit: ", "bold"), said))
-        return
-    target.print(Text.assemble(("Audit: ", "bold"), f"{len(found.problems)} things are wrong."))
-    for problem in found.problems:
-        target.print(f"  {problem}", markup=False, soft_wrap=True)
+    target.print(Text.assemble(("Audit: ", "bold"), said))
+    for line in (*found.problems, *found.unchecked):
+        target.print(f"  {line}", markup=False, soft_wrap=True)

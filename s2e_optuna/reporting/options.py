@@ -479,7 +479,9 @@ Audit = Annotated[
     bool,
     typer.Option(
         "--audit",
-        help="Recompute every theta from the stored trials; exit code 1 if one does not agree.",
+        help="Recompute every theta from the stored trials; exit code 1 if one does not agree. "
+        "Those of other search spaces, or of a sampler whose options the study does not tell, are "
+        "named as unchecked.",
         rich_help_panel=OUTPUT_PANEL,
     ),
 ]

@@ -58,11 +58,32 @@ def test_the_options_of_the_sampler_are_found_out():
         study.optimize(objective, n_trials=16)
         found = audit_study(study)
         if sampler._options.batch_size == 2:
-            assert found.checked == 0 and "other options" in found.problems[0]
+            assert found.clean and found.checked == 0 and "had options" in found.unchecked[0]
             settings = {"sampler": "s2e", "sampler_options": {"batch_size": 2}}
             study.set_user_attr("s2e:search", settings)
             found = audit_study(study)
-        assert found.clean and found.checked > 0
+        assert found.clean and found.checked == found.commits > 0 and not found.unchecked
+
+
+def test_updates_of_an_earlier_search_space_are_told_and_not_wrong(study):
+    before = audit_study(study).commits
+
+    def of_more(trial):
+        return objective(trial) + trial.suggest_float("z", 0, 1)
+
+    def of_less(trial):
+        return trial.suggest_float("x", 0, 1)
+
+    study.optimize(of_more, n_trials=2)
+    assert audit_study(study).unchecked == ()
+    study.optimize(of_less, n_trials=2)
+    found = audit_study(study)
+    assert found.clean and found.unchecked and found.commits >= before
+    stream = io.StringIO()
+    print_audit(Console(file=stream, width=200), found)
+    assert f"{found.commits - found.checked} of {found.commits} updates were not" in (
+        stream.getvalue()
+    )
 
 
 def test_other_samplers_have_no_theta():
@@ -77,8 +98,19 @@ def test_the_command_line(stored, monkeypatch, capsys):
     with pytest.raises(SystemExit) as info:
         main()
     content = json.loads(capsys.readouterr().out)
-    assert info.value.code == 1  # the study's sampler had K = 4, which its settings do not say
-    assert content["audit"]["checked"] == 0 and content["audit"]["problems"]
+    assert info.value.code == 0  # the study's sampler had K = 4, which its settings do not say
+    audit = content["audit"]
+    assert audit["checked"] == 0 and audit["unchecked"] and not audit["problems"]
+
+
+def test_the_exit_code_of_a_wrong_study(stored, monkeypatch, capsys):
+    wrong = Audit(3, 3, ("The theta in trial 3 is not what its batch gives.",))
+    monkeypatch.setattr("s2e_optuna.reporting.audit.audit_study", lambda study: wrong)
+    monkeypatch.setattr("sys.argv", ["s2e", "show", "--storage", stored, "--audit"])
+    with pytest.raises(SystemExit) as info:
+        main()
+    assert info.value.code == 1
+    assert "1 things are wrong" in capsys.readouterr().out
 
 
 def test_the_exit_code_of_a_clean_study(stored, monkeypatch, capsys):
