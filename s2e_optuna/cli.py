@@ -563,11 +563,11 @@ def _silence_optuna() -> None:
 
 
 def _open_existing(url: str) -> Any:
-    """Open a storage to read from; nothing is made if it does not exist."""
+    """Open a storage to look at; nothing is made if it does not exist."""
     from s2e_optuna.workers import open_storage
 
     _silence_optuna()
-    return open_storage(require_existing(url))
+    return open_storage(require_existing(url), looking=True)
 
 
 def _print_json(content: dict[str, Any]) -> None:

@@ -449,6 +449,20 @@ def test_show_lists_studies_or_shows_one(stored: str) -> None:
     assert content["n_trials"] == 3 and len(content["trial"]["schedule"]) == 4
 
 
+def test_show_and_doctor_leave_a_file_of_stock_optuna_as_it_is(tmp_path: Path) -> None:
+    storage = optuna.storages.RDBStorage("sqlite:///stock.db")
+    study = optuna.create_study(study_name="s", storage=storage)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    storage.scoped_session.remove()
+    storage.engine.dispose()
+    before = (tmp_path / "stock.db").read_bytes()
+    assert run("show --storage sqlite:///stock.db").exit_code == 0
+    assert (
+        "sqlite:///stock.db: SQLite, 1 study" in run("doctor --storage sqlite:///stock.db").stdout
+    )
+    assert (tmp_path / "stock.db").read_bytes() == before
+
+
 def test_show_draws_pictures(stored: str, tmp_path: Path) -> None:
     result = run(f"show --storage {stored} --study one --png r.svg")
     assert result.exit_code == 0 and "Wrote r.svg" in result.stdout

@@ -231,7 +231,7 @@ def _storage(url: str) -> Check:
             f"mkdir -p {folder}",
         )
     try:
-        storage = open_storage(url)
+        storage = open_storage(url, looking=True)
         studies = storage.get_all_studies()
     except Exception as error:  # whatever the driver raises, the user wants to know it
         return Check(

@@ -47,8 +47,11 @@ _Result = TypeVar("_Result")
 _Call = tuple[str, tuple[Any, ...]]
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+def _leave_transactions_alone(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # the driver opens no transactions of its own
+
+
+def _write_ahead(connection: sqlite3.Connection, _record: object) -> None:
     # Only a file that is no write-ahead log yet is changed: that needs the file for itself.
     if connection.execute("PRAGMA journal_mode").fetchone()[0] == "delete":
         deadline = time.monotonic() + BUSY_TIMEOUT
@@ -66,19 +69,33 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 class SharedRDBStorage(RDBStorage):
     """`optuna.storages.RDBStorage` for many processes; see the text at the top of this file.
 
-    Parameters are those of `optuna.storages.RDBStorage`.
+    Parameters are those of `optuna.storages.RDBStorage`, and ``looking``: a SQLite file keeps its
+    journal mode, no tables are made in it, and no transaction takes a lock before it writes.
     """
 
     _local: threading.local
     lost_at: float | None
     """When a connection was last found lost, `time.monotonic` seconds."""
 
-    def __init__(self, url: str, engine_kwargs: dict[str, Any] | None = None, **kw: Any) -> None:
+    def __init__(
+        self,
+        url: str,
+        engine_kwargs: dict[str, Any] | None = None,
+        *,
+        looking: bool = False,
+        **kw: Any,
+    ) -> None:
         self._local = threading.local()
         self.lost_at = None
+        self._looking = looking
         self._begin_statement = "BEGIN"
-        super().__init__(url, engine_kwargs, **kw)
-        self._begin_statement = "BEGIN IMMEDIATE"
+        of_sqlite = sqlalchemy.make_url(url).get_backend_name() == "sqlite"
+        super().__init__(url, engine_kwargs, skip_table_creation=looking and of_sqlite, **kw)
+        self._take_locks()
+
+    def _take_locks(self) -> None:
+        if not self._looking:
+            self._begin_statement = "BEGIN IMMEDIATE"
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
@@ -89,7 +106,7 @@ class SharedRDBStorage(RDBStorage):
     def __setstate__(self, state: dict[Any, Any]) -> None:
         self._local = threading.local()
         super().__setstate__(state)
-        self._begin_statement = "BEGIN IMMEDIATE"
+        self._take_locks()
 
     # The constructor makes the engine and uses it at once. This property is how the listeners
     # are on this engine, and on no other, before the first connection is opened; also after
@@ -103,12 +120,15 @@ class SharedRDBStorage(RDBStorage):
     @engine.setter
     def engine(self, engine: sqlalchemy.Engine) -> None:
         if engine.dialect.name == "sqlite":
-            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "connect", _leave_transactions_alone)
+            if not self._looking:
+                event.listen(engine, "connect", _write_ahead)
             event.listen(engine, "begin", self._begin)
         self.__dict__["engine"] = engine
 
     def _begin(self, connection: sqlalchemy.Connection) -> None:
-        # Not yet immediate in the constructor: it opens connections while it reads on another.
+        # Not yet immediate in the constructor: it opens connections while it reads on another. And
+        # never for who only looks: a file may be another program's, or one that can only be read.
         reads = connection.get_execution_options().get(_READS, False)
         connection.exec_driver_sql("BEGIN" if reads else self._begin_statement)
 

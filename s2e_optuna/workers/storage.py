@@ -63,7 +63,9 @@ def mask_password(url: str) -> str:
     return re.sub(r"(?i)([?&]\w*password=)[^&\s]*", r"\1***", url)
 
 
-def open_storage(url: str | BaseStorage, *, heartbeat: int | None = None) -> BaseStorage:
+def open_storage(
+    url: str | BaseStorage, *, heartbeat: int | None = None, looking: bool = False
+) -> BaseStorage:
     """Open a storage with settings that stand many workers.
 
     Parameters
@@ -79,6 +81,9 @@ def open_storage(url: str | BaseStorage, *, heartbeat: int | None = None) -> Bas
         Seconds between heartbeats, of which six may be missed. In databases they serve
         `optuna.study.Study.optimize`, too: trials of a process that died are marked as failed
         after 60 s and run again, at most 3 times. None: no heartbeats.
+    looking
+        Open a SQLite file as it is, also one that can only be read. Otherwise it is prepared for
+        workers: its tables are made, and it gets a write-ahead log, for good.
 
     Returns
     -------
@@ -107,7 +112,7 @@ def open_storage(url: str | BaseStorage, *, heartbeat: int | None = None) -> Bas
         return _open_journal(_path(rest, url), heartbeat)
     if scheme == "grpc":
         return _open_proxy(rest, heartbeat)
-    return _open_database(resolve_url(url), heartbeat)
+    return _open_database(resolve_url(url), heartbeat, looking)
 
 
 def resolve_url(url: str) -> str:
@@ -173,7 +178,7 @@ def _open_proxy(rest: str, lease: int | None) -> BaseStorage:
     return proxy
 
 
-def _open_database(url: str, heartbeat: int | None) -> BaseStorage:
+def _open_database(url: str, heartbeat: int | None, looking: bool) -> BaseStorage:
     masked = mask_password(url)
     try:
         parsed = sqlalchemy.make_url(url)
@@ -190,7 +195,7 @@ def _open_database(url: str, heartbeat: int | None) -> BaseStorage:
         if parsed.drivername == "postgresql+psycopg":
             options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT}
     try:
-        return SharedStorage(_make_backend(url, options, heartbeat))
+        return SharedStorage(_make_backend(url, options, heartbeat, looking))
     except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
         raise StorageError(
             f"no driver for the storage {masked}: {_reason(error.__cause__ or error)} "
@@ -202,11 +207,13 @@ def _open_database(url: str, heartbeat: int | None) -> BaseStorage:
         ) from error
     except (SQLAlchemyError, StorageInternalError, sqlite3.Error, AssertionError) as error:
         reason = _reason(error.__cause__ or error, parsed.password)
+        if looking and "no such table" in reason:
+            raise StorageError(f"the storage {masked} holds no studies of Optuna.") from error
         raise StorageError(f"cannot open the storage {masked}: {reason}") from error
 
 
 def _make_backend(
-    url: str, options: dict[str, Any], heartbeat: int | None, attempts: int = 5
+    url: str, options: dict[str, Any], heartbeat: int | None, looking: bool, attempts: int = 5
 ) -> SharedRDBStorage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -215,6 +222,7 @@ def _make_backend(
             return SharedRDBStorage(
                 url,
                 options,
+                looking=looking,
                 heartbeat_interval=heartbeat,
                 grace_period=MISSED_BEATS * heartbeat if heartbeat else None,
                 heartbeat_stale_trial_callback=callback,
@@ -225,7 +233,7 @@ def _make_backend(
             if attempts <= 1 or not re.search("already exists|duplicate|UNIQUE|locked", text):
                 raise
     time.sleep(random.uniform(0.05, 0.3))
-    return _make_backend(url, options, heartbeat, attempts - 1)
+    return _make_backend(url, options, heartbeat, looking, attempts - 1)
 
 
 def _make_folder(database: str | None, masked: str) -> None:

@@ -1,3 +1,4 @@
+import contextlib
 import importlib.util
 import multiprocessing
 import pickle
@@ -44,6 +45,54 @@ def test_sqlite_transactions_take_the_write_lock_at_once(opened, sqlite_url, tmp
             other.execute("BEGIN IMMEDIATE")
     other.execute("BEGIN IMMEDIATE")
     other.close()
+
+
+@pytest.fixture
+def stock(tmp_path):
+    """A study in a file that stock Optuna has made."""
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/stock.db")
+    study = optuna.create_study(study_name="s", storage=storage)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    storage.scoped_session.remove()
+    storage.engine.dispose()
+    return tmp_path / "stock.db"
+
+
+def journal_mode(file):
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        return connection.execute("PRAGMA journal_mode").fetchone()[0]
+
+
+def test_looking_at_a_file_leaves_it_as_it_is(opened, stock):
+    before = stock.read_bytes()
+    storage = opened(f"sqlite:///{stock}", looking=True)
+    study = optuna.load_study(study_name="s", storage=storage)
+    assert len(study.trials) == 2
+    copy = pickle.loads(pickle.dumps(storage))
+    assert [summary.study_name for summary in copy.get_all_studies()] == ["s"]
+    copy.dispose(), storage.dispose()
+    assert stock.read_bytes() == before
+    # Notes can be written, and work changes the mode.
+    study.set_user_attr("a", 1)
+    assert journal_mode(stock) == "delete"
+    opened(f"sqlite:///{stock}")
+    assert journal_mode(stock) == "wal"
+
+
+def test_a_file_that_can_only_be_read_can_be_looked_at(opened, stock):
+    storage = opened(f"sqlite:///file:{stock}?mode=ro&uri=true", looking=True)
+    study = optuna.load_study(study_name="s", storage=storage)
+    assert study.best_value == min(trial.value for trial in study.trials)
+
+
+def test_looking_at_another_program_s_file_makes_no_tables(tmp_path):
+    with sqlite3.connect(tmp_path / "other.db") as connection:
+        connection.execute("CREATE TABLE mine (x)")
+    with pytest.raises(StorageError, match="holds no studies of Optuna"):
+        open_storage(f"sqlite:///{tmp_path}/other.db", looking=True)
+    names = connection.execute("SELECT name FROM sqlite_master").fetchall()
+    assert names == [("mine",)]
+    connection.close()
 
 
 def test_no_listener_is_left_on_other_engines(opened, sqlite_url, tmp_path):
