@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 _FILE_SCHEMES = {"sqlite", "journal", "embedded-postgres"}
 
@@ -12,8 +13,18 @@ def stored_file(url: str) -> Path | None:
     scheme, separator, rest = url.partition("://")
     if not separator or scheme.split("+")[0] not in _FILE_SCHEMES:
         return None
-    name = rest.partition("?")[0].removeprefix("/")
-    return Path(name).expanduser() if name and name != ":memory:" else None
+    name, _, query = rest.partition("?")
+    name = name.removeprefix("/")
+    if name.startswith("file:"):  # an address of SQLite's own
+        name = "" if "mode=memory" in query.split("&") else unquote(urlsplit(name).path)
+        return Path(name) if name not in ("", ":memory:") else None
+    return Path(name).expanduser() if name not in ("", ":memory:") else None
+
+
+def is_in_memory(url: str) -> bool:
+    """Whether a storage URL names a SQLite database in memory, which ends with its process."""
+    scheme, separator, _ = url.partition("://")
+    return bool(separator) and scheme.split("+")[0] == "sqlite" and stored_file(url) is None
 
 
 def artifact_folder(url: str) -> Path:

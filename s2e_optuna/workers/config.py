@@ -16,7 +16,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from s2e_optuna.artifacts.folder import artifact_folder
+from s2e_optuna.artifacts.folder import artifact_folder, is_in_memory
 from s2e_optuna.checkpoints import MINUTES, folder_name
 from s2e_optuna.objective import CoTeachingObjective, check_searchable
 from s2e_optuna.sampler import S2ESampler
@@ -182,7 +182,7 @@ class SearchConfig:
                 "a storage in memory cannot be shared with worker processes: give a URL, "
                 "for example sqlite:///s2e.db."
             )
-        if isinstance(self.storage, str) and self.storage.endswith((":memory:", "sqlite://")):
+        if isinstance(self.storage, str) and is_in_memory(self.storage):
             raise ConfigError(
                 "a SQLite database in memory cannot be shared with worker processes: "
                 "give a file, for example sqlite:///s2e.db."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import re
 import sqlite3
@@ -21,6 +22,7 @@ from optuna.storages import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
+from s2e_optuna.artifacts.folder import stored_file
 from s2e_optuna.workers.leased import SharedJournal, SharedJournalFile, SharedProxy
 from s2e_optuna.workers.rdb import BUSY_TIMEOUT, SharedRDBStorage
 from s2e_optuna.workers.shared import SharedStorage
@@ -119,11 +121,14 @@ def resolve_url(url: str) -> str:
     """Start the PostgreSQL of an ``embedded-postgres`` URL; return the URL to connect to.
 
     Other URLs are returned as they are, ``postgres://`` and ``postgresql://`` with the psycopg
-    driver. Raises `StorageError` if the server cannot be started.
+    driver, and ``sqlite:///~/file.db`` with the home folder in place of ``~``. Raises
+    `StorageError` if the server cannot be started.
     """
     scheme, _, rest = url.partition("://")
     if scheme in ("postgres", "postgresql"):
         return f"postgresql+psycopg://{rest}"
+    if scheme.split("+")[0] == "sqlite" and rest.startswith("/~"):
+        return f"{scheme}:///{os.path.expanduser(rest[1:])}"
     if scheme != "embedded-postgres":
         return url
     folder = _path(rest, url)
@@ -188,7 +193,7 @@ def _open_database(url: str, heartbeat: int | None, looking: bool) -> BaseStorag
     dialect = parsed.get_backend_name()
     if dialect == "sqlite":
         options = {"connect_args": {"timeout": BUSY_TIMEOUT}}
-        _make_folder(parsed.database, masked)
+        _make_folder(url, masked)
     else:
         # A worker needs two connections, one of them for heartbeats; threads need more.
         options = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 14}
@@ -236,10 +241,11 @@ def _make_backend(
     return _make_backend(url, options, heartbeat, looking, attempts - 1)
 
 
-def _make_folder(database: str | None, masked: str) -> None:
-    if not database or database == ":memory:" or database.startswith("file:"):
+def _make_folder(url: str, masked: str) -> None:
+    file = stored_file(url)
+    if file is None:
         return
-    folder = Path(database).absolute().parent
+    folder = file.absolute().parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

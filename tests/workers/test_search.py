@@ -149,6 +149,8 @@ def test_a_worker_from_elsewhere(make, sqlite_url):
         ({"study": " "}, "name is empty"),
         ({"storage": "nonsense"}, "no storage URL"),
         ({"storage": "sqlite:///:memory:"}, "in memory"),
+        ({"storage": "sqlite:///"}, "in memory"),
+        ({"storage": "sqlite+pysqlite://"}, "in memory"),
         ({"out": __file__}, "is a file"),
         ({"out": f"{__file__}/below"}, "is a file"),
     ],

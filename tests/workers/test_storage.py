@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import optuna
 import pytest
@@ -14,6 +15,7 @@ import sqlalchemy
 from optuna.trial import TrialState
 
 from s2e_optuna import open_storage, suggest_schedule
+from s2e_optuna.artifacts.folder import is_in_memory, stored_file
 from s2e_optuna.workers import StorageError, mask_password
 from s2e_optuna.workers.rows import OWNER_ATTR
 from s2e_optuna.workers.shared import SharedStorage
@@ -113,6 +115,35 @@ def test_settings_survive_pickling(opened, sqlite_url):
 def test_a_missing_folder_is_made(opened, tmp_path):
     opened(f"sqlite:///{tmp_path}/a/b/study.db")
     assert (tmp_path / "a" / "b" / "study.db").exists()
+
+
+def test_a_file_in_the_home_folder(opened, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    opened("sqlite:///~/kept/study.db")
+    assert stored_file("sqlite:///~/kept/study.db") == tmp_path / "home" / "kept" / "study.db"
+    assert (tmp_path / "home" / "kept" / "study.db").exists()
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("sqlite://", None),
+        ("sqlite:///", None),
+        ("sqlite+pysqlite:///?timeout=3", None),
+        ("sqlite:///:memory:", None),
+        ("sqlite:///file::memory:?uri=true", None),
+        ("sqlite:///file:x?mode=memory&cache=shared&uri=true", None),
+        ("sqlite:///a.db?timeout=3", "a.db"),
+        ("sqlite:////a/b.db", "/a/b.db"),
+        ("sqlite:///file:/a/b.db?mode=ro&uri=true", "/a/b.db"),
+    ],
+)
+def test_the_file_of_a_url_is_the_one_that_sqlite_opens(url, file):
+    assert stored_file(url) == (None if file is None else Path(file))
+    assert is_in_memory(url) == (file is None)
 
 
 def _open(url):
