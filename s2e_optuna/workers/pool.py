@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -156,6 +158,9 @@ class LocalPool:
         """
         self._started = time.monotonic()
         self._finished_before = self._tally().finished
+        # Once more at exit, where an interrupt came between here and there: Python waits for
+        # processes that it has started.
+        atexit.register(self._stop)
         try:
             for slot in self._slots:
                 self._start(slot)
@@ -164,6 +169,7 @@ class LocalPool:
             raise SearchError(f"the storage failed ({explain(error)})") from error
         finally:
             self._stop()
+            atexit.unregister(self._stop)
 
     @property
     def pids(self) -> list[int]:
@@ -189,12 +195,13 @@ class LocalPool:
             self._heartbeat,
         )
         slot.status = WorkerStatus("starting")
+        # No daemon: those may start no processes, and a trial may want to (as a DataLoader does).
         process: BaseProcess = self._context.Process(  # type: ignore[attr-defined]
-            target=run_local, args=(worker, child), name=f"s2e-worker-{slot.number}", daemon=True
+            target=run_local, args=(worker, child), name=f"s2e-worker-{slot.number}", daemon=False
         )
-        with _ignoring_interrupts(), _patient_threads():
-            process.start()
         slot.process = process
+        with _ignoring(signal.SIGINT), _patient_threads():
+            process.start()
         child.close()  # so that reading ends when the process does
         slot.connection = parent
 
@@ -274,21 +281,23 @@ class LocalPool:
 
     def _stop(self) -> None:
         """End all processes, those that still train by asking them to hand back their trials."""
-        running = [slot for slot in self._slots if slot.process is not None]
-        with _ignoring_interrupts():  # a second Ctrl-C must not leave trials behind
-            for slot in running:
-                assert slot.process is not None
-                slot.process.terminate()
+        running = [(slot, slot.process) for slot in self._slots if slot.process is not None]
+        # A second Ctrl-C or SIGTERM must not leave processes or trials behind.
+        with _ignoring(signal.SIGINT, signal.SIGTERM):
+            started = [process for _, process in running if process.pid is not None]
+            for process in started:
+                process.terminate()
             deadline = time.monotonic() + STOP_PATIENCE
-            for slot in running:
-                assert slot.process is not None
-                slot.process.join(max(0.0, deadline - time.monotonic()))
-                if slot.process.is_alive():
-                    slot.process.kill()
-                    slot.process.join()
+            for process in started:
+                process.join(max(0.0, deadline - time.monotonic()))
+                if process.is_alive():
+                    process.kill()
+                    process.join()
+            for slot, _ in running:
                 if slot.connection is not None:
                     slot.connection.close()
                 slot.process = None
+            for slot, _ in running:
                 try:
                     self._release(slot, "was stopped", retry=False)  # it has had its time
                 except StorageInternalError:  # most likely why the search ends
@@ -360,17 +369,17 @@ def available_cores() -> int:
 
 
 @contextlib.contextmanager
-def _ignoring_interrupts() -> Iterator[None]:
-    """Ignore Ctrl-C; processes started inside ignore it for good."""
-    try:
-        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not the main thread, which alone sees Ctrl-C
+def _ignoring(*numbers: signal.Signals) -> Iterator[None]:
+    """Ignore signals; processes started inside ignore them for good."""
+    if threading.current_thread() is not threading.main_thread():  # which alone sees them
         yield
         return
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import worker_jobs
 from optuna.trial import TrialState
 from threadpoolctl import threadpool_limits
 
+from s2e_optuna.workers import pool as pool_module
 from s2e_optuna.workers.leases import Reaper, release
 from s2e_optuna.workers.loop import SURPLUS, TARGET_ATTR, StopSwitch, StopWork, work
 from s2e_optuna.workers.pool import LocalPool, SearchError
@@ -132,6 +133,57 @@ def test_interrupting_the_search_hands_trials_back(opened, sqlite_url):
     study.set_user_attr(TARGET_ATTR, 6)
     run_pool(study, sqlite_url, 6, worker_jobs.quick)
     assert_budget(study, max(6, sum(state in FINISHED for state in states(study))))
+
+
+def test_a_trial_may_start_processes(opened, sqlite_url):
+    study = worker_jobs.new_study(opened(sqlite_url), 2)
+    run_pool(study, sqlite_url, 2, worker_jobs.with_processes, workers=1)
+    assert states(study) == [TrialState.COMPLETE] * 2
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_workers_that_do_not_stop_are_killed_however_the_search_ends(
+    opened, sqlite_url, monkeypatch
+):
+    monkeypatch.setattr(pool_module, "STOP_PATIENCE", 0.5)
+    study = worker_jobs.new_study(opened(sqlite_url), 9)
+    pids = []
+
+    def fail(progress):
+        if sum(worker.status.epochs > 0 for worker in progress.workers) == 2:
+            pids.extend(worker.pid for worker in progress.workers)
+            raise ZeroDivisionError
+
+    def broken(self, slot, reason, *, retry):
+        raise RuntimeError("no storage")
+
+    monkeypatch.setattr(LocalPool, "_release", broken)
+    with pytest.raises(RuntimeError, match="no storage"):
+        run_pool(study, sqlite_url, 9, worker_jobs.stubborn, on_progress=fail)
+    assert len(pids) == 2 and not any(is_running(pid) for pid in pids)
+
+
+def test_a_worker_that_cannot_be_started_leaves_no_others(opened, sqlite_url, monkeypatch):
+    study = worker_jobs.new_study(opened(sqlite_url), 9)
+    start, seen = LocalPool._start, []
+
+    def only_one(self, slot):
+        if self.pids:
+            seen.extend(self.pids)
+            raise OSError("too many processes")
+        start(self, slot)
+
+    monkeypatch.setattr(LocalPool, "_start", only_one)
+    with pytest.raises(OSError, match="too many"):
+        run_pool(study, sqlite_url, 9, worker_jobs.slow)
+    assert len(seen) == 1 and not is_running(seen[0])
 
 
 def test_the_same_error_three_times_ends_the_search(opened, sqlite_url):

@@ -1,6 +1,8 @@
 """Cheap jobs for worker processes; in a module of their own, so that processes can import them."""
 
+import multiprocessing
 import os
+import signal
 import time
 from dataclasses import dataclass, field
 
@@ -90,3 +92,27 @@ def sometimes_failing(study, device, number):
         return _quadratic(trials)
 
     return Job(evaluate, S2ESampler(seed=0), 1)
+
+
+def with_processes(study, device, number):
+    """Every trial starts a process of its own, as a DataLoader with workers does."""
+
+    def evaluate(trials, on_epoch):
+        child = multiprocessing.get_context("spawn").Process(target=abs, args=(1,))
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+        return _quadratic(trials)
+
+    return Job(evaluate, S2ESampler(seed=0), 1)
+
+
+def stubborn(study, device, number):
+    """Does not stop when it is asked to."""
+
+    def evaluate(trials, on_epoch):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        on_epoch(1)
+        time.sleep(600.0)
+
+    return Job(evaluate, S2ESampler(seed=0), 10)
