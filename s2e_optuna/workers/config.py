@@ -110,7 +110,7 @@ class SearchConfig:
         Where workers run: ``"local"`` processes, or tasks of a ``"ray"`` cluster (the one that
         ``RAY_ADDRESS`` names, else one on this machine).
     gpus_per_worker
-        For Ray: GPUs of a worker, fractions share one; by default one where there are GPUs.
+        For Ray: GPUs of a worker, fractions share one; by default one where the cluster has GPUs.
     artifacts
         Folder for pictures and curves of the trials, made if it is missing; by default
         `s2e_optuna.artifacts.folder.artifact_folder` of the storage's URL, and none for a

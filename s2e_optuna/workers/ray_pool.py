@@ -13,8 +13,10 @@ import optuna
 from optuna.storages import BaseStorage
 
 from s2e_optuna.workers.leases import release_owned
+from s2e_optuna.workers.loop import RepeatedError
 from s2e_optuna.workers.pool import MAX_DEATHS, TICK, SearchError
 from s2e_optuna.workers.progress import Progress, RunningTally
+from s2e_optuna.workers.storage import mask_password
 from s2e_optuna.workers.worker import MakeJob, new_owner, run_worker, search_job
 
 STOP_PATIENCE = 20.0
@@ -35,7 +37,8 @@ class RayPool:
     workers
         Number of tasks that run at once, as far as the cluster has room.
     gpus
-        GPUs of each worker; fractions share one. 0 trains on CPU.
+        GPUs of each worker; fractions share one. 0 trains on CPU; None takes one where the
+        cluster has GPUs, which this machine need not have.
     stack
         Trials that a worker trains at once, at most.
     make_job
@@ -55,7 +58,7 @@ class RayPool:
         storage: str | BaseStorage,
         *,
         workers: int,
-        gpus: float = 0.0,
+        gpus: float | None = 0.0,
         stack: int = 1,
         make_job: MakeJob = search_job,
         on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -95,6 +98,8 @@ class RayPool:
                     address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, logging_level=40
                 )
         try:
+            if self._gpus is None:
+                self._gpus = min(1.0, self._ray.cluster_resources().get("GPU", 0.0))
             self._watch(target)
         finally:
             self._stop()
@@ -159,8 +164,9 @@ class RayPool:
         try:
             self._ray.get(task)
         except self._ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, ValueError):  # wrong input is wrong for every worker
-                raise SearchError(str(error.cause)) from error
+            # Wrong input is wrong for every worker, and three times the same error for this study.
+            if isinstance(error.cause, RepeatedError | ValueError):
+                raise SearchError(mask_password(str(error.cause))) from error
             return f"{type(error.cause).__name__}: {error.cause}"
         except self._ray.exceptions.RayError as error:  # killed, or its node is gone
             return type(error).__name__

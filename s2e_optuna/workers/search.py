@@ -206,11 +206,13 @@ def _pool(
 ) -> LocalPool | RayPool:
     if config.launcher == "ray":
         gpus = config.gpus_per_worker
+        if gpus is None and config.device != "auto":
+            gpus = float(config.devices[0] != "cpu")
         return RayPool(
             study,
             url,
             workers=config.workers,
-            gpus=float(config.devices[0] != "cpu") if gpus is None else gpus,
+            gpus=gpus,
             stack=config.stack,
             on_progress=on_progress,
         )
