@@ -265,8 +265,13 @@ class SharedRDBStorage(RDBStorage):
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlalchemy.Connection]:
+        """All that is read inside is of one moment: a tag is not seen before what it speaks of."""
+        options: dict[str, Any] = {_READS: True}
+        # SQLite's and MySQL's transactions see one moment as they are. This costs no statement.
+        if self.engine.dialect.name == "postgresql":
+            options["isolation_level"] = "REPEATABLE READ"
         with _translated(), self.engine.connect() as connection:
-            connection.execution_options(**{_READS: True})
+            connection.execution_options(**options)
             yield connection
 
     def _get_trials(

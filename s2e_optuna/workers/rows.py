@@ -92,7 +92,8 @@ def _with_contents(
 ) -> list[FrozenTrial]:
     """Add parameters, values, reports and attributes, read after the trials' states.
 
-    In this order a trial that was read as finished is complete.
+    In this order a trial that was read as finished is complete, also where the two statements do
+    not see the same moment.
     """
     found = {
         int(row.trial_id): FrozenTrial(

@@ -76,6 +76,26 @@ def test_what_we_write_is_read_the_same_by_optuna(opened, url):
     stock.engine.dispose()
 
 
+def test_what_is_read_is_of_one_moment(opened, url):
+    ours, elsewhere = opened(url), opened(url)
+    study = optuna.create_study(storage=ours)
+    member, tagged = study.ask(), study.ask()
+    wrote = []
+
+    def write_between(connection, cursor, statement, *_):
+        if "UNION ALL" in statement and not wrote:  # the second one, with the attributes
+            wrote.append(True)
+            elsewhere.set_trial_state_values(member._trial_id, TrialState.COMPLETE, [0.5])
+            elsewhere.set_trial_user_attr(tagged._trial_id, "batch", [member.number])
+
+    sqlalchemy.event.listen(ours._backend.engine, "before_cursor_execute", write_between)
+    before, after = study.trials, study.trials
+    assert wrote
+    assert [trial.state for trial in before] == [TrialState.RUNNING] * 2
+    assert before[1].user_attrs == {}
+    assert after[0].state == TrialState.COMPLETE and after[1].user_attrs == {"batch": [0]}
+
+
 def test_two_studies_are_kept_apart(opened, sqlite_url):
     storage = opened(sqlite_url)
     storage.owner = "me"
