@@ -1,6 +1,9 @@
 """The files in storage/ say what works: the same settings, without containers."""
 
+import os
+import pwd
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -59,6 +62,40 @@ def test_proxy_and_dashboard_are_commands_that_exist_and_stay_on_this_machine():
         assert program == "s2e"
         assert {o for o in options if o.startswith("--")} <= options_of(command)
         assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the programs of Linux")
+def test_the_image_reads_a_password_that_only_its_owner_on_the_host_can_read():
+    dockerfile = (FOLDER / "Dockerfile").read_text()
+    assert "COPY storage/entrypoint.sh" in dockerfile and "USER" not in dockerfile
+    assert compose()["proxy"]["environment"]["PGPASSFILE"] == "/run/secrets/pgpass"
+    with tempfile.TemporaryDirectory(prefix="s2e-entrypoint-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # the other user comes through
+        secret = folder / "secret"
+        secret.write_text("postgres:*:*:s2e:word\n")
+        secret.chmod(0o600)
+        (folder / "tmp").mkdir()
+        environment = {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "PGPASSFILE": str(secret),
+            "TMPDIR": str(folder / "tmp"),
+            "S2E_USER": "nobody",
+        }
+        command = 'id -u; stat -c "%a %u" "$PGPASSFILE"; cat "$PGPASSFILE"'
+        for _ in range(2):  # a container that is started again has the file already
+            said = subprocess.run(
+                ["sh", FOLDER / "entrypoint.sh", "sh", "-c", command],
+                capture_output=True,
+                text=True,
+                env=environment,
+                check=True,
+            )
+            user = os.getuid() or pwd.getpwnam("nobody").pw_uid
+            assert said.stdout == f"{user}\n600 {user}\npostgres:*:*:s2e:word\n"
+        environment["PGPASSFILE"] = str(folder / "nowhere")
+        failed = subprocess.run(["sh", FOLDER / "entrypoint.sh", "true"], env=environment)
+        assert failed.returncode != 0
 
 
 def test_the_array_of_slurm_says_what_is_missing():
