@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -123,8 +124,18 @@ class ImageFiles:
             pin_memory=torch.cuda.is_available(),
             # Never fork a process that may use CUDA and threads.
             multiprocessing_context="spawn" if workers else None,
+            worker_init_fn=partial(_end_without, os.getpid()),
         )
         yield from loader
+
+
+def _end_without(parent: int, _: int) -> None:
+    """End a decoding process whose parent was killed while it started.
+
+    PyTorch's own watch begins when it has started, and takes who is its parent by then for it.
+    """
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 AnyImages = TypeVar("AnyImages", Tensor, ImageFiles)

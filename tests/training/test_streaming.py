@@ -1,4 +1,7 @@
 import multiprocessing
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -128,6 +131,14 @@ def test_a_daemonic_process_decodes_by_itself(streamed, monkeypatch):
     monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
     files = replace_workers(streamed.x_train, 2)
     assert torch.equal(files.read(), streamed.x_train.read())
+
+
+def test_a_process_that_decodes_ends_without_its_parent():
+    program = (
+        "import os; from s2e_optuna.training.streaming import _end_without as end; end({}, 0)"
+    )
+    for parent, code in ((os.getpid(), 0), (1, 1)):
+        assert subprocess.run([sys.executable, "-c", program.format(parent)]).returncode == code
 
 
 def test_evaluation_is_not_augmented(streamed):
