@@ -117,28 +117,26 @@ def table(runs: Runs, scale: float = 100.0) -> list[str]:
 
 
 def draw(runs: Runs, path: Path, ylabel: str, scale: float = 100.0) -> None:
-    """Draw median and interquartile band of the main contenders by number of trials."""
+    """Draw median and interquartile band of the main contenders, one trial at a time."""
     grouped = by_sampler(runs)
     shown = ("s2e", "s2e, as printed", "tpe", "tpe, independent", "cmaes", "gp", "hyperband")
     colours = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#F0E442")
     looks = dict(zip(shown, zip(colours, "osv^DP*", strict=True), strict=True))
     looks["random"] = ("#666666", "x")
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    figure = Figure(figsize=(7.6, 4.0), layout="constrained")
     ax = figure.subplots()
-    for label in grouped:
-        sampler, _, parallel = label.partition(" (")
-        if sampler not in looks:
+    for sampler, (colour, marker) in looks.items():
+        if sampler not in grouped:
             continue
-        colour, marker = looks[sampler]
-        length = min(map(len, grouped[label]))
-        values = scale * np.array([row[:length] for row in grouped[label]])
+        length = min(map(len, grouped[sampler]))
+        values = scale * np.array([row[:length] for row in grouped[sampler]])
         low, middle, high = np.percentile(values, [25, 50, 75], axis=0)
         x = CHECKPOINTS[:length]
-        ax.plot(x, middle, marker=marker, color=colour, label=label, ls="--" if parallel else "-")
+        ax.plot(x, middle, marker=marker, color=colour, label=sampler)
         ax.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
     ax.set_xscale("log", base=2)
     ax.set_xticks(CHECKPOINTS, [str(c) for c in CHECKPOINTS])
     ax.set(xlabel="trials", ylabel=ylabel, title=path.stem)
     ax.grid(alpha=0.3)
-    ax.legend(fontsize="small")
+    figure.legend(loc="outside right center", frameon=False)
     figure.savefig(path, dpi=160)
