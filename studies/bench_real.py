@@ -15,14 +15,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import optuna
 
-from s2e_optuna import best_schedule
 from s2e_optuna.final_comparison import final_seeds
-from s2e_optuna.schedules import Schedule
+from s2e_optuna.schedules import Schedule, trial_schedule
 from studies.frame import Frame, Setting, Study, data_sets, main, paper_setting
 from studies.pages import Table, mean_sd, provenance, tidy, usable
-from studies.searches import Found, Search, searched
+from studies.searches import Found, Search, recommended_of, searched
 from studies.table3 import SMALL, settings_told
 from studies.trainings import Run, Training, trained
 
@@ -67,9 +65,9 @@ SCALES = {
 
 def recommended(found: Found, n: int) -> Schedule:
     """Return what the first n finished trials of a search recommend."""
-    earlier = optuna.create_study()
-    earlier.add_trials(found.trials[:n])
-    return best_schedule(earlier)
+    schedule = trial_schedule(recommended_of(found.trials[:n]))
+    assert schedule is not None  # every trial suggests one
+    return schedule
 
 
 def compute(frame: Frame) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
     python -m studies.bench_search
     python -m studies.bench_search mnist-sym50 --samplers s2e tpe --in-flight 1 4 16
+    python -m studies.bench_search mnist-sym50 --emulator trees
 
 Searches run on emulated tasks (`studies.emulator`). The recommendation is `best_schedule`, the
 same for all samplers: by a model fitted to the trials. Its error is taken without noise. A trial
 that Hyperband stops costs the epochs it had; the others cost a whole training.
 
 Results go to ``studies/results/bench_search/``: TASK.csv (every run), TASK.md, TASK.png and, over
-all tasks, README.md. Runs that are in the CSV already are not repeated.
+all tasks, README.md. Runs that are in the CSV already are not repeated: after a change of the
+sampler, remove it.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +28,15 @@ from optuna.trial import Trial, TrialState
 
 from s2e_optuna import Schedule, best_schedule, suggest_schedule
 from s2e_optuna.schedules import trial_schedule
-from studies.emulator import DATA, Array, Emulator, final_error, load_table
+from studies.emulator import (
+    DATA,
+    EMULATORS,
+    Array,
+    Emulator,
+    TreeEmulator,
+    final_error,
+    load_table,
+)
 from studies.main_job import commit, hardware
 from studies.search_runs import (
     CHECKPOINTS,
@@ -53,18 +64,17 @@ def run(emulator: Emulator, name: str, seed: int, n_trials: int, in_flight: int)
     pruner = PRUNERS["hyperband" if name == "hyperband" else "none"](epochs)
     study = optuna.create_study(sampler=SAMPLERS[name](seed), pruner=pruner)
     rng = np.random.default_rng([20, seed])
+    running: deque[tuple[Trial, Schedule]] = deque()
     found: list[float] = []
     spent = 0
     for checkpoint in (c for c in CHECKPOINTS if c <= n_trials):
         while spent < checkpoint * epochs:
-            left = -(-(checkpoint * epochs - spent) // epochs)
-            # So many workers ask before any of them tells; a trial draws when it suggests.
-            asked = [study.ask() for _ in range(min(in_flight, left))]
-            schedules = [suggest_schedule(trial, epochs) for trial in asked]
-            spent += sum(
-                train(study, trial, emulator.train(schedule.rates, rng))
-                for trial, schedule in zip(asked, schedules, strict=True)
-            )
+            while len(running) < in_flight:
+                trial = study.ask()
+                running.append((trial, suggest_schedule(trial, epochs)))
+            # The first to begin is the first to end; then its worker asks again.
+            trial, schedule = running.popleft()
+            spent += train(study, trial, emulator.train(schedule.rates, rng))
         found.append(float(emulator.error(recommended(study).rates)[0]))
     return found
 
@@ -98,27 +108,33 @@ def write_page(emulator: Emulator, runs: Runs) -> None:
     recorded = emulator.table
     reference = emulator.error(np.ones(recorded.epochs))[0]
     lines = [
-        f"# Searches on {recorded.name}",
+        f"# Searches on {emulator.name}",
         "",
-        f"`python -m studies.bench_search {recorded.name}`. A task for "
-        + ("tuning" if recorded.use == "tune" else "judging")
-        + f". Validation error of the recommended schedule without noise, in %, mean ± standard "
-        f"error over seeds. One training has noise of {100 * recorded.noise:.2f}; training on "
-        f"everything has {100 * reference:.2f}. Recorded trainings: {len(recorded.x)}.",
+        f"`python -m studies.bench_search {recorded.name}"
+        + (" --emulator trees`" if emulator.suffix else "`")
+        + f". A task for {'tuning' if recorded.use == 'tune' else 'judging'}: what a training "
+        f"gives is answered by {emulator.told}, fitted to {len(recorded.x)} recorded trainings, "
+        "with their noise. Validation error of the recommended schedule without noise, in %, mean "
+        f"± standard error over seeds. One training has noise of {100 * recorded.noise:.2f}; "
+        f"training on everything has {100 * reference:.2f}.",
         "",
         *table(runs),
         "",
         *verdict(runs),
         "",
-        f"![Error by number of trials]({recorded.name}.png)",
+        f"![Error by number of trials]({emulator.name}.png)",
         "",
     ]
-    (RESULTS / f"{recorded.name}.md").write_text("\n".join(lines), encoding="utf-8")
-    draw(runs, RESULTS / f"{recorded.name}.png", "error of the recommended schedule [%]")
+    (RESULTS / f"{emulator.name}.md").write_text("\n".join(lines), encoding="utf-8")
+    draw(runs, RESULTS / f"{emulator.name}.png", "error of the recommended schedule [%]")
 
 
 def verdict(runs: Runs) -> list[str]:
-    """Compare S2E with its rivals, one trial at a time: a line a budget from 12 trials on."""
+    """Compare S2E with its rivals, one trial at a time: a line a budget from 12 trials on.
+
+    S2E starts with six schedules like Co-teaching's, which the others do not know: the last line
+    is of S2E without them.
+    """
     grouped = {name: 100 * np.array(rows) for name, rows in by_sampler(runs).items()}
     ours, rivals = grouped.get("s2e"), {r: grouped[r] for r in RIVALS if r in grouped}
     if ours is None or not rivals or ours.shape[1] < len(CHECKPOINTS):
@@ -126,28 +142,40 @@ def verdict(runs: Runs) -> list[str]:
     lines = []
     for i, checkpoint in enumerate(CHECKPOINTS[1:], 1):
         name = min(rivals, key=lambda r: rivals[r][:, i].mean())
+        word, number = _compare(ours[:, i], rivals[name][:, i])
         lines.append(
-            f"* {checkpoint} trials: S2E {_compare(ours[:, i], rivals[name][:, i], name)}"
+            f"* {checkpoint} trials: S2E is {word} the best of the others, {name}: {number}."
         )
     tpe = min((r for r in rivals if r.startswith("tpe")), key=lambda r: rivals[r][:, -1].mean())
     place = CHECKPOINTS.index(24)
+    word, number = _compare(ours[:, place], rivals[tpe][:, -1])
     lines.append(
-        f"* S2E after 24 trials {_compare(ours[:, place], rivals[tpe][:, -1], f'{tpe} after 96')}"
+        f"* S2E after 24 trials is {word} the better of the TPEs after 96, {tpe}: {number}."
     )
+    if (cold := grouped.get("s2e, no warm start")) is not None:
+        against = [min((rows[:, i] for rows in rivals.values()), key=np.mean) for i in range(5)]
+        parts = [_compare(cold[:, i], against[i]) for i in range(1, 5)]
+        lines.append(
+            "* Without a warm start S2E is, after 12 / 24 / 48 / 96 trials, "
+            + ", ".join(f"{word} the best of the others ({number})" for word, number in parts)
+            + "."
+        )
     return lines
 
 
-def _compare(ours: np.ndarray, theirs: np.ndarray, name: str) -> str:
+def _compare(ours: np.ndarray, theirs: np.ndarray) -> tuple[str, str]:
+    """Say how S2E's errors compare with others', and by how much."""
     difference = ours.mean() - theirs.mean()
     spread = np.hypot(*(v.std(ddof=1) / np.sqrt(len(v)) for v in (ours, theirs)))
     word = "ahead of" if difference < 0 else "**behind**"
     if abs(difference) < 2.0 * spread:
         word = "within noise of"
-    return f"is {word} the best of the others, {name}: {difference:+.2f} ± {spread:.2f}."
+    return word, f"{difference:+.2f} ± {spread:.2f}"
 
 
 def write_summary() -> None:
     """Write the page over all tasks."""
+    about = json.loads((RESULTS / "about.json").read_text(encoding="utf-8"))
     lines = [
         "# Searches on recorded tables",
         "",
@@ -155,15 +183,29 @@ def write_summary() -> None:
         "which are for tuning and which for judging was written down before either was done.",
         "Numbers in %, difference ± standard error; *within noise*: less than two of these.",
         "",
+        "What a training gives is answered by a regression fitted to the table: a Gaussian",
+        "process on principal components of R(t), which is also the form of S2E's surrogate.",
+        "Tasks named *trees* are the same tables behind a forest, which is not. S2E's first six",
+        "trials are schedules like Co-teaching's; the other samplers know nothing of them.",
+        "",
     ]
     for use, heading in (("judge", "Judging"), ("tune", "Tuning")):
         for path in sorted(RESULTS.glob("*.csv")):
-            if load_table(path.stem).use == use:
+            if load_table(path.stem.removesuffix(TreeEmulator.suffix)).use == use:
+                told = about[path.stem]
                 lines += [f"## {heading}: [{path.stem}]({path.stem}.md)", ""]
                 lines += [*verdict(read_runs(path)), ""]
-    about = json.loads((RESULTS / "about.json").read_text(encoding="utf-8"))
-    lines += [f"{about['hardware']}; commit {about['commit']}. [Notes](notes.md).", ""]
+                lines += [f"{told['hardware']}; commit {told['commit']}.", ""]
+    lines += ["[Notes](notes.md).", ""]
     (RESULTS / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def note_origin(task: str) -> None:
+    """Write down where a task's latest runs come from."""
+    path = RESULTS / "about.json"
+    about = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    about[task] = {"hardware": hardware(), "commit": commit()}
+    path.write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -172,6 +214,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"of {', '.join(tasks)} [all]")
     parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, metavar="NAME")
+    parser.add_argument("--emulator", choices=EMULATORS, default="process")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--trials", type=int, default=96)
     parser.add_argument("--in-flight", type=int, nargs="+", default=[1], help="workers at once")
@@ -180,20 +223,22 @@ def main(words: Sequence[str] | None = None) -> None:
         parser.error(f"no table of {', '.join(sorted(unknown))}; there are {', '.join(tasks)}")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    about = {"hardware": hardware(), "commit": commit()}
-    (RESULTS / "about.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
     for task in arguments.tasks or tasks:
-        emulator = Emulator(load_table(task))
+        emulator = EMULATORS[arguments.emulator](load_table(task))
+        path = RESULTS / f"{emulator.name}.csv"
+        before = len(read_runs(path))
         for in_flight in arguments.in_flight:
             for name in arguments.samplers or SAMPLERS:
                 job = functools.partial(
                     run, emulator, n_trials=arguments.trials, in_flight=in_flight
                 )
                 seeds = min(arguments.seeds, SEEDS.get(name, arguments.seeds))
-                runs = complete(RESULTS / f"{task}.csv", [name], seeds, in_flight, job)
+                runs = complete(path, [name], seeds, in_flight, job)
+        if len(runs) > before:
+            note_origin(emulator.name)
         write_page(emulator, runs)
         write_summary()
-        print(f"wrote {RESULTS / task}.md")
+        print(f"wrote {path.with_suffix('.md')}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@ Matern 5/2, a length scale a feature, learned noise) on the first principal comp
 the table's own schedules. Its mean is taken for the noise-free validation error of a schedule, by
 epoch and in the end. The noise of a training is that of a recorded one: what one of a schedule's
 repetitions has beyond their mean.
+
+S2E's surrogate is a process of this kind, too, so tasks of this kind may suit it. `TreeEmulator`
+answers by another regression: extremely randomised trees on the whole curve.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve
+from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
@@ -86,8 +90,21 @@ def load_table(name: str) -> Table:
 class Emulator:
     """Validation error as a function of R(t), with noise and without."""
 
+    suffix = ""
+    """Of the names of its results."""
+    told = "a Gaussian process on the first principal components of R(t)"
+
     def __init__(self, table: Table) -> None:
         self.table = table
+        self._fit()
+
+    @property
+    def name(self) -> str:
+        """Name of the task."""
+        return self.table.name + self.suffix
+
+    def _fit(self) -> None:
+        table = self.table
         rates = get_space("s2e").rates(table.x, table.epochs)
         self._mean = rates.mean(axis=0)
         _, singular, vectors = np.linalg.svd(rates - self._mean, full_matrices=False)
@@ -112,9 +129,37 @@ class Emulator:
         """Noise-free final error of curves R(t) [n, T]: shape [n]."""
         return np.asarray(self._process.predict(self._features(np.atleast_2d(rates))))
 
-    def train(self, rates: Array, rng: np.random.Generator) -> Array:
-        """Error by epoch of one training with R(t) [T]: shape [T]."""
+    def curve(self, rates: Array) -> Array:
+        """Noise-free error by epoch with R(t) [T]: shape [T]."""
         process = self._process
         kernel = process.kernel_(self._features(rates[None]), process.X_train_)[0]
+        return np.asarray(self._mean_curve + kernel @ self._weights)
+
+    def train(self, rates: Array, rng: np.random.Generator) -> Array:
+        """Error by epoch of one training with R(t) [T]: shape [T]."""
         noise = self.table.residuals[rng.integers(len(self.table.residuals))]
-        return np.asarray(self._mean_curve + kernel @ self._weights + noise)
+        return np.asarray(self.curve(rates) + noise)
+
+
+class TreeEmulator(Emulator):
+    """The same by extremely randomised trees."""
+
+    suffix = "-trees"
+    told = "extremely randomised trees on R(t)"
+
+    def _fit(self) -> None:
+        rates = get_space("s2e").rates(self.table.x, self.table.epochs)
+        trees = ExtraTreesRegressor(200, min_samples_leaf=2, max_features=0.3, random_state=0)
+        self._trees = trees.fit(rates, self.table.curves)
+
+    def error(self, rates: Array) -> Array:
+        """Noise-free final error of curves R(t) [n, T]: shape [n]."""
+        return final_error(self._trees.predict(np.atleast_2d(rates)))
+
+    def curve(self, rates: Array) -> Array:
+        """Noise-free error by epoch with R(t) [T]: shape [T]."""
+        return np.asarray(self._trees.predict(rates[None])[0])
+
+
+EMULATORS: dict[str, type[Emulator]] = {"process": Emulator, "trees": TreeEmulator}
+"""Emulators by name."""

@@ -138,5 +138,6 @@ def draw(runs: Runs, path: Path, ylabel: str, scale: float = 100.0) -> None:
     ax.set_xticks(CHECKPOINTS, [str(c) for c in CHECKPOINTS])
     ax.set(xlabel="trials", ylabel=ylabel, title=path.stem)
     ax.grid(alpha=0.3)
-    figure.legend(loc="outside right center", frameon=False)
+    if ax.lines:
+        figure.legend(loc="outside right center", frameon=False)
     figure.savefig(path, dpi=160)

@@ -10,7 +10,7 @@ share the work, and a search that was broken off goes on.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ ABOUT_ATTR = "studies:about"
 """User attribute of the study: setting, space, sampler, hardware, commit."""
 
 CHOSEN_ATTR = "studies:chosen"
-"""User attribute of the study: finished trials, and the number of the recommended one."""
+"""User attribute of the study: number of the recommended trial by how many had finished."""
 
 PRUNERS: dict[str, Callable[[int], BasePruner]] = {
     "none": lambda epochs: NopPruner(),
@@ -104,7 +104,7 @@ class Found:
         The Optuna study; its trials hold `validation error` as value, and ``test_accuracy``,
         ``label_precision``, ``seconds`` as user attributes.
     schedule
-        The one that is recommended: by the model of all trials, never by test accuracy.
+        The one that is recommended: by the model of these trials, never by test accuracy.
     number
         Its trial.
     hardware, commit
@@ -120,9 +120,8 @@ class Found:
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """The complete trials, in the order in which they finished."""
-        done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return sorted(done, key=lambda trial: (str(trial.datetime_complete), trial.number))
+        """The first complete trials, as many as were asked for, in the order of their ends."""
+        return _complete(self.study)[: self.search.trials]
 
     @property
     def seconds(self) -> float:
@@ -226,17 +225,33 @@ def _job(study: optuna.Study, device: str, number: int, *, search: Search, frame
 
 
 def _found(search: Search, study: optuna.Study) -> Found:
-    from s2e_optuna.sampler import recommended_trial
-
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    stored = study.user_attrs.get(CHOSEN_ATTR)
-    if stored is None or stored[0] != len(complete):
+    # Another study may have gone on with the search: what was not asked for here does not count.
+    trials = _complete(study)[: search.trials]
+    stored = study.user_attrs.get(CHOSEN_ATTR, {})
+    if isinstance(stored, list):  # [number of trials, recommended one], as it was at first
+        stored = {str(stored[0]): stored[1]}
+    if str(len(trials)) not in stored:
         # Kept, so that a later version of the model does not ask for other trainings.
-        stored = [len(complete), recommended_trial(study).number]
+        stored |= {str(len(trials)): recommended_of(trials).number}
         study.set_user_attr(CHOSEN_ATTR, stored)
-    number = int(stored[1])
-    (trial,) = (trial for trial in complete if trial.number == number)
+    number = int(stored[str(len(trials))])
+    (trial,) = (trial for trial in trials if trial.number == number)
     schedule = trial_schedule(trial)
     assert schedule is not None  # the objective suggests one in every trial
     about = study.user_attrs[ABOUT_ATTR]
     return Found(search, study, schedule, number, about["hardware"], about["commit"])
+
+
+def recommended_of(trials: Sequence[FrozenTrial]) -> FrozenTrial:
+    """Return the trial that is recommended if these are all there are."""
+    from s2e_optuna.sampler import recommended_trial
+
+    alone = optuna.create_study()
+    alone.add_trials(trials)
+    return trials[recommended_trial(alone).number]
+
+
+def _complete(study: optuna.Study) -> list[FrozenTrial]:
+    """Complete trials in the order of their ends."""
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return sorted(done, key=lambda trial: (str(trial.datetime_complete), trial.number))

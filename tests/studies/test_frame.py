@@ -93,6 +93,9 @@ def test_a_search_goes_on_and_recommends_one_of_its_trials(
     assert again.seconds > 0 and all("test_accuracy" in t.user_attrs for t in again.trials)
     capsys.readouterr()
     assert searched(replace(search, trials=3), frame).schedule == again.schedule
+    # Who asked for two trials still gets what two trials say.
+    assert searched(search, frame).number == first.number
+    assert [trial.number for trial in searched(search, frame).trials] == [0, 1]
     assert capsys.readouterr().out == ""
 
 

@@ -4,12 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
+from optuna.trial import TrialState
 from scipy.stats import spearmanr
 
 from s2e_optuna.schedules import Schedule, get_space
 from studies import bench_search, record_table
-from studies.emulator import DATA, Emulator, final_error, load_table
+from studies.emulator import DATA, EMULATORS, Emulator, final_error, load_table
 
 TABLES = sorted(path.stem for path in DATA.glob("*.npz"))
 
@@ -70,8 +72,33 @@ def test_the_verdict_says_who_is_ahead() -> None:
 
     found = runs("s2e", [0.3, 0.2, 0.1, 0.1, 0.1]) | runs("random", [0.3, 0.3, 0.1, 0.05, 0.02])
     found |= runs("tpe", [0.3, 0.3, 0.2, 0.2, 0.1])
-    words = [line.split(" is ")[1].split(" the best")[0] for line in bench_search.verdict(found)]
+    words = [line.split(" is ")[1].split(" the be")[0] for line in bench_search.verdict(found)]
     assert words == ["ahead of", "within noise of", "**behind**", "**behind**", "within noise of"]
+
+
+def test_so_many_trials_are_always_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    emulator = Emulator(load_table("digits-sym50"))
+    in_flight = []
+
+    def told(study: optuna.Study, trial: optuna.Trial, curve: object) -> int:
+        states = [t.state for t in study.get_trials(deepcopy=False)]
+        in_flight.append(states.count(TrialState.RUNNING))
+        study.tell(trial, 0.5)
+        return emulator.table.epochs
+
+    monkeypatch.setattr(bench_search, "train", told)
+    assert len(bench_search.run(emulator, "random", 0, 12, 4)) == 2
+    assert in_flight == [4] * 12
+
+
+def test_trees_answer_as_the_process_does() -> None:
+    """Two regressions of the same table, by final error and by epoch."""
+    emulators = [kind(load_table("digits-sym50")) for kind in EMULATORS.values()]
+    rates = get_space("s2e").rates(np.random.default_rng(0).random((200, 19)), 60)
+    errors = [emulator.error(rates) for emulator in emulators]
+    assert spearmanr(*errors)[0] > 0.8
+    for emulator, error in zip(emulators, errors, strict=True):
+        assert final_error(emulator.curve(rates[0])) == pytest.approx(error[0], abs=1e-3)
 
 
 def test_one_recorded_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
