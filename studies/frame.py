@@ -175,7 +175,7 @@ def parse(study: Study, words: Sequence[str] | None) -> tuple[argparse.Namespace
         "--scale",
         choices=study.scales,
         default=next(iter(study.scales)),
-        help="tiny: a check that it runs; small: about an hour on two CPU cores; paper: the "
+        help="tiny: a check that it runs; small: an hour to three on two CPU cores; paper: the "
         "paper's own setting, for a GPU [default: tiny]",
     )
     parser.add_argument(

@@ -228,7 +228,7 @@ def introduction(content: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{one.epochs} epochs, batch {one.batch_size or 'by size of the data'}, "
         f"{content['seeds']} seeds, Adam 1e-3, constant to 40% of the epochs, then falling to 0; "
-        f"beta1 0.9, then 0.1. S2E: {scale.trials} trials.",
+        f"beta1 0.9, then 0.1.",
         "",
         *Table(("task", "data", "training images", "network"), rows).markdown(),
     ]
@@ -239,7 +239,7 @@ def introduction(content: Mapping[str, Any]) -> list[str]:
         f"{task_title(task)}: {search['trials']} trials, commit {search['commit']}"
         for task, search in content["searches"].items()
     ]
-    return [*lines, "", f"R(t) of S2E: {'; '.join(named)}."] if named else lines
+    return [*lines, "", f"Searches of S2E: {'; '.join(named)}."] if named else lines
 
 
 def section(content: dict[str, Any]) -> list[str]:

@@ -132,9 +132,9 @@ def agreement(ours: Mapping[str, Sequence[float]], paper: Mapping[str, float]) -
 
 
 def standard_error(values: Iterable[float | None]) -> float:
-    """Return the standard error of a mean; 0 where one number says nothing about it."""
+    """Return the standard error of a mean; infinite where one number says nothing about it."""
     numbers = np.array(usable(values))
-    return float(numbers.std(ddof=1) / math.sqrt(len(numbers))) if len(numbers) > 1 else 0.0
+    return float(numbers.std(ddof=1) / math.sqrt(len(numbers))) if len(numbers) > 1 else math.inf
 
 
 def beside_paper(
