@@ -19,6 +19,8 @@ from rich.progress import track
 from s2e_optuna import S2ESampler
 
 CHECKPOINTS = (6, 12, 24, 48, 96)
+DIGITS = 5
+"""Decimals that are kept of a run's numbers."""
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "s2e": lambda seed: S2ESampler(seed=seed),
@@ -59,7 +61,7 @@ def write_runs(path: Path, runs: Runs) -> None:
         writer = csv.writer(file)
         writer.writerow(["sampler", "in_flight", "seed", *CHECKPOINTS])
         for key in sorted(runs):
-            writer.writerow([*key, *(f"{value:.5f}" for value in runs[key])])
+            writer.writerow([*key, *(f"{value:.{DIGITS}f}" for value in runs[key])])
 
 
 def by_sampler(runs: Runs) -> dict[str, list[list[float]]]:
@@ -95,7 +97,8 @@ def complete(
         for seed in track(range(seeds), f"{path.stem}: {name}"):
             key = (name, in_flight, seed)
             if key not in runs:
-                runs[key] = job(name, seed)
+                # As they are written, so that a page is the same when it is read again.
+                runs[key] = [round(value, DIGITS) for value in job(name, seed)]
                 write_runs(path, runs)
     return runs
 

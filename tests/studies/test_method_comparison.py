@@ -38,7 +38,7 @@ def test_the_page_says_what_is_missing(places: list[str]) -> None:
     assert "| Co-teaching | missing | missing | missing | missing | yes | no | 0 of 2 |" in page
     assert "**16 trainings are missing:**" in page
     assert "| to learn | 2 |" in page and "| to choose R(t) | 2 |" in page
-    assert "R(t) of S2E: digits, pair 45%: 3 trials, commit " in page
+    assert "Searches of S2E: digits, pair 45%: 3 trials, commit " in page
 
 
 def test_every_method_has_every_seed(places: list[str]) -> None:
