@@ -139,10 +139,11 @@ def verdict(runs: Runs) -> list[str]:
     ours, rivals = grouped.get("s2e"), {r: grouped[r] for r in RIVALS if r in grouped}
     if ours is None or not rivals or ours.shape[1] < len(CHECKPOINTS):
         return []
-    lines = []
+    lines, best = [], {}
     for i, checkpoint in enumerate(CHECKPOINTS[1:], 1):
         name = min(rivals, key=lambda r: rivals[r][:, i].mean())
-        word, number = _compare(ours[:, i], rivals[name][:, i])
+        best[i] = rivals[name][:, i]
+        word, number = _compare(ours[:, i], best[i])
         lines.append(
             f"* {checkpoint} trials: S2E is {word} the best of the others, {name}: {number}."
         )
@@ -153,8 +154,7 @@ def verdict(runs: Runs) -> list[str]:
         f"* S2E after 24 trials is {word} the better of the TPEs after 96, {tpe}: {number}."
     )
     if (cold := grouped.get("s2e, no warm start")) is not None:
-        against = [min((rows[:, i] for rows in rivals.values()), key=np.mean) for i in range(5)]
-        parts = [_compare(cold[:, i], against[i]) for i in range(1, 5)]
+        parts = [_compare(cold[:, i], theirs) for i, theirs in best.items()]
         lines.append(
             "* Without a warm start S2E is, after 12 / 24 / 48 / 96 trials, "
             + ", ".join(f"{word} the best of the others ({number})" for word, number in parts)

@@ -65,9 +65,9 @@ class Reported:
         finite = np.abs(f) < _ENDLESS
         if not finite.any():
             return np.zeros(len(f))
-        f = np.where(f <= -_ENDLESS, np.min(f[finite]), f)  # the best there can be
+        best = f <= -_ENDLESS
         known = finite & (f <= _limit(f[finite & complete]))
-        f = np.where(known | (self.values <= -_ENDLESS), f, np.max(f[known]))
+        f = np.where(known, f, np.where(best, np.min(f[known]), np.max(f[known])))
         if complete.any():
             f = np.where(complete, f, np.maximum(f, np.max(f[complete])))
         return f
