@@ -137,8 +137,6 @@ def test_the_study_shows_how_the_search_went(page: Any, dashboard: tuple[str, in
     clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
     keep("dashboard-plots.png", page.screenshot(clip=clip))
     page.set_viewport_size({"width": 1280, "height": 900})
-    page.evaluate("window.scrollTo(0, 0)")
-    keep("dashboard-study.png", page.screenshot())
 
 
 def test_the_note_says_how_to_read_it(page: Any, dashboard: tuple[str, int]) -> None:
