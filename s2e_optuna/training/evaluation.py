@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from s2e_optuna.training.data import scale_pixels
+from s2e_optuna.training.device import to_device
 from s2e_optuna.training.networks import StackedNetwork
 
 CHUNK_NUMBERS = 1 << 21
@@ -23,7 +24,7 @@ class ImageStream(Protocol):
     """Images that do not fit into memory and are read batch by batch."""
 
     def batches(self, samples: Tensor, epoch: int) -> Iterator[Tensor]:
-        """Yield the images of each row of positions [S, B] for training, on the CPU."""
+        """Yield the images of each row of positions [S, B] for training, on their device."""
 
     def chunks(self, size: int) -> Iterator[Tensor]:
         """Yield all images in order, so many at once, on the CPU."""
@@ -46,7 +47,7 @@ def chunks(images: Images, size: int, device: torch.device) -> Iterator[Tensor]:
             yield chunk.to(device)
     else:
         for chunk in images.chunks(size):
-            yield chunk.to(device, non_blocking=True)
+            yield to_device(chunk, device)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,24 +7,17 @@ batches, so each image is decoded once an epoch however many trials there are.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from s2e_optuna.training.device import free_memory
+from s2e_optuna.training.decoding import Augment, FileBatch, decode, decoder, default_processes
+from s2e_optuna.training.device import free_memory, to_device
 from s2e_optuna.training.images import Size, decode_image
-
-Augment = Callable[[Tensor], Tensor]
-"""From one uint8 image [channels, height, width] to another of the same shape."""
 
 MEMORY_SHARE = 0.5
 """Folders that would take more of the machine's memory than this are read batch by batch."""
@@ -39,9 +32,7 @@ CGROUP_LIMITS = (
 """Where Linux says how much memory a container has, in versions 2 and 1."""
 
 READ_AT_ONCE = 256
-"""Files that a worker process decodes before it hands them over."""
-
-Item = tuple[int, int]  # position of the image, seed of its augmentation (or -1)
+"""Files that a process decodes before it hands them over."""
 
 
 class ImageFiles:
@@ -58,8 +49,9 @@ class ImageFiles:
         ``torchvision.transforms.v2``. Torch's generator is seeded for each image and epoch, so
         what comes out does not depend on the number of workers.
     workers
-        Processes that decode; by default a half of the cores, at most 8. A daemonic process
-        decodes by itself.
+        Processes that decode, and stay for the next epoch; all `ImageFiles` with the same number
+        share them. By default a half of the cores that this process has for itself, at most 8.
+        0, and a daemonic process, decode by themselves: faster where an epoch takes a second.
     seed
         Seed of the augmentation.
     """
@@ -76,8 +68,9 @@ class ImageFiles:
         self.paths = tuple(map(str, paths))
         self.size = size
         self.augment = augment
-        self.workers = min(8, (os.cpu_count() or 1) // 2) if workers is None else workers
+        self.workers = default_processes() if workers is None else workers
         self.seed = seed
+        self._decoder = decoder(self.workers)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -88,7 +81,7 @@ class ImageFiles:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor:
-        return _Files(self)[index, -1]
+        return decode(FileBatch([self.paths[index]], self.size))[0]
 
     def select(self, positions: Tensor) -> ImageFiles:
         """Return some of the files."""
@@ -102,40 +95,23 @@ class ImageFiles:
         return torch.cat(list(self.chunks(READ_AT_ONCE)))
 
     def batches(self, samples: Tensor, epoch: int) -> Iterator[Tensor]:
-        """Yield the augmented images of each row of positions [S, B], uint8, on the CPU."""
+        """Yield the augmented images of each row of positions [S, B], on their device."""
         seeds = range(self.seed + epoch * len(self), self.seed + (epoch + 1) * len(self))
-        rows = [[(i, seeds[i]) for i in row] for row in samples.tolist()]
-        yield from self._load(rows)
+        rows = [
+            FileBatch(
+                [self.paths[i] for i in row], self.size, self.augment, [seeds[i] for i in row]
+            )
+            for row in samples.tolist()
+        ]
+        for images in self._decoder.images(rows):
+            yield to_device(images, samples.device)
 
     def chunks(self, size: int) -> Iterator[Tensor]:
         """Yield all images in order and as they are, so many at once, on the CPU."""
-        positions = range(len(self))
-        starts = positions[::size]
-        yield from self._load([[(i, -1) for i in positions[s : s + size]] for s in starts])
-
-    def _load(self, rows: list[list[Item]]) -> Iterator[Tensor]:
-        # A daemonic process, such as one of a multiprocessing.Pool, may have no children.
-        daemonic = multiprocessing.current_process().daemon
-        workers = 0 if daemonic else min(self.workers, len(rows))
-        loader: DataLoader[Tensor] = DataLoader(
-            _Files(self),
-            batch_sampler=rows,
-            num_workers=workers,
-            pin_memory=torch.cuda.is_available(),
-            # Never fork a process that may use CUDA and threads.
-            multiprocessing_context="spawn" if workers else None,
-            worker_init_fn=partial(_end_without, os.getpid()),
+        starts = range(0, len(self), size)
+        yield from self._decoder.images(
+            [FileBatch(self.paths[start : start + size], self.size) for start in starts]
         )
-        yield from loader
-
-
-def _end_without(parent: int, _: int) -> None:
-    """End a decoding process whose parent was killed while it started.
-
-    PyTorch's own watch begins when it has started, and takes who is its parent by then for it.
-    """
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 AnyImages = TypeVar("AnyImages", Tensor, ImageFiles)
@@ -144,25 +120,6 @@ AnyImages = TypeVar("AnyImages", Tensor, ImageFiles)
 def take(images: AnyImages, positions: Tensor) -> AnyImages:
     """Return the images at these positions."""
     return images.select(positions) if isinstance(images, ImageFiles) else images[positions]
-
-
-class _Files(Dataset[Tensor]):
-    """What a worker process needs to know."""
-
-    def __init__(self, files: ImageFiles) -> None:
-        self._paths, self._size, self._augment = files.paths, files.size, files.augment
-
-    def __getitem__(self, item: Item) -> Tensor:
-        index, seed = item
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            pixels, _ = decode_image(self._paths[index], self._size)
-        image = torch.tensor(pixels).permute(2, 0, 1).contiguous()
-        if self._augment is None or seed < 0:
-            return image
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return self._augment(image)
 
 
 class HostImages:
@@ -186,14 +143,13 @@ class HostImages:
         return self.images
 
     def batches(self, samples: Tensor, epoch: int) -> Iterator[Tensor]:
-        """Yield the images of each row of positions [S, B]."""
+        """Yield the images of each row of positions [S, B], on their device."""
         for row in samples.cpu():
-            yield _pinned(self.images[row])
+            yield to_device(self.images[row], samples.device)
 
     def chunks(self, size: int) -> Iterator[Tensor]:
-        """Yield all images in order, so many at once."""
-        for chunk in torch.split(self.images, size):
-            yield _pinned(chunk)
+        """Yield all images in order, so many at once, on the CPU."""
+        yield from torch.split(self.images, size)
 
 
 def images_for(
@@ -229,7 +185,3 @@ def _memory() -> int:
         with contextlib.suppress(OSError, ValueError):  # not there, or "max"
             memory = min(memory, int(limit.read_text()))
     return memory
-
-
-def _pinned(images: Tensor) -> Tensor:
-    return images.pin_memory() if torch.cuda.is_available() else images

@@ -1,7 +1,3 @@
-import multiprocessing
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -80,7 +76,7 @@ def test_every_method_learns_from_files(method, whole, streamed):
 
 
 def test_noise_by_instance_is_the_same_for_files(folder, streamed, monkeypatch):
-    monkeypatch.setattr(streaming.os, "cpu_count", lambda: 1)  # no worker processes
+    monkeypatch.setattr(streaming, "default_processes", lambda: 0)
     files = load_data(str(folder), noise="instance", noise_rate=0.3)
     assert isinstance(files.x_train, ImageFiles)
     monkeypatch.undo()
@@ -125,20 +121,6 @@ def test_augmentation_does_not_depend_on_the_number_of_workers(streamed):
     assert not torch.equal(alone, plain)
     later = replace_workers(streamed.x_train, 0, shifted).batches(samples, 4)
     assert not torch.equal(alone, torch.cat(list(later)))
-
-
-def test_a_daemonic_process_decodes_by_itself(streamed, monkeypatch):
-    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
-    files = replace_workers(streamed.x_train, 2)
-    assert torch.equal(files.read(), streamed.x_train.read())
-
-
-def test_a_process_that_decodes_ends_without_its_parent():
-    program = (
-        "import os; from s2e_optuna.training.streaming import _end_without as end; end({}, 0)"
-    )
-    for parent, code in ((os.getpid(), 0), (1, 1)):
-        assert subprocess.run([sys.executable, "-c", program.format(parent)]).returncode == code
 
 
 def test_evaluation_is_not_augmented(streamed):
