@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from s2e_optuna.training.errors import DataError
 from s2e_optuna.training.images import Size, decode_image
 
 Augment = Callable[[Tensor], Tensor]
@@ -125,7 +126,7 @@ class _Loader:
 
     def __init__(self, processes: int) -> None:
         self._batches: list[FileBatch] = []
-        self._loader: DataLoader[Tensor] = DataLoader(
+        self._loader: DataLoader[Tensor | DataError] = DataLoader(
             _Decoding(),
             sampler=self._batches,
             batch_size=None,
@@ -139,15 +140,21 @@ class _Loader:
 
     def images(self, batches: Sequence[FileBatch]) -> Iterator[Tensor]:
         self._batches[:] = batches
-        yield from self._loader
+        for images in self._loader:
+            if isinstance(images, DataError):
+                raise images
+            yield images
         self._batches.clear()
 
 
-class _Decoding(Dataset[Tensor]):
+class _Decoding(Dataset[Tensor | DataError]):
     """What the processes do."""
 
-    def __getitem__(self, batch: FileBatch) -> Tensor:
-        return decode(batch)
+    def __getitem__(self, batch: FileBatch) -> Tensor | DataError:
+        try:
+            return decode(batch)
+        except DataError as error:  # raised here, it would arrive with its traceback as message
+            return error
 
 
 def _end_without(parent: int, _: int) -> None:

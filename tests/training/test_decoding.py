@@ -4,13 +4,14 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from s2e_optuna.training import ImageFiles
+from s2e_optuna.training import DataError, ImageFiles
 from s2e_optuna.training.decoding import default_processes
 
 SAMPLES = torch.arange(8).view(4, 2)
@@ -75,6 +76,19 @@ def test_what_is_left_in_the_middle_ends_its_processes(files, pixels):
     gc.collect()
     assert torch.equal(read(files), pixels)
     assert len(processes()) == 1 and processes() != before
+
+
+def test_a_damaged_file_is_the_same_error_from_a_process(paths, files, tmp_path):
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes(Path(paths[0]).read_bytes()[:60])
+    messages = []
+    for workers in (0, 1):
+        some = ImageFiles([*paths[:7], damaged], (5, 5), workers=workers)
+        with pytest.raises(DataError) as error:
+            read(some)
+        messages.append(str(error.value))
+    assert messages[0] == messages[1]
+    assert messages[0].startswith(f"cannot read the image {damaged}")
 
 
 def test_processes_draw_none_of_the_training_s_random_numbers(files):
