@@ -29,6 +29,7 @@ from s2e_optuna.scores import last_epochs, mean_of_last
 from s2e_optuna.training import (
     CURVES,
     METHODS,
+    Augment,
     Checkpoint,
     DataError,
     EpochReport,
@@ -99,7 +100,7 @@ class CoTeachingObjective:
         Label noise to put on the training labels, see `s2e_optuna.training.load_data`.
     method
         Name in `s2e_optuna.training.METHODS`; it must use a schedule.
-    network, batch_size, optimizer, learning_rate, precision, execution, device
+    network, batch_size, optimizer, learning_rate, precision, execution, augment, device
         See `s2e_optuna.training.TrainConfig`.
     space
         Search space of the schedule, see `suggest_schedule`.
@@ -153,6 +154,7 @@ class CoTeachingObjective:
         learning_rate: float | None = None,
         precision: str = "float32",
         execution: str = "auto",
+        augment: str | Augment = "none",
         seed: int = 0,
         device: str = "auto",
         validation: str = "auto",
@@ -186,6 +188,7 @@ class CoTeachingObjective:
             learning_rate=learning_rate,
             precision=precision,
             execution=execution,
+            augment=augment,
             seed=seed,
             device=device,
         )

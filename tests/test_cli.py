@@ -131,7 +131,14 @@ def test_defaults_are_those_of_a_search_in_python() -> None:
 
 def test_the_names_in_the_help_are_the_real_ones() -> None:
     from s2e_optuna.schedules import SPACES
-    from s2e_optuna.training import DATA_SETS, EXECUTIONS, METHODS, NETWORKS, NOISE_KINDS
+    from s2e_optuna.training import (
+        AUGMENTATIONS,
+        DATA_SETS,
+        EXECUTIONS,
+        METHODS,
+        NETWORKS,
+        NOISE_KINDS,
+    )
     from s2e_optuna.training.optimizer import OPTIMIZERS
     from s2e_optuna.training.results import PRECISIONS
     from s2e_optuna.workers.config import SAMPLERS
@@ -144,6 +151,7 @@ def test_the_names_in_the_help_are_the_real_ones() -> None:
     assert options.EXECUTIONS == EXECUTIONS
     assert tuple(OPTIMIZERS) == options.OPTIMIZERS
     assert options.PRECISIONS == PRECISIONS
+    assert options.AUGMENTATIONS == AUGMENTATIONS
     assert {name: method.summary for name, method in METHODS.items()} == options.METHODS
 
 
@@ -622,6 +630,7 @@ def test_the_dashboard_warns_when_others_can_reach_it(
 def test_train_runs_the_network_as_it_is_told() -> None:
     words = "train --method standard --train-size 200 --epochs 1 --seeds 1 --json -q"
     told = {"optimizer": "rmsprop", "precision": "bfloat16", "execution": "vmap"}
+    told["augment"] = "crop_flip"
     flags = " ".join(f"--{name} {value}" for name, value in told.items())
     content = json.loads(run(f"{words} {flags}").stdout)
     assert {name: content[name] for name in told} == told

@@ -40,6 +40,7 @@ NETWORKS = ("auto", "mlp", "cnn1", "cnn2", "cnn3", "resnet18", "resnet50", "dens
 EXECUTIONS = ("auto", "folded", "unfold", "vmap", "loop")
 OPTIMIZERS = ("adam", "sgd", "rmsprop")
 PRECISIONS = ("float32", "bfloat16")
+AUGMENTATIONS = ("none", "crop_flip")
 NOISES = ("symmetric", "pair", "instance")
 
 DATA_PANEL = "Data"
@@ -184,6 +185,16 @@ Precision = Annotated[
         help="float32, or bfloat16 for products and convolutions: faster, other rankings of "
         "samples.",
         autocompletion=one_of(PRECISIONS),
+        rich_help_panel=TRAINING_PANEL,
+        metavar="NAME",
+    ),
+]
+Augment = Annotated[
+    str,
+    typer.Option(
+        help="Random changes to the images of training batches: none, or crop_flip (shifts by an "
+        "eighth of the sides and horizontal flips).",
+        autocompletion=one_of(AUGMENTATIONS),
         rich_help_panel=TRAINING_PANEL,
         metavar="NAME",
     ),

@@ -221,7 +221,7 @@ def next_commands(config: SearchConfig, files: dict[str, Path]) -> list[tuple[st
 _TRAINING = (
     *("noise", "noise_rate", "train_size", "validation", "labels", "path_column", "label_column"),
     *("clean_column", "image_size", "data_root", "method", "network", "batch_size", "seed"),
-    *("optimizer", "precision", "execution"),
+    *("optimizer", "precision", "execution", "augment"),
 )
 """Options that a search and a training have in common."""
 

@@ -140,6 +140,7 @@ def outcome_dict(outcome: TrainOutcome, written: list[Path]) -> dict[str, Any]:
         "optimizer": outcome.config.optimizer,
         "precision": outcome.config.precision,
         "execution": outcome.config.execution,
+        "augment": outcome.config.augment,
         "batch_size": outcome.config.batch_size or default_batch_size(len(outcome.data.y_train)),
         "seeds": [result.seed for result in outcome.results],
         "failures": [result.failure for result in outcome.results if result.failure is not None],

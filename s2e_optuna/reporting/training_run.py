@@ -43,7 +43,7 @@ class TrainRequest:
         File with a schedule, or None.
     keep_rate
         Share of a batch to keep in the end, in place of a schedule; or None.
-    network, epochs, batch_size, optimizer, precision, execution, device
+    network, epochs, batch_size, optimizer, precision, execution, augment, device
         See `s2e_optuna.training.TrainConfig`; no epochs are those of the schedule, or 200.
     seed, seeds
         The first seed, and how many.
@@ -70,6 +70,7 @@ class TrainRequest:
     optimizer: str = "adam"
     precision: str = "float32"
     execution: str = "auto"
+    augment: str = "none"
     device: str = "auto"
     data_root: Path | None = None
     seed: int = 0
@@ -164,6 +165,7 @@ def run_training(request: TrainRequest, display: ProgressDisplay) -> TrainOutcom
         optimizer=request.optimizer,
         precision=request.precision,
         execution=request.execution,
+        augment=request.augment,
         device=request.device,
     )
     name = method if request.schedule is None else f"{method}, {request.schedule.name}"

@@ -1,6 +1,7 @@
 """Data with noisy labels, networks, methods and the stacked trainer. Needs torch, not Optuna."""
 
 from s2e_optuna.training.assemble import from_arrays
+from s2e_optuna.training.augmentation import AUGMENTATIONS, Augment, Augmentation
 from s2e_optuna.training.checkpoint import Checkpoint
 from s2e_optuna.training.comparison import ComparisonProgress, evaluate_schedules
 from s2e_optuna.training.cross_validation import Unseen, unseen_probabilities
@@ -49,6 +50,7 @@ from s2e_optuna.training.torchvision_support import TorchvisionStatus, torchvisi
 from s2e_optuna.training.trainer import ScheduleLike, train
 
 __all__ = [
+    "AUGMENTATIONS",
     "CURVES",
     "DATA_OPTIONS",
     "DATA_SETS",
@@ -56,6 +58,8 @@ __all__ = [
     "METHODS",
     "NETWORKS",
     "NOISE_KINDS",
+    "Augment",
+    "Augmentation",
     "BatchView",
     "Checkpoint",
     "ComparisonProgress",

@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from s2e_optuna.training.augmentation import augment_name
 from s2e_optuna.training.data import NoisyData
 from s2e_optuna.training.networks import network_name
 from s2e_optuna.training.parts import Batches
@@ -213,7 +214,9 @@ def fingerprint(method: str, data: NoisyData, config: TrainConfig) -> str:
         field.name: str(getattr(config, field.name))
         for field in fields(config)
         if field.name not in _UNIMPORTANT
-    } | {"network": network_name(config.network)}
+    } | {"network": network_name(config.network), "augment": augment_name(config.augment)}
+    if config.augment == "none":
+        del settings["augment"]  # as in files of earlier versions
     kind = torch.device("cpu" if config.device == "auto" else config.device).type
     if config.device == "auto" and torch.cuda.is_available():
         kind = "cuda"

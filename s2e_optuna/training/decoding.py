@@ -18,11 +18,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from s2e_optuna.training.augmentation import Augment
 from s2e_optuna.training.errors import DataError
 from s2e_optuna.training.images import Size, decode_image
-
-Augment = Callable[[Tensor], Tensor]
-"""From one image [channels, height, width] to another of the same shape."""
 
 MOST_PROCESSES = 8
 """More decode no faster than a training learns."""

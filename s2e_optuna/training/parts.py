@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from s2e_optuna.training.assemble import SPLIT_SEED, stratified_order
+from s2e_optuna.training.augmentation import Augmentation
 from s2e_optuna.training.data import NoisyData, scale_pixels
 from s2e_optuna.training.errors import DataError
 from s2e_optuna.training.evaluation import Images
-from s2e_optuna.training.streaming import images_for
+from s2e_optuna.training.streaming import AugmentedImages, images_for
 
 ALIGNED = 4
 """Small products on a CPU round by where their operands lie in memory. With batches of a multiple
@@ -45,17 +47,38 @@ class TrainingPart:
     trusted
         Images and labels of clean samples that are not among the above, for methods that learn
         from such; else None.
+    augmentation
+        Changes the images that are learnt from; None leaves them as they are.
+    augmented
+        Room for those of an epoch, where all images lie on the device; else None.
     """
 
     images: Images
     labels: Tensor
     clean: Tensor | None
     trusted: ImagesLabels | None = None
+    augmentation: Augmentation | None = None
+    augmented: Tensor | None = None
+
+    def begin_epoch(self, order: EpochOrder, epoch: int) -> None:
+        """Augment the images of an epoch (from 0), each of which is learnt from once.
+
+        All at once, for all trials: their steps find them at the same place in every epoch, as a
+        recorded step has to.
+        """
+        if self.augmentation is None or self.augmented is None:
+            return
+        assert isinstance(self.images, Tensor)
+        plain = map(partial(self.images.index_select, 0), order.samples)
+        changed = self.augmentation.batches(plain, epoch)
+        for samples, images in zip(order.samples, changed, strict=True):
+            self.augmented.index_copy_(0, samples, images)
 
     def images_of(self, samples: Tensor) -> Tensor:
-        """Return the images at these positions [B]; they have to lie on the device."""
-        assert isinstance(self.images, Tensor)
-        return self.images.index_select(0, samples)  # ten times as fast as indexing
+        """Return the images to learn from at these positions [B]; they lie on the device."""
+        images = self.images if self.augmented is None else self.augmented
+        assert isinstance(images, Tensor)
+        return images.index_select(0, samples)  # ten times as fast as indexing
 
     def trusted_batch(self, samples: Tensor) -> ImagesLabels | None:
         """Return scaled images and labels of the trusted samples at these positions."""
@@ -85,8 +108,24 @@ class Parts:
     validation_images: Images
 
 
-def put_on_device(data: NoisyData, uses_clean_data: bool, device: torch.device) -> Parts:
+def put_on_device(
+    data: NoisyData,
+    uses_clean_data: bool,
+    device: torch.device,
+    augmentation: Augmentation | None = None,
+) -> Parts:
     """Copy all data to the device; divide the validation part if a method learns from it.
+
+    Parameters
+    ----------
+    data
+        What to copy.
+    uses_clean_data
+        Whether the method learns from clean samples.
+    device
+        Where to.
+    augmentation
+        Changes the images that are learnt from.
 
     Raises
     ------
@@ -99,8 +138,15 @@ def put_on_device(data: NoisyData, uses_clean_data: bool, device: torch.device) 
     test = None
     if data.x_test is not None and data.y_test is not None:
         test = images_for(data.x_test, device), data.y_test.to(device)
+    images: Images = images_for(data.x_train, device, copies=1 if augmentation is None else 2)
+    augmented = None
+    if augmentation is not None:
+        if isinstance(images, Tensor):
+            augmented = torch.empty_like(images)
+        else:
+            images = AugmentedImages(images, augmentation)
     training = TrainingPart(
-        images_for(data.x_train, device), data.y_train.to(device), clean, trusted
+        images, data.y_train.to(device), clean, trusted, augmentation, augmented
     )
     return Parts(training, validation, test, whole[0])
 

@@ -56,9 +56,9 @@ class BlockPreparation:
         for epoch in range(count):
             for block in self.blocks:
                 block.optimizer.set_rates(plan.rate(epoch), plan.beta1(epoch))
-            trained = train_blocks(
-                self.blocks, self._data, self._batches.draw(), epoch, count=False
-            )
+            order = self._batches.draw()
+            self._data.begin_epoch(order, epoch)
+            trained = train_blocks(self.blocks, self._data, order, epoch, count=False)
             self.blocks = [block for block, _ in trained]
             if self._notify is not None:
                 self._notify((self._number * count + epoch + 1) // self._count)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from s2e_optuna.training.augmentation import Augment, check_augment
 from s2e_optuna.training.errors import DataError, unknown_name
 from s2e_optuna.training.model import Model
 from s2e_optuna.training.networks import NetworkFactory
@@ -62,6 +63,12 @@ class TrainConfig:
     precision
         ``"float32"``, or ``"bfloat16"`` for the networks' products and convolutions. Losses are
         float32 either way, but with bfloat16 the ranking of samples comes out differently.
+    augment
+        Random changes to the images of training batches, on the device: ``"none"``, as in the
+        paper; ``"crop_flip"``, shifts by up to an eighth of the sides and horizontal flips; or a
+        function of one image [channels, height, width], for example a transform of
+        ``torchvision.transforms.v2``, which is called for each image with torch's generator
+        seeded by `seed`, epoch and step. Evaluation and predictions see images as they are.
     cuda_graph
         Record a step once and replay it, on CUDA. None does so for all but a user's own
         networks, which may do what cannot be recorded. True is an error on the CPU, and for
@@ -81,6 +88,7 @@ class TrainConfig:
     keep_probabilities: bool = False
     precision: str = "float32"
     cuda_graph: bool | None = None
+    augment: str | Augment = "none"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "evaluate_every"):
@@ -93,6 +101,7 @@ class TrainConfig:
             raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
         if self.precision not in PRECISIONS:
             raise unknown_name("precision", self.precision, PRECISIONS)
+        check_augment(self.augment)
         if not 0.0 <= self.decay_start <= 1.0:
             raise DataError(f"decay_start {self.decay_start} is out of range: choose 0 to 1")
         if self.seed < 0:

@@ -15,8 +15,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from s2e_optuna.training.decoding import Augment, FileBatch, decode, decoder, default_processes
+from s2e_optuna.training.augmentation import Augment, Augmentation
+from s2e_optuna.training.decoding import FileBatch, decode, decoder, default_processes
 from s2e_optuna.training.device import free_memory, to_device
+from s2e_optuna.training.evaluation import ImageStream
 from s2e_optuna.training.images import Size, decode_image
 
 MEMORY_SHARE = 0.5
@@ -24,6 +26,9 @@ MEMORY_SHARE = 0.5
 
 GPU_SHARE = 0.4
 """Likewise arrays that would take more of a GPU's free memory than this."""
+
+LARGEST_COPY = 1 << 30
+"""Bytes of images that are copied in the machine's memory, where each worker does so."""
 
 CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
@@ -45,9 +50,10 @@ class ImageFiles:
     size
         Every image is resized to this height and width.
     augment
-        Changes the images of training batches, for example a transform of
-        ``torchvision.transforms.v2``. Torch's generator is seeded for each image and epoch, so
-        what comes out does not depend on the number of workers.
+        Changes the images of training batches in the processes that decode them, for example a
+        transform of ``torchvision.transforms.v2``; `TrainConfig.augment` does so on the device
+        of the training. Torch's generator is seeded for each image and epoch, so what comes out
+        does not depend on the number of workers.
     workers
         Processes that decode, and stay for the next epoch; all `ImageFiles` with the same number
         share them. By default a half of the cores that this process has for itself, at most 8.
@@ -152,13 +158,57 @@ class HostImages:
         yield from torch.split(self.images, size)
 
 
+class AugmentedImages:
+    """Images that are augmented as they are read for training, and only then.
+
+    Parameters
+    ----------
+    images
+        What they are read from.
+    augmentation
+        What changes them.
+    """
+
+    def __init__(self, images: ImageStream, augmentation: Augmentation) -> None:
+        self.images = images
+        self.augmentation = augmentation
+
+    def select(self, positions: Tensor) -> AugmentedImages:
+        """Return some of the images."""
+        return AugmentedImages(self.images.select(positions), self.augmentation)
+
+    def read(self) -> Tensor:
+        """Return all images [N, channels, height, width] as they are."""
+        return self.images.read()
+
+    def batches(self, samples: Tensor, epoch: int) -> Iterator[Tensor]:
+        """Yield the augmented images of each row of positions [S, B], on their device."""
+        return self.augmentation.batches(self.images.batches(samples, epoch), epoch)
+
+    def chunks(self, size: int) -> Iterator[Tensor]:
+        """Yield all images in order and as they are, so many at once, on the CPU."""
+        return self.images.chunks(size)
+
+
 def images_for(
-    images: Tensor | ImageFiles, device: torch.device
+    images: Tensor | ImageFiles, device: torch.device, copies: int = 1
 ) -> Tensor | ImageFiles | HostImages:
-    """Bring images to a device, or leave them where they are if they are too large for it."""
-    if not isinstance(images, Tensor) or device.type == "cpu":
+    """Bring images to a device, or leave them where they are if they are too large for it.
+
+    Parameters
+    ----------
+    images
+        Where they are.
+    device
+        Where they are needed.
+    copies
+        How often they should fit.
+    """
+    if not isinstance(images, Tensor):
         return images
-    if images.nbytes > GPU_SHARE * free_memory(device):
+    if device.type == "cpu":
+        return HostImages(images) if (copies - 1) * images.nbytes > LARGEST_COPY else images
+    if copies * images.nbytes > GPU_SHARE * free_memory(device):
         return HostImages(images)
     return images.to(device)
 

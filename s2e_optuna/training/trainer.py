@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from s2e_optuna.training.augmentation import Augmentation
 from s2e_optuna.training.blocks import train_blocks, trials_per_block, without
 from s2e_optuna.training.checkpoint import Checkpoint, Keeper
 from s2e_optuna.training.data import NoisyData
@@ -134,7 +135,7 @@ def _train(
 ) -> list[_Log]:
     """Train on what is the current device; return what was gathered of each trial."""
     config, rates = setup.config, setup.rates
-    parts = put_on_device(data, setup.rule.uses_clean_data, setup.device)
+    parts = put_on_device(data, setup.rule.uses_clean_data, setup.device, setup.augmentation)
     blocks, batches = setup.blocks(), setup.batches(parts)
     logs = [_Log() for _ in rates]
     keeper = None if checkpoint is None else Keeper(checkpoint, setup.name, data, config, rates)
@@ -180,6 +181,7 @@ class _Setup:
     trusted_seed: int
     dropout_seed: int
     network_seeds: tuple[int, ...]
+    augmentation: Augmentation | None
 
     @classmethod
     def of(
@@ -223,6 +225,7 @@ class _Setup:
             trusted_seed,
             dropout_seed,
             tuple(network_seeds),
+            Augmentation.of(config.augment, config.seed, data.input_shape),
         )
 
     def blocks(self) -> list[Stack]:
@@ -293,7 +296,9 @@ def _train_epoch(
     for block in blocks:
         block.optimizer.set_rates(config.plan.rate(epoch), config.plan.beta1(epoch))
     count = epoch >= config.epochs - config.last_epochs
-    trained = train_blocks(blocks, parts.training, batches.draw(), epoch, count=count)
+    order = batches.draw()
+    parts.training.begin_epoch(order, epoch)
+    trained = train_blocks(blocks, parts.training, order, epoch, count=count)
     measured = parts if _is_measured(epoch, config) else None
     reports = [
         report for block, tally in trained for report in _reports(block, tally, measured, epoch)

@@ -24,6 +24,7 @@ from s2e_optuna.schedules import get_space
 from s2e_optuna.training import (
     DATA_OPTIONS,
     DATA_SETS,
+    Augmentation,
     NoisyData,
     TrainConfig,
     check_execution,
@@ -45,7 +46,12 @@ SAMPLERS = ("s2e", "tpe", "random", "cmaes", "gp", "qmc")
 """Names of samplers."""
 
 
-LATER_SETTINGS = {"optimizer": "adam", "precision": "float32", "execution": "auto"}
+LATER_SETTINGS = {
+    "optimizer": "adam",
+    "precision": "float32",
+    "execution": "auto",
+    "augment": "none",
+}
 """Settings that studies of earlier versions lack, and what they were."""
 
 LAUNCHERS = ("local", "ray")
@@ -76,8 +82,9 @@ class SearchConfig:
         `s2e_optuna.training.load_data`.
     method, network, space
         Method of training, network, search space of the schedule.
-    epochs, batch_size, optimizer, learning_rate, precision, execution, seed
-        See `s2e_optuna.training.TrainConfig`; the seed is also that of noise and sampler.
+    epochs, batch_size, optimizer, learning_rate, precision, execution, augment, seed
+        See `s2e_optuna.training.TrainConfig`; the seed is also that of noise and sampler, and
+        `augment` a name.
     trials
         The budget N: finished trials in the study.
     workers
@@ -141,6 +148,7 @@ class SearchConfig:
     learning_rate: float | None = None
     precision: str = "float32"
     execution: str = "auto"
+    augment: str = "none"
     seed: int = 0
     trials: int = 48
     workers: int = 1
@@ -258,6 +266,7 @@ class SearchConfig:
             "optimizer",
             "precision",
             "execution",
+            "augment",
             "seed",
             "sampler",
         )
@@ -300,6 +309,7 @@ class SearchConfig:
         options = {name: getattr(self, name) for name in DATA_OPTIONS}
         data = load_data(self.data, seed=self.seed, progress=progress, **options)
         make_network(self.network, data.input_shape, data.n_classes, execution=self.execution)
+        Augmentation.of(self.augment, self.seed, data.input_shape)
         if self.batch_size is not None and len(data.y_train) < self.batch_size:
             raise ConfigError(
                 f"the training part has {len(data.y_train)} samples, fewer than one batch of "
@@ -317,6 +327,7 @@ class SearchConfig:
             learning_rate=self.learning_rate,
             precision=self.precision,
             execution=self.execution,
+            augment=self.augment,
             seed=self.seed,
             device=self.devices[0],
         )
@@ -359,6 +370,11 @@ def _check_numbers(config: SearchConfig) -> None:
     if config.sampler not in SAMPLERS:
         raise ConfigError(
             f"unknown sampler {config.sampler!r}: choose one of {', '.join(SAMPLERS)}."
+        )
+    if not isinstance(config.augment, str):
+        raise ConfigError(
+            "a search stores its settings, so augment is a name: functions are for "
+            "CoTeachingObjective."
         )
     if config.study is not None and not config.study.strip():
         raise ConfigError("the study's name is empty: leave it out, or give one.")

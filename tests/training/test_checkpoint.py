@@ -92,6 +92,16 @@ def test_dropout_goes_on_with_the_same_random_numbers(tmp_path):
     same(whole, again)
 
 
+def test_augmentation_goes_on_with_the_same_random_numbers(data, tmp_path):
+    config = dataclasses.replace(CONFIG, augment="crop_flip")
+    whole = train("coteaching", SCHEDULES, data, config)
+    path = interrupted(tmp_path / "c", data, config=config)
+    again, epochs = resume(path, data, config=config)
+    assert epochs == [4, 5]
+    for one, other in zip(whole, again, strict=True):
+        same(one, other)
+
+
 def test_some_trials_go_on_without_the_others(data, tmp_path):
     path = interrupted(tmp_path / "c", data)
     whole = train("coteaching", SCHEDULES, data, CONFIG)
@@ -123,6 +133,7 @@ def test_a_damaged_file_is_reported_and_training_starts_over(data, tmp_path, kin
     [
         ({"seed": 4}, SCHEDULES),
         ({"learning_rate": 0.01}, SCHEDULES),
+        ({"augment": "crop_flip"}, SCHEDULES),
         ({}, [Schedule.coteaching(6, 0.3)]),
     ],
 )

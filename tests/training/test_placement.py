@@ -66,9 +66,10 @@ def train_elsewhere(method, data, **options):
         patch.object(type(setup.network), "initial", lambda *_, **__: weights),
         FakeTensorMode(allow_non_fake_inputs=True),
     ):
-        parts = put_on_device(data, setup.rule.uses_clean_data, DEVICE)
+        parts = put_on_device(data, setup.rule.uses_clean_data, DEVICE, setup.augmentation)
         blocks, batches = setup.blocks(), setup.batches(parts)
         order = batches.draw()
+        parts.training.begin_epoch(order, 0)
         ((block, tally),) = train_blocks(blocks, parts.training, order, 0, count=True)
         measured = evaluate(block.network, block.tensors, *parts.validation)
         made = [tally.loss, tally.correct, tally.kept, measured.loss, measured.accuracy]
@@ -96,6 +97,10 @@ def test_of_convolutional_networks(network, elsewhere):
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
 def test_of_other_optimisers(optimizer, blobs, elsewhere):
     assert train_elsewhere("coteaching", blobs, optimizer=optimizer) == {DEVICE}
+
+
+def test_of_augmented_images(blobs, elsewhere):
+    assert train_elsewhere("coteaching", blobs, augment="crop_flip") == {DEVICE}
 
 
 def test_a_tensor_on_the_cpu_is_found(blobs, elsewhere, monkeypatch):

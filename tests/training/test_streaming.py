@@ -57,10 +57,11 @@ def shifted(image):
     return image.roll(int(torch.randint(0, 9, ())), -1)
 
 
-def test_files_read_batch_by_batch_train_as_if_they_were_in_memory(whole, streamed):
-    rates = [None, [1.0, 0.5]]
-    expected = train("coteaching", rates, whole, CONFIG)
-    results = train("coteaching", rates, streamed, CONFIG)
+@pytest.mark.parametrize("augment", ["none", "crop_flip"])
+def test_files_read_batch_by_batch_train_as_if_they_were_in_memory(whole, streamed, augment):
+    rates, config = [None, [1.0, 0.5]], replace(CONFIG, augment=augment)
+    expected = train("coteaching", rates, whole, config)
+    results = train("coteaching", rates, streamed, config)
     for ours, theirs in zip(results, expected, strict=True):
         assert ours.training_loss.tolist() == theirs.training_loss.tolist()
         assert ours.test_accuracy.tolist() == theirs.test_accuracy.tolist()
@@ -133,7 +134,7 @@ def test_evaluation_is_not_augmented(streamed):
 
 def test_arrays_too_large_for_a_gpu_train_the_same(blobs, monkeypatch):
     expected = train("coteaching", [None], blobs, CONFIG)
-    monkeypatch.setattr("s2e_optuna.training.parts.images_for", lambda x, device: HostImages(x))
+    monkeypatch.setattr("s2e_optuna.training.parts.images_for", lambda x, *_, **__: HostImages(x))
     results = train("coteaching", [None], blobs, CONFIG)
     assert results[0].training_loss.tolist() == expected[0].training_loss.tolist()
 

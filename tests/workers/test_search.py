@@ -142,6 +142,8 @@ def test_a_worker_from_elsewhere(make, sqlite_url):
         ({"batch_size": 0}, "batch_size"),
         ({"optimizer": "adamw"}, "unknown optimizer 'adamw'"),
         ({"precision": "float16"}, "unknown precision 'float16'"),
+        ({"augment": "cutout"}, "unknown augmentation 'cutout'"),
+        ({"augment": abs}, "augment is a name"),
         ({"execution": "magic"}, "unknown execution 'magic'"),
         ({"network": "mlp", "execution": "unfold"}, "no execution 'unfold' .only cnn1."),
         ({"learning_rate": 0.0}, "learning_rate"),
@@ -311,6 +313,7 @@ def test_ctrl_c_leaves_the_study_in_order(number, opened, sqlite_url, tmp_path):
 
 def test_a_search_trains_as_it_is_told_and_knows_studies_that_could_not_be_told(make, sqlite_url):
     told = {"optimizer": "sgd", "precision": "bfloat16", "execution": "loop"}
+    told["augment"] = "crop_flip"
     config = make(trials=1, final_seeds=0, **told)
     search(config)
     objective = objective_of(config.stored(), "cpu")
