@@ -2,8 +2,8 @@
 
 Commands import what they need when they run, so that ``s2e --help`` is quick. Results go to
 standard output, progress and errors to standard error. Exit codes: 0; 1 if something is broken
-or a training failed; 2 for input that cannot be used, with one sentence that says why; 130 after
-Ctrl-C. Errors that nobody expected keep their traceback.
+or a training failed; 2 for input that cannot be used and places that cannot be written, with one
+sentence that says why; 130 after Ctrl-C. Errors that nobody expected keep their traceback.
 """
 
 from __future__ import annotations
@@ -537,19 +537,18 @@ def doctor(
 
 @contextmanager
 def _sentences(interrupted: str = "Interrupted.") -> Iterator[None]:
-    """Say in one sentence what is wrong with the user's input; other errors pass."""
+    """Say in one sentence what a user can do something about; other errors pass."""
     try:
         yield
     except KeyboardInterrupt as error:
         typer.echo(interrupted, err=True)
         raise typer.Exit(130) from error
-    except (ValueError, RuntimeError) as error:
-        # The package's own kinds of these errors are made to be read by people: ValueErrors are
-        # about what the user gave, RuntimeErrors about what went wrong on the way. Plain ones,
-        # from wherever they come, are faults of the program and need their traceback.
-        if not type(error).__module__.startswith("s2e_optuna."):
+    except Exception as error:
+        from s2e_optuna.reporting.errors import explain
+
+        if (said := explain(error)) is None:
             raise
-        _fail(str(error), code=2 if isinstance(error, ValueError) else 1)
+        _fail(*said)
 
 
 def _fail(message: str, code: int = 2) -> NoReturn:

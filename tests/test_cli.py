@@ -1,5 +1,6 @@
 """The command line, in this process where that is enough and in real ones where it is not."""
 
+import errno
 import inspect
 import json
 import os
@@ -281,6 +282,12 @@ BAD: dict[str, tuple[str, str]] = {
     "worker other study": ("worker --storage {stored} --study one", "not made by s2e search"),
     "dashboard without file": ("dashboard", "there is no storage file"),
     "dashboard address": ("dashboard --storage {stored} --host no.such.invalid", "--port"),
+    # Nobody can make a file in this folder, not even root.
+    "out unwritable": ("search --out /sys/x", "cannot read or write /sys/x: "),
+    "labels unwritable": ("search --save-labels /sys/x.csv", "cannot read or write /sys/x.csv"),
+    "train out unwritable": ("train --method standard --out /sys/x", "write /sys/x: "),
+    "picture unwritable": ("show --storage {stored} --study one --png /sys/r.png", "/sys/r.png"),
+    "suspects unwritable": ("suspects list.csv --out /sys/x.csv", "write /sys/x.csv: "),
     "password": (
         "show --storage postgresql+psycopg://me:secret@127.0.0.1:9/db",
         "postgresql+psycopg://me:***@127.0.0.1:9/db",
@@ -348,6 +355,25 @@ def test_what_goes_wrong_on_the_way_has_exit_code_1(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("s2e_optuna.workers.search.search", fail)
     result = run("search")
     assert (result.exit_code, result.stderr) == (1, "s2e: worker processes die again and again\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "a/b"), 2, "a/b: Permission denied."),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "s2e: No space left on device."),
+    ],
+)
+def test_what_the_system_refuses_gets_one_sentence(
+    error: OSError, code: int, said: str, stored: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("s2e_optuna.reporting.view.read_study", fail)
+    result = run(f"show --storage {stored} --study one")
+    assert result.exit_code == code
+    assert result.stderr.endswith(f"{said}\n") and result.stderr.count("\n") == 1
 
 
 # ---------------------------------------------------------------------- search

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from s2e_optuna.reporting.errors import InputError
 from s2e_optuna.reporting.terminal import GenerationRow
+from s2e_optuna.writable import check_writable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -362,6 +363,7 @@ def check_picture_path(path: str | Path) -> Path:
         raise InputError(f"{path} is no picture file: end its name in {', '.join(_SUFFIXES)}.")
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} for the picture {path.name} does not exist.")
+    check_writable(path)
     return path
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from s2e_optuna.reporting.errors import InputError
 from s2e_optuna.reporting.terminal import share
+from s2e_optuna.writable import check_writable
 
 if TYPE_CHECKING:
     from s2e_optuna.training import NoisyData, Suspect
@@ -88,13 +89,14 @@ def judge(model: Path, data: NoisyData) -> SuspectList:
 
 
 def check_csv_path(path: Path | None) -> None:
-    """Raise InputError, before any work, if a list cannot be written to ``path``."""
+    """Raise an error, before any work, if a list cannot be written to ``path``."""
     if path is None:
         return
     if path.suffix != ".csv" or path.is_dir():
         raise InputError(f"{path} is no .csv file: --out names one.")
     if not path.absolute().parent.is_dir():
         raise InputError(f"the folder {path.absolute().parent} does not exist: make it first.")
+    check_writable(path)
 
 
 def write_listed(found: SuspectList, path: Path) -> None:

@@ -14,6 +14,7 @@ from s2e_optuna.reporting.terminal import (
     ComparisonRow,
 )
 from s2e_optuna.schedules import Schedule
+from s2e_optuna.writable import check_writable
 
 if TYPE_CHECKING:
     from s2e_optuna.training import (
@@ -200,7 +201,7 @@ def read_schedule(path: Path) -> Schedule:
 
 
 def check_output_folder(path: Path | None) -> None:
-    """Raise InputError, before hours of work, if results cannot be written to ``path``."""
+    """Raise an error, before hours of work, if results cannot be written to ``path``."""
     if path is None:
         return
     if path.exists() and not path.is_dir():
@@ -208,6 +209,7 @@ def check_output_folder(path: Path | None) -> None:
     parent = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if not parent.is_dir():
         raise InputError(f"{path} cannot be made: {parent} is a file.")
+    check_writable(path)
 
 
 def check_labels_file(path: Path | None) -> None:

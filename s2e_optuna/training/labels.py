@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from s2e_optuna.training.errors import DataError
 from s2e_optuna.training.npz import read_npz
+from s2e_optuna.writable import check_writable
 
 if TYPE_CHECKING:
     from s2e_optuna.training.data import NoisyData
@@ -292,12 +293,21 @@ def encode_labels(
 
 
 def check_labels_path(path: str | Path) -> Path:
-    """Return where labels are to be saved; DataError, before hours of work, if they cannot be."""
+    """Return where labels are to be saved; an error, before hours of work, if they cannot be.
+
+    Raises
+    ------
+    DataError
+        If the ending is another one, or the folder does not exist.
+    OSError
+        If nothing can be written there.
+    """
     place = Path(path)
     if not place.name.endswith((".csv", ".csv.gz", ".npz")):
         raise DataError(f"labels cannot be saved to {place}: name a .csv, .csv.gz or .npz file")
     if not place.absolute().parent.is_dir():
         raise DataError(f"labels cannot be saved to {place}: its folder does not exist")
+    check_writable(place)
     return place
 
 

@@ -51,6 +51,7 @@ from s2e_optuna.workers.pool import TICK, LocalPool, SearchError, clear_study
 from s2e_optuna.workers.progress import Progress, Tally, tally
 from s2e_optuna.workers.ray_pool import RayPool
 from s2e_optuna.workers.storage import HEARTBEAT, open_storage, resolve_url
+from s2e_optuna.writable import check_writable
 
 __all__ = ["SearchError", "SearchResult", "search"]
 
@@ -170,13 +171,16 @@ def search(
     ------
     ConfigError, StorageError, s2e_optuna.training.DataError
         What is wrong with the input; nothing has been written.
+    OSError
+        If a file or folder of the data cannot be read, or the folder of the results not be
+        written, which is tried before anything is done.
     SearchError
         If the same error repeats, or workers keep dying.
     KeyboardInterrupt
         After Ctrl-C or SIGTERM; running trials have been handed back as failed.
     """
-    data = config.load(on_images)
     _check_folder(config.folder)
+    data = config.load(on_images)
     with _interrupted_by_sigterm():
         started = time.monotonic()
         study, url = _open(config)
@@ -240,7 +244,8 @@ def _check_folder(folder: Path) -> None:
         if part.exists():
             if not part.is_dir():
                 raise ConfigError(f"out is no folder: {part} is a file.")
-            return
+            break
+    check_writable(folder)
 
 
 def _open(config: SearchConfig) -> tuple[optuna.Study, Any]:
