@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from s2e_optuna.final_comparison import final_seeds
 from s2e_optuna.schedules import Schedule, get_space
-from studies.frame import NETWORKS, NOISES, Frame, Setting, Study, main
+from studies.frame import NETWORKS, NOISES, Frame, Setting, Study, StudyError, main
 from studies.pages import Table, draw_band, mean_sd, provenance, standard_error, tidy
 from studies.searches import Found, Search, searched
 from studies.trainings import Run, Training, curves, trained
@@ -182,7 +182,7 @@ def compute(frame: Frame) -> dict[str, Any]:
         found.append(searched(Search(scale.main, trials=scale.trials), frame))
         schedules.append(Schedule(found[0].schedule.rates, name="S2E"))
         scheduled += train_schedules(schedules[-1:], scale, frame)
-    except LookupError:
+    except StudyError:
         print("the search has not begun")
     by_name: dict[str, Any] = {}
     for schedule in schedules:

@@ -13,11 +13,14 @@ import hashlib
 import json
 import math
 import shlex
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from s2e_optuna.writable import check_writable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,6 +35,10 @@ NOISES = {"sym20": ("symmetric", 0.2), "sym50": ("symmetric", 0.5), "pair45": ("
 
 NETWORKS = {"mnist": "mlp", "cifar10": "cnn1", "cifar100": "cnn2", "digits": "mlp"}
 """The paper's network for each data set (Table 5)."""
+
+
+class StudyError(LookupError):
+    """Something that a study needs was not given, or is not there yet."""
 
 
 @dataclass(frozen=True)
@@ -224,20 +231,39 @@ def parse(study: Study, words: Sequence[str] | None) -> tuple[argparse.Namespace
 
 
 def main(study: Study, words: Sequence[str] | None = None) -> None:
-    """Run a study from the command line and write its results."""
+    """Run a study from the command line and write its results.
+
+    What a user can do something about ends in one sentence and the exit codes of ``s2e``.
+    """
+    from s2e_optuna.reporting.errors import explain
+
+    options, frame = parse(study, words)
+    try:
+        print(f"wrote {_run(study, frame, options.results / study.name, options.page)}")
+    except KeyboardInterrupt:
+        _end("Interrupted. The same command goes on where this one stopped.", 130)
+    except StudyError as error:
+        _end(f"{study.name}: {error}", 2)
+    except Exception as error:
+        if (said := explain(error)) is None:
+            raise
+        _end(f"{study.name}: {said[0]}", said[1])
+
+
+def _end(sentence: str, code: int) -> NoReturn:
+    print(sentence, file=sys.stderr)
+    raise SystemExit(code)
+
+
+def _run(study: Study, frame: Frame, folder: Path, only_page: bool) -> Path:
+    """Compute, unless there is only a page to write; return the page."""
     from studies.main_job import commit, hardware
     from studies.pages import write_results, write_text
 
-    options, frame = parse(study, words)
-    folder = options.results / study.name
-    if not options.page:
+    check_writable(folder)
+    if not only_page:
         started = time.monotonic()
-        try:
-            content = study.compute(frame)
-        except KeyboardInterrupt:
-            raise SystemExit(
-                "Interrupted. The same command goes on where this one stopped."
-            ) from None
+        content = study.compute(frame)
         content |= {
             "scale": frame.scale,
             "command": command(study, frame),
@@ -248,7 +274,7 @@ def main(study: Study, words: Sequence[str] | None = None) -> None:
         }
         text = json.dumps(finite(content), indent=1, allow_nan=False)
         write_text(folder / f"{frame.scale}.json", text + "\n")
-    print(f"wrote {write_results(study, folder)}")
+    return write_results(study, folder)
 
 
 def command(study: Study, frame: Frame) -> str:

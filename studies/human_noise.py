@@ -24,7 +24,7 @@ import numpy as np
 from s2e_optuna.schedules import Schedule
 from s2e_optuna.training import corrupt_labels_by_instance, read_suspects
 from s2e_optuna.workers.config import SearchConfig
-from studies.frame import Frame, Study, digest, main
+from studies.frame import Frame, Study, StudyError, digest, main
 from studies.main_job import commit, hardware
 from studies.pages import Table, tidy, write_text
 
@@ -66,7 +66,7 @@ def compute(frame: Frame) -> dict[str, Any]:
     if drawn:
         given = write_digits(frame.runs / "human_noise" / "digits")
     if missing := {"images", "labels"} - set(given):
-        raise SystemExit(f"say where they are: --data {sorted(missing)[0]}=PATH")
+        raise StudyError(f"say where they are: --data {sorted(missing)[0]}=PATH")
     scale = SCALES[frame.scale]
     key = digest([asdict(scale), {name: Path(path).name for name, path in given.items()}])
     found = {}

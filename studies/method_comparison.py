@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 from s2e_optuna.final_comparison import final_seeds
 from s2e_optuna.schedules import Schedule
-from studies.frame import NETWORKS, NOISES, Frame, Setting, Study, data_sets, main, paper_setting
+from studies.frame import (
+    NETWORKS,
+    NOISES,
+    Frame,
+    Setting,
+    Study,
+    StudyError,
+    data_sets,
+    main,
+    paper_setting,
+)
 from studies.pages import LINES, Table, draw_band, mean_sd, provenance, tidy, usable
 from studies.searches import Found, Search, searched
 from studies.trainings import Run, Training, curves, trained
@@ -145,7 +155,7 @@ def compared(frame: Frame, entries: Collection[str], seeds: int) -> Compared:
     for task, setting in scale.settings.items():
         try:
             found[task] = searched(Search(setting, trials=scale.trials), frame)
-        except LookupError:
+        except StudyError:
             print(f"{task}: the search has not begun")
     s2e = trained(
         [

@@ -20,7 +20,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.trial import FrozenTrial, TrialState
 
 from s2e_optuna.schedules import Schedule, trial_schedule
-from studies.frame import Frame, Setting, digest
+from studies.frame import Frame, Setting, StudyError, digest
 from studies.main_job import commit, hardware
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Found:
 def searched(search: Search, frame: Frame) -> Found:
     """Search, or go on with a search, until it has its number of trials.
 
-    With ``frame.trains`` off, take it as it is; LookupError if no trial is there.
+    With ``frame.trains`` off, take it as it is; StudyError if no trial is there.
     """
     from s2e_optuna.workers.loop import TARGET_ATTR
     from s2e_optuna.workers.progress import tally
@@ -156,7 +156,7 @@ def searched(search: Search, frame: Frame) -> Found:
         study.set_user_attr(TARGET_ATTR, search.trials)
     finished = tally(study.get_trials(deepcopy=False)).finished
     if not frame.trains and not finished:
-        raise LookupError(f"no trial of {study.study_name} has finished")
+        raise StudyError(f"no trial of {study.study_name} has finished")
     if finished < search.trials and frame.trains:
         print(
             f"{study.study_name}: searching, {search.trials} trials, {finished} done", flush=True

@@ -38,7 +38,7 @@ from s2e_optuna.training import (
 )
 from s2e_optuna.training.faces import FacePairs, read_cfp, read_pairs, verify
 from s2e_optuna.workers.config import SearchConfig, split_devices
-from studies.frame import Frame, Study, digest, main
+from studies.frame import Frame, Study, StudyError, digest, main
 from studies.main_job import commit, hardware
 from studies.pages import LABELS, LINES, Table, beside_paper, long_table, tidy, write_text
 from studies.synthetic_faces import write_tests, write_training
@@ -124,14 +124,14 @@ def prepare(frame: Frame) -> Faces:
     drawn = "train" not in given
     if drawn:
         if not scale.people:
-            raise SystemExit(
+            raise StudyError(
                 "--scale paper needs photographs: --data train=FOLDER, and the folder of at least "
                 f"one test: --data NAME=FOLDER with {', '.join(TESTS)}"
             )
         given = draw_faces(frame.runs / "table2" / f"drawings-{frame.scale}", scale)
     folders = {name: Path(given[name]) for name in TESTS if name in given}
     if not folders:
-        raise SystemExit(f"no test was given: --data NAME=FOLDER with {', '.join(TESTS)}")
+        raise StudyError(f"no test was given: --data NAME=FOLDER with {', '.join(TESTS)}")
     folder = Path(given["train"])
     tests = {name: read_test(name, place) for name, place in folders.items()}
     return Faces(folder, load_data(folder, image_size=scale.image_size), tests, drawn)

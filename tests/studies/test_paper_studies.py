@@ -56,18 +56,31 @@ def test_a_study_writes_its_page_and_runs_nothing_twice(
     assert (folder / "tiny.csv").read_bytes() == before
 
 
-def test_photographs_are_asked_for_where_drawings_would_say_nothing(tmp_path: Path) -> None:
-    study: Study = importlib.import_module("studies.table2").STUDY
-    words = ["--scale", "paper", "--runs", str(tmp_path)]
-    with pytest.raises(SystemExit, match="--data train=FOLDER"):
-        main(study, words)
+BAD = {
+    "photographs": ("table2 --scale paper", "--data train=FOLDER"),
+    "a test": ("table2 --data train=somewhere", "no test was given"),
+    "labels": ("human_noise --scale small --data images=somewhere", "--data labels=PATH"),
+    "a file": ("table3 --data nix.npz --workers 2", "there is no file nix.npz"),
+    "a device": ("table3 --device foo", "unknown device 'foo'"),
+    "a storage": ("figure6 --storage foo", "'foo' is no storage URL"),
+    "results": ("figure2 --results /sys/x", "cannot read or write /sys/x/figure2"),
+    "trials": ("figure6 --no-training", "has finished"),
+}
 
 
-def test_labels_of_people_are_asked_for(tmp_path: Path) -> None:
-    study: Study = importlib.import_module("studies.human_noise").STUDY
-    words = ["--scale", "small", "--runs", str(tmp_path), "--data", "images=somewhere"]
-    with pytest.raises(SystemExit, match="--data labels=PATH"):
-        main(study, words)
+@pytest.mark.parametrize("case", BAD)
+def test_what_is_missing_or_wrong_is_said_in_one_sentence(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line, said = BAD[case]
+    name, *words = line.split()
+    study: Study = importlib.import_module(f"studies.{name}").STUDY
+    places = ["--runs", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
+    with pytest.raises(SystemExit) as ended:
+        main(study, [*places, *words])
+    assert ended.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"{name}: ") and said in last
 
 
 def test_agreement_in_table_2_is_about_methods_not_tests() -> None:
