@@ -198,10 +198,16 @@ def parse(study: Study, words: Sequence[str] | None) -> tuple[argparse.Namespace
     parser.add_argument("--workers", type=int, default=1, help="processes [default: 1]")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:0,cuda:1, … [auto]")
     parser.add_argument("--runs", type=Path, default=RUNS, help=f"[default: {RUNS}]")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="[default: studies/results]")
+    parser.add_argument(
+        "--results", type=Path, help="[default: studies/results; for tiny, results in --runs]"
+    )
     parser.add_argument("--no-training", action="store_true", help="only show what there is")
     parser.add_argument("--page", action="store_true", help="only write the pages anew")
     options = parser.parse_args(words)
+    if options.results is None:
+        # What is published is not touched by a check that a study runs.
+        checks = options.scale == "tiny" and not options.page
+        options.results = options.runs / "results" if checks else RESULTS
     if options.workers < 1:
         parser.error("--workers must be at least 1")
     names = study.data.get(options.scale, ())

@@ -1,6 +1,6 @@
 """Table 2: face verification after training on faces with wrong labels.
 
-    python -m studies.table2 --scale tiny
+    python -m studies.table2 --scale small
     python -m studies.table2 --scale paper --device cuda --data train=vggface2/train \
         --data calfw=calfw --data cplfw=cplfw --data agedb=agedb --data cfp=cfp-dataset
 

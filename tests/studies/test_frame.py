@@ -11,7 +11,7 @@ import pytest
 from s2e_optuna import Schedule
 from studies import trainings
 from studies.figure2 import STUDY
-from studies.frame import Frame, Setting, Study, finite, paper_setting, parse
+from studies.frame import RESULTS, Frame, Setting, Study, finite, paper_setting, parse
 from studies.pages import Table, agreement, beside_paper, mean_sd
 from studies.searches import Search, searched
 from studies.trainings import Training, data_of, trained, with_fewer_clean
@@ -149,6 +149,20 @@ def test_data_are_named_where_there_are_several(capsys: pytest.CaptureFixture[st
     assert "say for which data set (mnist, cifar10 here)" in capsys.readouterr().err
     _, frame = parse(replace(STUDY, data={"tiny": ("mnist",)}), ["--data", "m.npz"])
     assert frame.source(paper_setting("mnist", "sym20")) == "m.npz"
+
+
+@pytest.mark.parametrize(
+    ("words", "folder"),
+    [
+        ("--runs r", Path("r/results")),  # tiny is the default scale
+        ("--scale small --runs r", RESULTS),
+        ("--page", RESULTS),
+        ("--results here", Path("here")),
+    ],
+)
+def test_checks_do_not_touch_what_is_published(words: str, folder: Path) -> None:
+    options, _ = parse(STUDY, words.split())
+    assert options.results == folder
 
 
 def commands() -> list[str]:
