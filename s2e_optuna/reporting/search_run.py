@@ -130,6 +130,9 @@ def draw_pictures(result: SearchResult, view: StudyView) -> dict[str, Path]:
             picture = learning_figure(curves, y_label=label, title=config.study_name)
             figures[name] = (f"{name}.png", picture)
     config.folder.mkdir(parents=True, exist_ok=True)
+    for name in ("progress", "generations"):
+        if name not in figures:  # another search in the same folder may have had them
+            (config.folder / f"{name}.png").unlink(missing_ok=True)
     files = {
         key: save_figure(figure, config.folder / name) for key, (name, figure) in figures.items()
     }

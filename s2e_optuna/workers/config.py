@@ -105,7 +105,8 @@ class SearchConfig:
     folds
         Folds of the cross-validation for the list of suspects; 0 leaves it out.
     out
-        Folder for what the search leaves behind; by default ``s2e-out/`` and the study's name.
+        Folder for what the search leaves behind, in place of what another search has left there;
+        by default ``s2e-out/`` and the study's name.
     data_root
         Folder for downloads and decoded images.
     report_every

@@ -59,6 +59,8 @@ SCHEDULE_FILE = "schedule.json"
 MODEL_FILE = "model.safetensors"
 COMPARISON_FILE = "comparison.json"
 SUSPECTS_FILE = "suspects.csv"
+COMPARISON_PICTURES = ("learning.png", "precision.png")
+"""What is drawn of a comparison, see `s2e_optuna.reporting.search_run.draw_pictures`."""
 
 _FORMAT = "s2e-comparison-2"
 
@@ -307,13 +309,14 @@ def _finish(
     schedule.to_json(files["schedule"])
     scores: dict[str, MethodScore] = {}
     quality: Mapping[str, float | int | None] | None = None
+    key = _comparison_key(config, schedule)
+    _remove_other_comparison(folder, key)
     if config.final_seeds:
         files |= {
             "model": folder / MODEL_FILE,
             "comparison": folder / COMPARISON_FILE,
             "suspects": folder / SUSPECTS_FILE,
         }
-        key = _comparison_key(config, schedule)
         known = _read_comparison(files, key)
         if known is None:
             scores, quality = _compare(config, data, schedule, found, files, on_progress)
@@ -477,13 +480,40 @@ def _read_comparison(
     if not all(path.exists() for path in files.values()):
         return None
     try:
-        content = json.loads(files["comparison"].read_text(encoding="utf-8"))
-        if content["format"] != _FORMAT or content["of"] != key:
+        content = _comparison(files["comparison"])
+        if content["of"] != key:
             return None
         scores = {name: MethodScore.from_dict(row) for name, row in content["methods"].items()}
         return scores, content["suspects"]
     except (OSError, ValueError, KeyError, TypeError):
         return None  # damaged: it is made anew
+
+
+def _comparison(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if content["format"] != _FORMAT:
+        raise ValueError(f"{path} has another format.")
+    return {**content, "of": dict(content["of"])}
+
+
+def _remove_other_comparison(folder: Path, key: Mapping[str, Any]) -> None:
+    """Remove what a comparison of another schedule, or on other data, has left in the folder.
+
+    Beside the files of this search it would pass for a part of them. One with other seeds or
+    folds is no other one: it stays until a new one replaces it. Without a comparison's file
+    nothing is removed: model and list may be those of a training.
+    """
+    path = folder / COMPARISON_FILE
+    if not path.exists():
+        return
+    told = {"seeds": key["seeds"], "folds": key["folds"]}
+    try:
+        same = {**_comparison(path)["of"], **told} == key
+    except (ValueError, KeyError, TypeError):
+        same = False
+    if not same:
+        for name in (MODEL_FILE, SUSPECTS_FILE, *COMPARISON_PICTURES, COMPARISON_FILE):
+            (folder / name).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
