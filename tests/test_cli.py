@@ -167,6 +167,7 @@ def _write_bad_data() -> None:
     """Files that cannot be used, in the working directory."""
     _write("bad.csv", "label\none")
     _write("two.csv", "0.5,0.5\n0,1")
+    Path("latin.csv").write_bytes("id,given_label\nä,1".encode("latin-1"))
     _write("list.csv", f"{','.join(_COLUMNS[:-1])}\na,1,2,0.9,,yes,0.1,0.9,0.5")
     for name in ("images/a", "images/b", "empty/a", "empty/b"):
         Path(name).mkdir(parents=True)
@@ -261,12 +262,15 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "suspects without list": ("suspects images", "no list of suspects images/suspects.csv"),
     "suspects of another file": ("suspects bad.csv", "is not a list of suspects"),
+    "suspects of data": ("suspects floats.npz", "is judged by a model, --model"),
+    "suspects no text": ("suspects latin.csv", "is not a list of suspects: it is no text"),
     "suspects class": ("suspects list.csv --given x", "no sample has the given class 'x'"),
     "suspects out": ("suspects list.csv --out x.txt", "is no .csv file"),
     "suspects model": ("suspects digits --model file.json", "cannot read a model"),
     "suspects data": ("suspects nodata --model file.json", "unknown data set"),
     "schedule missing": ("train --schedule nope.json", "No such file"),
     "schedule is no JSON": ("train --schedule file.json", "not a schedule"),
+    "schedule is no text": ("train --schedule floats.npz", "not a schedule: it is no text"),
     "schedule of other epochs": ("train --schedule three.json --epochs 5", "3 epochs"),
     "schedule for standard": ("train --schedule three.json --method standard", "no schedule"),
     "show without file": ("show", "there is no storage file s2e.db"),

@@ -76,6 +76,11 @@ def read_list(source: Path) -> SuspectList:
             f"there is no list of suspects {path}: give the folder that s2e search or s2e train "
             "has written (--out), its suspects.csv, or a data set and its --model."
         )
+    if path.suffix.lower() != ".csv":
+        raise InputError(
+            f"{path} is no list of suspects: a data set is judged by a model, "
+            "--model model.safetensors."
+        )
     rows = tuple(read_suspects(path))
     return SuspectList(str(path), rows, rows)
 

@@ -195,7 +195,7 @@ def read_schedule(path: Path) -> Schedule:
     """Read a schedule's JSON file; InputError says what is wrong with it."""
     try:
         return Schedule.from_json(path)
-    except (OSError, ValueError) as error:  # UnicodeDecodeError is a ValueError, too
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else one_sentence(error)
         raise InputError(f"cannot read the schedule {path}: {reason}") from error
 

@@ -165,9 +165,11 @@ class Schedule:
         OSError
             If the file cannot be read.
         """
-        text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
         try:
+            text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
             content = json.loads(text)
+        except UnicodeDecodeError as error:
+            raise ValueError("not a schedule: it is no text.") from error
         except json.JSONDecodeError as error:
             raise ValueError(f"not a schedule: not valid JSON ({error}).") from error
         if not isinstance(content, dict) or content.get("format") != _FORMAT:

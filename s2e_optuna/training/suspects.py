@@ -313,6 +313,8 @@ def read_suspects(path: str | Path) -> list[Suspect]:
         raise DataError(f"cannot read the list {place}: {error.strerror}") from error
     except DataError:
         raise
+    except UnicodeDecodeError as error:
+        raise DataError(f"{place} is not a list of suspects: it is no text") from error
     except (ValueError, TypeError, csv.Error) as error:  # a cell that is no number, no text
         raise DataError(f"the list of suspects {place} is damaged: {error}") from error
 
