@@ -26,6 +26,7 @@ from s2e_optuna.training import (
     DataError,
     NoisyData,
     TrainConfig,
+    check_folds,
     evaluate_schedules,
     from_arrays,
     predict_proba,
@@ -202,6 +203,8 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         self._fit_scale(samples)
         images = self._scaled(samples)
+        if self.cross_validate is not None:
+            check_folds(self.cross_validate, len(labels))
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         searched = self._search_data(images, labels, X_val, y_val, seed)
         with tqdm(disable=not self.verbose, unit="epoch", desc="S2E") as bar:

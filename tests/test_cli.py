@@ -206,6 +206,14 @@ BAD: dict[str, tuple[str, str]] = {
         "search --train-size 100 --batch-size 128",
         "fewer than one batch",
     ),
+    "more folds than samples": (
+        "search --train-size 100 --folds 101",
+        "100 samples are too few for 101 folds",
+    ),
+    "train folds": (
+        "train --method standard --train-size 100 --folds 101",
+        "100 samples are too few for 101 folds",
+    ),
     "storage": ("search --storage nonsense", "no storage URL"),
     "storage driver": ("search --storage nope://host/db", "no driver"),
     "storage in memory": ("search --storage sqlite:///:memory:", "in memory"),

@@ -153,6 +153,13 @@ def test_parameters_out_of_range(noisy, options, says):
         S2EClassifier(**{**SMALL, **options}).fit(noisy[0], noisy[1])
 
 
+def test_too_many_folds_are_refused_before_the_search(noisy, capsys):
+    classifier = S2EClassifier(**{**SMALL, "cross_validate": 101}, verbose=1)
+    with pytest.raises(ValueError, match="100 samples are too few for 101 folds"):
+        classifier.fit(noisy[0][:100], noisy[1][:100])
+    assert capsys.readouterr().err == ""
+
+
 def test_progress_is_shown_when_asked_for(noisy, capsys):
     S2EClassifier(**{**SMALL, "epochs": 2}, verbose=1).fit(noisy[0], noisy[1])
     assert "8/8" in capsys.readouterr().err

@@ -143,6 +143,7 @@ def run_training(request: TrainRequest, display: ProgressDisplay) -> TrainOutcom
     from s2e_optuna.training import (
         DATA_OPTIONS,
         TrainConfig,
+        check_folds,
         evaluate_schedules,
         get_method,
         load_data,
@@ -159,6 +160,8 @@ def run_training(request: TrainRequest, display: ProgressDisplay) -> TrainOutcom
     epochs = _epochs(request) if schedule is None else schedule.epochs
     options = {name: getattr(request, name) for name in DATA_OPTIONS}
     data = load_data(request.data, seed=request.seed, progress=display.reading, **options)
+    if request.folds:
+        check_folds(request.folds, len(data.y_train))
     config = TrainConfig(
         epochs=epochs,
         network=request.network,

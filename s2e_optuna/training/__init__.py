@@ -4,7 +4,7 @@ from s2e_optuna.training.assemble import from_arrays
 from s2e_optuna.training.augmentation import AUGMENTATIONS, Augment, Augmentation
 from s2e_optuna.training.checkpoint import Checkpoint
 from s2e_optuna.training.comparison import ComparisonProgress, evaluate_schedules
-from s2e_optuna.training.cross_validation import Unseen, unseen_probabilities
+from s2e_optuna.training.cross_validation import Unseen, check_folds, unseen_probabilities
 from s2e_optuna.training.data import NoisyData
 from s2e_optuna.training.device import resolve_device
 from s2e_optuna.training.errors import DataError
@@ -84,6 +84,7 @@ __all__ = [
     "TrainingPass",
     "Unseen",
     "check_execution",
+    "check_folds",
     "check_labels_path",
     "check_network",
     "corrupt_labels",

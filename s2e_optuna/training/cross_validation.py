@@ -36,6 +36,14 @@ class Unseen:
     clean: NDArray[np.float32] | None = None
 
 
+def check_folds(folds: int, n_samples: int) -> None:
+    """Raise DataError unless training samples can be split into so many folds, none empty."""
+    if folds < 2:
+        raise DataError(f"folds {folds} is out of range: choose 2 or more")
+    if folds > n_samples:
+        raise DataError(f"{n_samples} samples are too few for {folds} folds")
+
+
 def unseen_probabilities(
     method: str,
     schedule: ScheduleLike,
@@ -65,10 +73,9 @@ def unseen_probabilities(
     Raises
     ------
     DataError
-        What `train` refuses; fewer than two folds; a training diverged.
+        What `train` and `check_folds` refuse; a training diverged.
     """
-    if folds < 2:
-        raise DataError(f"folds {folds} is out of range: choose 2 or more")
+    check_folds(folds, len(data.y_train))
     n_samples = len(data.y_train)
     order = stratified_order(data.y_train.numpy(), np.random.default_rng(config.seed))
     fold_of = np.empty(n_samples, dtype=np.int64)
@@ -79,8 +86,6 @@ def unseen_probabilities(
     for fold in range(folds):
         rest, out = (torch.from_numpy(np.flatnonzero(mask)) for mask in
                      (fold_of != fold, fold_of == fold))  # fmt: skip
-        if not len(out) or not len(rest):
-            raise DataError(f"{n_samples} samples are too few for {folds} folds")
         part = replace(
             data,
             x_train=take(data.x_train, rest),

@@ -28,6 +28,7 @@ from s2e_optuna.training import (
     NoisyData,
     TrainConfig,
     check_execution,
+    check_folds,
     check_network,
     is_matrix_file,
     load_data,
@@ -303,7 +304,8 @@ class SearchConfig:
         Raises
         ------
         s2e_optuna.training.DataError
-            What `s2e_optuna.training.load_data` refuses, or if the network does not fit.
+            What `s2e_optuna.training.load_data` refuses, or if the network does not fit, or there
+            are more folds than training samples.
         ConfigError
             If there are fewer training samples than a batch.
         """
@@ -316,6 +318,8 @@ class SearchConfig:
                 f"the training part has {len(data.y_train)} samples, fewer than one batch of "
                 f"{self.batch_size}: choose a batch_size of at most {len(data.y_train)}."
             )
+        if self.final_seeds and self.folds:
+            check_folds(self.folds, len(data.y_train))
         return data
 
     def train_config(self) -> TrainConfig:
