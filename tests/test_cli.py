@@ -339,7 +339,8 @@ def test_bad_input_gets_one_sentence_and_nothing_is_written(
 
 
 @pytest.mark.parametrize(
-    "words", ["search --epochs x", "show --top 0", "nope", "search --nope", "worker"]
+    "words",
+    ["search --epochs x", "search --seeds -1", "show --top 0", "nope", "search --nope", "worker"],
 )
 def test_usage_errors_have_exit_code_2(words: str, tmp_path: Path) -> None:
     result = run(words)

@@ -307,6 +307,7 @@ Space = Annotated[
 FinalSeeds = Annotated[
     int,
     typer.Option(
+        min=0,
         help="Seeds of the final comparison; 0 leaves it out.",
         rich_help_panel=SEARCH_PANEL,
         metavar="N",
