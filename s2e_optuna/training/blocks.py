@@ -8,9 +8,7 @@ runs out of memory goes back to the start of the epoch and on in two halves.
 
 from __future__ import annotations
 
-import gc
 import math
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +18,7 @@ import torch
 from torch import Tensor
 
 from s2e_optuna.training.device import free_memory
+from s2e_optuna.training.memory import clear_frames, give_back_memory, ran_out_of_memory
 from s2e_optuna.training.methods import Method
 from s2e_optuna.training.networks import StackedNetwork
 from s2e_optuna.training.parts import EpochOrder, TrainingPart
@@ -116,8 +115,8 @@ def train_blocks(
 
     Raises
     ------
-    torch.OutOfMemoryError
-        A single trial does not fit into the memory.
+    RuntimeError
+        A single trial does not fit into the memory; mostly a `torch.OutOfMemoryError`.
     """
     finished: list[tuple[Stack, EpochTally]] = []
     waiting = list(blocks)
@@ -127,17 +126,18 @@ def train_blocks(
         halves: list[Stack] = []
         for block, snapshot in zip(waiting, snapshots, strict=True):
             if block not in failed:
-                finished.append((block, block.end_epoch(count=count)))
-            elif snapshot is None or len(block.trials) == 1:
+                with _noting(block, failed):
+                    finished.append((block, block.end_epoch(count=count)))
+            if block not in failed:
+                continue
+            if snapshot is None or len(block.trials) == 1:
                 raise failed[block]
-            else:
-                block.return_to(snapshot)
-                halves += _halves(block)
-                block.close()  # whoever called still holds it
+            block.return_to(snapshot)
+            halves += _halves(block)
+            block.close()  # whoever called still holds it
         if failed:
             failed.clear()  # an error holds its frames, and they hold this dictionary
-            gc.collect()
-            torch.cuda.empty_cache()
+            give_back_memory()
         waiting = halves
     finished.sort(key=lambda pair: pair[0].trials)
     return finished
@@ -228,27 +228,8 @@ def _noting(block: Stack, failed: dict[Stack, BaseException]) -> Iterator[None]:
     except RuntimeError as error:
         if not ran_out_of_memory(error):
             raise
-        _clear_frames(error)
+        clear_frames(error)
         failed[block] = error
-
-
-def _clear_frames(error: BaseException | None) -> None:
-    """Let go of what the functions held that an error has ended: they may be large tensors."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
-
-
-def ran_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error, or what it came from, says that a device has no memory left.
-
-    A recording that runs out of memory ends in another error, with this one as its context.
-    """
-    while error is not None:
-        if isinstance(error, torch.OutOfMemoryError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _halves(block: Stack) -> list[Stack]:

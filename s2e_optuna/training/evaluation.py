@@ -1,23 +1,36 @@
-"""Accuracy, loss and probabilities of all models of a stack, in chunks that fit the cache."""
+"""Accuracy, loss and probabilities of all models of a stack, in chunks.
+
+On CPU a chunk fits the cache, on a GPU a share of the free memory. Where memory runs out all the
+same, it goes on with smaller chunks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from s2e_optuna.training.data import scale_pixels
-from s2e_optuna.training.device import to_device
+from s2e_optuna.training.device import free_memory, to_device
+from s2e_optuna.training.memory import clear_frames, give_back_memory, ran_out_of_memory
 from s2e_optuna.training.networks import StackedNetwork
 
 CHUNK_NUMBERS = 1 << 21
 """Numbers of the widest layer that a chunk may hold over all models (8 MiB of float32)."""
 
-LARGEST_CHUNK = 2048
+GPU_SHARE = 0.2
+"""Share of a GPU's free memory that a chunk may take instead; blocks are planned to leave more."""
+
+COPIES_OF_OUTPUTS = 3
+"""A layer's input, its output and what comes in between."""
+
+SMALLEST_CHUNK, LARGEST_CHUNK = 64, 2048
+
+Found = TypeVar("Found")
 
 
 class ImageStream(Protocol):
@@ -40,16 +53,6 @@ Images = Tensor | ImageStream
 """Images [N, channels, height, width], uint8 or float32, or what they are read from."""
 
 
-def chunks(images: Images, size: int, device: torch.device) -> Iterator[Tensor]:
-    """Yield all images in order, so many at once, on the device."""
-    if isinstance(images, Tensor):
-        for chunk in torch.split(images, size):
-            yield chunk.to(device)
-    else:
-        for chunk in images.chunks(size):
-            yield to_device(chunk, device)
-
-
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """Mean loss and accuracy of each model, float64 [M], on the device."""
@@ -58,9 +61,64 @@ class Evaluation:
     accuracy: Tensor
 
 
-def chunk_size(network: StackedNetwork, models: int) -> int:
+def chunk_size(network: StackedNetwork, models: int, device: torch.device) -> int:
     """Choose how many samples to evaluate at once."""
-    return max(64, min(LARGEST_CHUNK, CHUNK_NUMBERS // (network.footprint.widest * models)))
+    numbers = CHUNK_NUMBERS
+    if device.type == "cuda":
+        numbers = int(GPU_SHARE * free_memory(device)) // (4 * COPIES_OF_OUTPUTS)
+    fitting = numbers // (network.footprint.widest * models)
+    return max(SMALLEST_CHUNK, min(LARGEST_CHUNK, fitting))
+
+
+def in_chunks(
+    action: Callable[[Tensor, int], Found], images: Images, size: int, device: torch.device
+) -> Iterator[Found]:
+    """Do something with all images in order, so many at once, or fewer where memory runs out.
+
+    Parameters
+    ----------
+    action
+        Called with scaled images on the device and the position of the first of them.
+    images
+        [N, channels, height, width].
+    size
+        Images of a chunk.
+    device
+        Where to.
+
+    Raises
+    ------
+    RuntimeError
+        The memory is too small for a single image; mostly a `torch.OutOfMemoryError`.
+    """
+    given = torch.split(images, size) if isinstance(images, Tensor) else images.chunks(size)
+    position = 0
+    for rest in given:
+        while True:
+            part = rest[:size]
+            found = _tried(action, part, position, device)
+            if found is None:
+                size = (len(part) + 1) // 2
+                continue
+            yield found[0]
+            position += len(part)
+            rest = rest[len(part) :]
+            if len(rest) == 0:
+                break
+
+
+def _tried(
+    action: Callable[[Tensor, int], Found], part: Tensor, position: int, device: torch.device
+) -> tuple[Found] | None:
+    """Do something with a chunk; None where the memory is too small for it."""
+    try:
+        return (action(scale_pixels(to_device(part, device)), position),)
+    except RuntimeError as error:
+        if len(part) <= 1 or not ran_out_of_memory(error):
+            raise
+        clear_frames(error)
+    give_back_memory()  # only here is the error gone, with all that it holds
+    return None
 
 
 @torch.inference_mode()
@@ -78,16 +136,20 @@ def evaluate(
     labels
         int64 [N].
     """
-    models = len(next(iter(state.values())))
-    loss = torch.zeros(models, dtype=torch.float64, device=labels.device)
-    correct = torch.zeros(models, dtype=torch.int64, device=labels.device)
-    size = chunk_size(network, models)
-    for part, given in zip(
-        chunks(images, size, labels.device), torch.split(labels, size), strict=True
-    ):
-        logits = network.forward(state, scale_pixels(part))
-        loss += sample_losses(logits, given).sum(1, dtype=torch.float64)
-        correct += (logits.argmax(2) == given).sum(1)
+    models, device = len(next(iter(state.values()))), labels.device
+
+    def measure(part: Tensor, position: int) -> tuple[Tensor, Tensor]:
+        given = labels[position : position + len(part)]
+        logits = network.forward(state, part)
+        losses = sample_losses(logits, given).sum(1, dtype=torch.float64)
+        return losses, (logits.argmax(2) == given).sum(1)
+
+    loss = torch.zeros(models, dtype=torch.float64, device=device)
+    correct = torch.zeros(models, dtype=torch.int64, device=device)
+    size = chunk_size(network, models, device)
+    for losses, hits in in_chunks(measure, images, size, device):
+        loss += losses
+        correct += hits
     return Evaluation(loss / len(labels), correct.to(torch.float64) / len(labels))
 
 
@@ -103,9 +165,12 @@ def iterate_probabilities(
     network: StackedNetwork, state: Mapping[str, Tensor], images: Images, networks: int
 ) -> Iterator[Tensor]:
     """Yield class probabilities [P, chunk, C], averaged over the networks of each trial."""
-    models = len(next(iter(state.values())))
-    for part in chunks(images, chunk_size(network, models), next(iter(state.values())).device):
-        with torch.inference_mode():
-            probabilities = network.forward(state, scale_pixels(part)).softmax(2)
-            averaged = torch.unflatten(probabilities, 0, (-1, networks)).mean(1)
-        yield averaged
+    first = next(iter(state.values()))
+
+    @torch.inference_mode()
+    def predict(part: Tensor, _: int) -> Tensor:
+        probabilities = network.forward(state, part).softmax(2)
+        return torch.unflatten(probabilities, 0, (-1, networks)).mean(1)
+
+    size = chunk_size(network, len(first), first.device)
+    yield from in_chunks(predict, images, size, first.device)

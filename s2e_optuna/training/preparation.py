@@ -64,13 +64,18 @@ class BlockPreparation:
                 self._notify((self._number * count + epoch + 1) // self._count)
 
     def training_probabilities(self) -> Tensor:
-        """Class probabilities of all training samples [P, networks, N, C]."""
+        """Class probabilities of all training samples [P, networks, N, C], on the CPU.
+
+        For many trials they are large, and what a method does with them needs as much again and
+        more: a GPU has no room for that beside the training.
+        """
         return torch.cat([block.probabilities(self._data.images) for block in self.blocks])
 
     def remember(self, name: str, values: Tensor) -> None:
         """Set what the method remembers of each trial [P, ...]."""
         for block in self.blocks:
-            block.state[name].copy_(values[self._rows(block)])
+            rows = self._rows(block).to(values.device)
+            block.state[name].copy_(values[rows])
 
     def restart(self) -> None:
         """Return parameters and optimiser to where they started."""

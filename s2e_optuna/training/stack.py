@@ -149,9 +149,10 @@ class Stack:
     def end_epoch(self, *, count: bool) -> EpochTally:
         """Sum up the epoch; `count` which samples were kept."""
         assert self._tape is not None
+        tally = self._tape.tally()  # may run out of memory, and then nothing is counted
         if count:
             self._tape.count(self.kept_counts, self.offered_counts)
-        return self._tape.tally()
+        return tally
 
     def _step(self) -> None:
         """Take a step that reads nothing back to the host and has no shape that varies."""
@@ -238,19 +239,21 @@ class Stack:
 
     def snapshot(self) -> list[Tensor]:
         """Copy to the CPU all that an epoch changes."""
-        changed = [*self.optimizer.tensors(), *self.buffers.values()]
-        return [*(t.detach().cpu().clone() for t in changed), self._generator_state()]
+        copies = [t.detach().to("cpu", copy=True) for t in self._changed()]
+        return [*copies, self._generator_state()]
 
     def return_to(self, snapshot: list[Tensor]) -> None:
         """Undo an epoch; what was recorded of the step and its memory is given up."""
         *values, generator = snapshot
         with torch.no_grad():
-            for tensor, value in zip(
-                [*self.optimizer.tensors(), *self.buffers.values()], values, strict=True
-            ):
+            for tensor, value in zip(self._changed(), values, strict=True):
                 tensor.copy_(value)
         self.training_pass.generator.set_state(generator)
         self._tape = self._run = None
+
+    def _changed(self) -> list[Tensor]:
+        counts = [self.kept_counts, self.offered_counts]
+        return [*self.optimizer.tensors(), *self.buffers.values(), *counts]
 
     def close(self) -> None:
         """Give up the tensors of a stack that is not used any more, whoever still holds it."""
@@ -264,6 +267,7 @@ class Stack:
         return state
 
     def probabilities(self, images: Images) -> Tensor:
-        """Compute class probabilities [P, networks, N, C] of all images."""
+        """Compute class probabilities [P, networks, N, C] of all images, on the CPU."""
         parts = iterate_probabilities(self.network, self.tensors, images, networks=1)
-        return torch.unflatten(torch.cat(list(parts), 1), 0, (-1, self.method.networks))
+        together = torch.cat([part.cpu() for part in parts], 1)
+        return torch.unflatten(together, 0, (-1, self.method.networks))

@@ -125,7 +125,8 @@ class Tape:
     def count(self, kept: Tensor, offered: Tensor) -> None:
         """Add to how often each sample was kept [P, N] and could have been kept [N]."""
         samples = self._samples.flatten()
-        by_trial = self._chosen.sum(2, dtype=torch.int32).transpose(0, 1).flatten(1)
-        # A sample occurs at most once in an epoch, so no sum gets lost.
-        kept[:, samples] += by_trial
+        # A sample occurs at most once in an epoch, so no sum gets lost. Trial by trial it needs
+        # less memory than the tally, for which there was enough in all epochs.
+        for trial, counts in enumerate(kept):
+            counts[samples] += self._chosen[:, trial].sum(1, dtype=torch.int32).flatten()
         offered[samples] += self._networks

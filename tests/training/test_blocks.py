@@ -16,7 +16,6 @@ from s2e_optuna.training import METHODS, TrainConfig, from_arrays, make_network,
 from s2e_optuna.training import blocks as blocks_module
 from s2e_optuna.training.blocks import (
     model_bytes,
-    ran_out_of_memory,
     trials_per_block,
 )
 from s2e_optuna.training.methods import get_method
@@ -276,11 +275,22 @@ def test_one_trial_that_does_not_fit_is_an_error(blobs, monkeypatch):
         train("coteaching", schedules(2), blobs, CONFIG)
 
 
-def test_memory_that_ran_out_while_a_step_was_recorded():
-    error = RuntimeError("capture failed")
-    error.__context__ = torch.OutOfMemoryError("no memory")
-    assert ran_out_of_memory(error)
-    assert not ran_out_of_memory(RuntimeError("something else"))
+def test_a_block_that_runs_out_of_memory_when_it_sums_up_goes_on_in_halves(blobs, monkeypatch):
+    expected = train("coteaching", schedules(4), blobs, CONFIG)
+    Memory(monkeypatch, most=8)
+    end_epoch = Stack.end_epoch
+
+    def limited(stack, *, count):
+        tally = end_epoch(stack, count=count)
+        if len(stack.trials) > 2:
+            raise RuntimeError("CUDA error: out of memory")
+        return tally
+
+    monkeypatch.setattr(Stack, "end_epoch", limited)
+    with pytest.warns(UserWarning, match="ran out of memory with"):
+        results = train("coteaching", schedules(4), blobs, CONFIG)
+    for ours, theirs in zip(results, expected, strict=True):
+        assert_equal(ours, theirs)
 
 
 @pytest.mark.parametrize(("free", "expected"), [(1, 1), (12, 5), (1000, 64)])

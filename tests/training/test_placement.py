@@ -73,7 +73,7 @@ def train_elsewhere(method, data, **options):
         ((block, tally),) = train_blocks(blocks, parts.training, order, 0, count=True)
         measured = evaluate(block.network, block.tensors, *parts.validation)
         made = [tally.loss, tally.correct, tally.kept, measured.loss, measured.accuracy]
-        made.append(block.probabilities(parts.validation_images))
+        assert block.probabilities(parts.validation_images).device.type == "cpu"
         assert all(t.device.type == "cpu" for t in block.snapshot())
         block.return_to(block.snapshot())
         for one in (block, block.without({0})):

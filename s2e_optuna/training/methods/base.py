@@ -124,7 +124,7 @@ class Preparation(Protocol):
         """
 
     def training_probabilities(self) -> Tensor:
-        """Class probabilities of all training samples [P, networks, N, C]."""
+        """Class probabilities of all training samples [P, networks, N, C], on the CPU."""
 
     def remember(self, name: str, values: Tensor) -> None:
         """Set what the method remembers under this name of each trial [P, ...]."""
