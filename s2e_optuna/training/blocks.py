@@ -3,7 +3,8 @@
 Trials do not depend on each other, so a block trains a whole epoch before the next one begins:
 what is used again and again then stays in the cache. On CPU every thread trains a block of its
 own: threads that share the small products of one block mostly wait for each other. A block that
-runs out of memory goes back to the start of the epoch and on in two halves.
+runs out of memory goes back to the start of the epoch and on in two halves. For that its state is
+copied to the CPU beforehand, in epochs whose steps ask for memory.
 """
 
 from __future__ import annotations
@@ -153,7 +154,16 @@ def without(blocks: list[Stack], leaving: set[int]) -> list[Stack]:
 
 
 def can_run_out(block: Stack) -> bool:
-    """Whether memory may run out in a way that can be handled."""
+    """Whether memory may run out in an epoch, in a way that can be handled.
+
+    A recorded step has all its memory. What is summed up at the end of an epoch is as large in
+    each, and went well in the first, before which nothing is recorded.
+    """
+    return on_gpu(block) and not block.is_recorded
+
+
+def on_gpu(block: Stack) -> bool:
+    """Whether a block trains on CUDA."""
     return block.rates.device.type == "cuda"
 
 

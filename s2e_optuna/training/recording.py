@@ -122,6 +122,10 @@ class RecordedStep:
         self._recorded: Hashable = None
         self._runs = 0
 
+    def has_recorded(self, signature: Hashable) -> bool:
+        """Whether a recording with these constants is there to be repeated."""
+        return self._replay is not None and signature == self._recorded
+
     def __call__(self, step: Action, signature: Hashable) -> None:
         """Take one step.
 
@@ -136,6 +140,6 @@ class RecordedStep:
             self._runs += 1
             self._recorder.warm_up(step)
             return
-        if self._replay is None or signature != self._recorded:
+        if self._replay is None or not self.has_recorded(signature):
             self._replay, self._recorded = self._recorder.record(step), signature
         self._replay()

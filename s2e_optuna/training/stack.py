@@ -131,6 +131,11 @@ class Stack:
                 self._run = RecordedStep(recorder)
         self._tape.rewind(order, self.rates[:, epoch], self.keep[:, epoch], epoch)
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether all coming steps are repeated from a recording, and need no memory."""
+        return self._run is not None and self._run.has_recorded(self.optimizer.signature)
+
     def step(self, images: Tensor | None = None) -> None:
         """Learn from the next batch.
 

@@ -440,6 +440,22 @@ def test_recorded_and_plain_steps_give_the_same(blobs, plainly, recorders):
     assert [r.events.count("record") for r in recorders] == [2]
 
 
+def test_only_epochs_that_ask_for_memory_begin_with_a_copy(blobs, recorders, monkeypatch):
+    copied, epoch = [], []
+    snapshot = Stack.snapshot
+
+    def noting(stack):
+        copied.append(len(epoch))
+        return snapshot(stack)
+
+    monkeypatch.setattr(Stack, "snapshot", noting)
+    monkeypatch.setattr(blocks_module, "on_gpu", lambda block: True)
+    config = replace(CONFIG, epochs=5)
+    train("coteaching", schedules(2, 5), blobs, config, lambda number, _: epoch.append(number))
+    # The steps are recorded in the first epoch, and for another beta1 in the third.
+    assert copied == [0, 2]
+
+
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
