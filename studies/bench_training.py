@@ -2,6 +2,7 @@
 
     python -m studies.bench_training                         # mlp, cnn1, cnn2; P = 1, 4, 16, 64
     python -m studies.bench_training --networks mlp --trials 16 --threads 1 2
+    python -m studies.bench_training --threads 1 2 --profiles-only    # of what is measured already
 
 Measured side by side, in turns, in one process: a large float32 matrix product (the peak), the
 plain loop of `studies.reference_trainer` with one trial, and a stack of P trials of Co-teaching,
@@ -9,9 +10,12 @@ two networks each, batches of 128. Of each the fastest turn counts; all turns ar
 file. The share of the peak is the counted work (products and convolutions forward and backward,
 without the gradient of the images, which nobody needs) divided by time and peak.
 
-Results go to ``studies/results/bench_training/``: one JSON file a device and setting, README.md
-(with notes.md in it) and a figure over all of them. What is there already is not measured again,
-unless with --again.
+A profile tells what the time goes to: of one epoch of one block, in the main thread, where the
+profiler sees it.
+
+Results go to ``studies/results/bench_training/``: a folder for each machine with one JSON file a
+setting and a figure, and README.md over all of them (`studies.bench_training_page`). What is there
+already of this machine is not measured again, unless with --again.
 """
 
 from __future__ import annotations
@@ -20,16 +24,18 @@ import argparse
 import json
 import os
 import platform
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from rich.console import Console
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
@@ -41,12 +47,15 @@ from s2e_optuna.training import (
     from_arrays,
     make_network,
     train,
+    trainer,
     unstack,
 )
+from s2e_optuna.training.blocks import runs_in_threads, train_blocks
 from s2e_optuna.training.networks import StackedNetwork
+from s2e_optuna.training.stack import Stack
+from studies.bench_training_page import PAGE, write_page
 from studies.reference_trainer import train_reference
 
-RESULTS = Path(__file__).parent / "results" / "bench_training"
 MNIST = Path("data/mnist27k.npz")
 BATCH = 128
 NETWORKS = 2
@@ -72,22 +81,27 @@ class Case:
 
     @property
     def key(self) -> str:
-        """Name of the case's file."""
-        place = "cuda" if self.device != "cpu" else f"cpu{self.threads}"
+        """Name of the case's file in the folder of its machine."""
+        place = "cuda" if self.kind == "cuda" else f"cpu{self.threads}"
         precision = "" if self.precision == "float32" else f"-{self.precision}"
         return f"{place}{precision}-{self.network}-{self.trials}"
 
     @property
+    def kind(self) -> str:
+        """Kind of device, `cpu` or `cuda`."""
+        return torch.device(self.device).type
+
+    @property
     def steps(self) -> int:
-        """Steps of a turn: fewer where there are more trials, as many as there are for a GPU."""
+        """Most steps of a turn: fewer where there are more trials, and many for a GPU."""
         most = STEPS[self.network]
-        if self.device != "cpu":
+        if self.kind == "cuda":
             return 20 * min(most, 10)
         return min(most, max(FEWEST_STEPS, most // self.trials))
 
 
 def benchmark_data(network: str, steps: int) -> tuple[NoisyData, str]:
-    """Return so many batches of data and what they are."""
+    """Return so many batches of data, or as many as there are, and what they are."""
     size = steps * BATCH
     if network in ("mlp", "cnn1") and MNIST.is_file():
         with np.load(MNIST) as file:
@@ -102,6 +116,20 @@ def benchmark_data(network: str, steps: int) -> tuple[NoisyData, str]:
         labels = np.arange(len(labels)) % 10
     few = slice(0, 20)
     return from_arrays(images, labels, images[few], labels[few], n_classes=10), source
+
+
+def steps_of(data: NoisyData) -> int:
+    """Count the steps of an epoch."""
+    return len(data.y_train) // BATCH
+
+
+def training_config(**options: Any) -> TrainConfig:
+    """Return the settings of stack and reference: two epochs, of which the second is timed.
+
+    The first allocates, and records on CUDA. Without a decay both have the same beta1, so that
+    nothing is recorded again in the second.
+    """
+    return TrainConfig(epochs=2, batch_size=BATCH, evaluate_every=2, decay_start=1.0, **options)
 
 
 def training_flops(network: StackedNetwork) -> int:
@@ -149,46 +177,42 @@ def timed(action: Callable[[], object], device: torch.device) -> float:
     return clock() - start
 
 
-def stack_epochs(case: Case, data: NoisyData, epochs: int) -> list[float]:
-    """Seconds of each epoch of a stack, without evaluation."""
-    from s2e_optuna.training import trainer
+def train_stack(case: Case, data: NoisyData) -> None:
+    """Train a stack for two epochs."""
+    config = training_config(network=case.network, device=case.device, precision=case.precision)
+    train("coteaching", [[1.0, 0.5]] * case.trials, data, config)
 
+
+def stack_epoch(case: Case, data: NoisyData) -> float:
+    """Seconds of the second epoch of a stack, without evaluation."""
     seconds: list[float] = []
-    original = trainer.train_blocks
     device = torch.device(case.device)
 
     def watched(*arguments: Any, **options: Any) -> Any:
         found: list[Any] = []
-        seconds.append(timed(lambda: found.append(original(*arguments, **options)), device))
+        seconds.append(timed(lambda: found.append(train_blocks(*arguments, **options)), device))
         return found[0]
 
-    trainer.train_blocks = watched
-    try:
-        config = TrainConfig(
-            epochs=epochs,
-            network=case.network,
-            batch_size=BATCH,
-            device=case.device,
-            evaluate_every=epochs,
-            precision=case.precision,
-        )
-        train("coteaching", [np.linspace(1.0, 0.5, epochs)] * case.trials, data, config)
-    finally:
-        trainer.train_blocks = original
-    return seconds
+    with patch.object(trainer, "train_blocks", watched):
+        train_stack(case, data)
+    return seconds[1]
 
 
 def reference_epoch(case: Case, data: NoisyData) -> float:
-    """Seconds of the second epoch of the plain loop with one trial; the first allocates."""
+    """Seconds of the second epoch of the plain loop with one trial."""
     device = torch.device(case.device)
     architecture = make_network(case.network, data.input_shape, 10)
     stacked = StackedModels(architecture, architecture.initial(range(NETWORKS)))
     modules = [unstack(stacked, i).to(device) for i in range(NETWORKS)]
-    config = TrainConfig(epochs=2, batch_size=BATCH)
     times: list[float] = []
     clock = clock_of(device)
     train_reference(
-        modules, data, [0.7, 0.7], config, evaluate=False, on_epoch=lambda: times.append(clock())
+        modules,
+        data,
+        [0.7, 0.7],
+        training_config(),
+        evaluate=False,
+        on_epoch=lambda: times.append(clock()),
     )
     return times[1] - times[0]
 
@@ -219,33 +243,36 @@ def measure(case: Case) -> dict[str, Any]:
         )
     data, source = benchmark_data(case.network, case.steps)
     flops = training_flops(make_network(case.network, data.input_shape, 10))
-    samples = case.steps * BATCH
-    reference_steps = max(case.steps, min(STEPS[case.network], REFERENCE_STEPS))
-    reference_data, _ = benchmark_data(case.network, reference_steps)
+    steps = steps_of(data)
+    wanted = max(steps, min(STEPS[case.network], REFERENCE_STEPS))
+    reference_data, _ = benchmark_data(case.network, wanted)
+    reference_steps = steps_of(reference_data)
     turns: list[dict[str, float]] = []
     for _ in range(case.rounds):
         turns.append(
             {
                 "peak": peak(device, case.precision),
                 "reference": reference_epoch(case, reference_data),
-                # The first epoch allocates (and records, on CUDA).
-                "stack": stack_epochs(case, data, 2)[1],
+                "stack": stack_epoch(case, data),
             }
         )
     best_peak = max(turn["peak"] for turn in turns)
     stack = min(turn["stack"] for turn in turns)
     reference = min(turn["reference"] for turn in turns)
-    speed = samples * NETWORKS * case.trials / stack
+    speed = steps * BATCH * NETWORKS * case.trials / stack
     reference_speed = reference_steps * BATCH * NETWORKS / reference
     return {
         "network": case.network,
         "trials": case.trials,
         "threads": case.threads,
         "precision": case.precision,
+        "kind": case.kind,
         "device": hardware(case.device),
+        "host": hardware("cpu"),
         "data": source,
         "batch_size": BATCH,
-        "steps": case.steps,
+        "steps": steps,
+        "reference_steps": reference_steps,
         "flops_a_sample": flops,
         "peak_gflops": best_peak / 1e9,
         "speed": speed,
@@ -255,7 +282,7 @@ def measure(case: Case) -> dict[str, Any]:
         "reference_share": reference_speed * flops / best_peak,
         "turns": turns,
         "load": os.getloadavg()[0],
-        "limits": limits(case, data),
+        "profile": profile_of(case, data),
         "versions": {name: version(name) for name in ("torch", "numpy")},
         "python": platform.python_version(),
         "date": time.strftime("%Y-%m-%d"),
@@ -271,25 +298,69 @@ KINDS = {
 }
 
 
-def limits(case: Case, data: NoisyData) -> dict[str, float]:
-    """Share of the time of each kind of operation in a profile of a stack."""
-    device = torch.device(case.device)
+class _Over(Exception):
+    """The epoch that was to be profiled is over."""
+
+
+def profile_of(case: Case, data: NoisyData) -> dict[str, Any]:
+    """Profile one block of a case, as large as there, in the second of its epochs.
+
+    The profiler sees the operations of the main thread alone, where a single block trains. It has
+    as many threads as in the case: one, where every thread trains blocks of its own.
+
+    Returns
+    -------
+    dict
+        ``trials`` of the block, ``threads`` it may use, and ``shares``: what part of the time in
+        operations (on CUDA in kernels) each kind of them takes.
+    """
     activities = [ProfilerActivity.CPU]
-    if device.type == "cuda":
+    if case.kind == "cuda":
         activities.append(ProfilerActivity.CUDA)
-    few = Case(case.network, min(case.trials, 4), case.threads, case.device, case.precision, 1)
-    with profile(activities=activities) as recorded:
-        stack_epochs(few, data, 2)
+    found: dict[str, Any] = {}
+
+    def first_block(blocks: list[Stack], *arguments: Any, **options: Any) -> Any:
+        if not found:
+            found["threads"] = _threads_of_a_block(blocks)
+            torch.set_num_threads(found["threads"])
+            return train_blocks(blocks[:1], *arguments, **options)
+        with profile(activities=activities) as recorded:
+            train_blocks(blocks[:1], *arguments, **options)
+            if case.kind == "cuda":
+                torch.cuda.synchronize()
+        found.update(trials=len(blocks[0].trials), shares=_shares(recorded, case.kind))
+        raise _Over
+
+    torch.set_num_threads(case.threads)
+    try:
+        with patch.object(trainer, "train_blocks", first_block):
+            train_stack(case, data)
+    except _Over:
+        pass
+    finally:
+        torch.set_num_threads(case.threads)
+    return found
+
+
+def _threads_of_a_block(blocks: list[Stack]) -> int:
+    threads, first = torch.get_num_threads(), blocks[0]
+    if not runs_in_threads(first.network, first.method):
+        return threads
+    return max(1, threads // len(blocks))
+
+
+def _shares(recorded: profile, kind: str) -> dict[str, float]:
     spent: dict[str, float] = dict.fromkeys((*KINDS, "other"), 0.0)
+    # What launches a kernel has the kernel's time, too: on CUDA only the kernels count.
     for event in recorded.key_averages():
-        own = event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
+        if event.device_type.name != kind.upper():
+            continue
+        own = event.self_device_time_total if kind == "cuda" else event.self_cpu_time_total
         name = event.key.removeprefix("aten::").lower()
-        kind = next(
-            (k for k, words in KINDS.items() if any(word in name for word in words)), "other"
-        )
-        spent[kind] += own
+        matching = (k for k, words in KINDS.items() if any(word in name for word in words))
+        spent[next(matching, "other")] += own
     total = sum(spent.values())
-    return {kind: own / total for kind, own in spent.items() if own > 0.005 * total}
+    return {name: own / total for name, own in spent.items() if own > 0.005 * total}
 
 
 def hardware(device: str) -> str:
@@ -304,137 +375,10 @@ def hardware(device: str) -> str:
     return f"{name}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
 
 
-def results() -> list[dict[str, Any]]:
-    """Read all results there are, in order."""
-    found = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(RESULTS.glob("*.json"))]
-    order = {name: i for i, name in enumerate(STEPS)}
-    return sorted(
-        found,
-        key=lambda r: (
-            r["device"],
-            r["threads"],
-            r["precision"],
-            order[r["network"]],
-            r["trials"],
-        ),
-    )
-
-
-HEADER = (
-    "| network | P | samples × networks / s | share of the peak "
-    "| reference: samples × networks / s (share) | times the reference | what the time goes to |"
-    "\n|---|---|---|---|---|---|---|"
-)
-
-
-def page(rows: list[dict[str, Any]]) -> str:
-    """Write the results down in Markdown."""
-    lines = [
-        "# Speed of the stacked trainer",
-        "",
-        "`python -m studies.bench_training`. Co-teaching, two networks a trial, batches of 128, "
-        "Adam. Peak, reference (one trial, `studies/reference_trainer.py`) and stack took turns "
-        "in one process; of each the fastest turn counts. The share of the peak is counted work "
-        "over time and over the measured peak of a large matrix product. With one thread time is "
-        "processor time, because other processes had their share of the machine. They also "
-        "emptied its caches: see the load averages. The reference is float32 throughout.",
-    ]
-    for group in groups(rows):
-        first = group[0]
-        threads = "" if "cores" not in first["device"] else f", {first['threads']} thread(s)"
-        peaks = [row["peak_gflops"] for row in group]
-        lines += [
-            "",
-            f"## {first['device']}{threads}, {first['precision']}",
-            "",
-            f"Peak {min(peaks):.0f} to {max(peaks):.0f} GFLOP/s. "
-            f"torch {first['versions']['torch']}, "
-            f"{first['date']}; load average while measuring "
-            f"{min(r['load'] for r in group):.1f} to {max(r['load'] for r in group):.1f}.",
-            "",
-            HEADER,
-        ]
-        for row in group:
-            kinds = sorted(row["limits"].items(), key=lambda item: -item[1])[:4]
-            spent = ", ".join(f"{kind} {100 * share:.0f}%" for kind, share in kinds)
-            lines.append(
-                f"| {row['network']} | {row['trials']} | {row['speed']:,.0f} "
-                f"| {100 * row['share']:.0f}% | {row['reference_speed']:,.0f} "
-                f"({100 * row['reference_share']:.0f}%) "
-                f"| {row['ratio']:.1f} | {spent} |"
-            )
-        sources = sorted({f"{row['network']}: {row['data']}" for row in group})
-        lines += ["", f"Data: {'; '.join(sources)}.", "", *verdicts(group)]
-    notes = (RESULTS / "notes.md").read_text(encoding="utf-8").strip()
-    return "\n".join([*lines, "", notes, "", "![Share of the peak](share.png)", ""])
-
-
-TARGETS = {
-    "cpu": {"mlp": (5.0, 0.75), "cnn1": (2.0, 0.0), "cnn2": (2.0, 0.0)},
-    "cuda": {"mlp": (30.0, 0.0), "cnn1": (30.0, 0.0)},
-}
-"""What was to be reached: times the reference, and share of the peak."""
-
-
-def verdicts(group: list[dict[str, Any]]) -> list[str]:
-    """Say which targets each network reaches, each by the number of trials that is best there."""
-    targets = TARGETS["cpu" if "cores" in group[0]["device"] else "cuda"]
-    lines = []
-    for network, (ratio, share) in targets.items():
-        rows = [row for row in group if row["network"] == network]
-        if not rows:
-            continue
-        for goal, key, shown in (
-            (ratio, "ratio", "{:.1f} times the reference"),
-            (share, "share", "{:.1%} of the peak"),
-        ):
-            if goal:
-                found = max(row[key] for row in rows)
-                reached = "reached" if found >= goal else "**not reached**"
-                lines.append(
-                    f"- {network}: {shown.format(goal)}: {reached} ({shown.format(found)})."
-                )
-    return lines
-
-
-def groups(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Split results by machine, threads and precision."""
-    keys = list(dict.fromkeys((r["device"], r["threads"], r["precision"]) for r in rows))
-    for key in keys:
-        yield [r for r in rows if (r["device"], r["threads"], r["precision"]) == key]
-
-
-def draw(rows: list[dict[str, Any]]) -> None:
-    """Draw the share of the peak and the ratio to the reference by number of trials."""
-    figure = Figure(figsize=(8.0, 3.6), layout="constrained")
-    share, ratio = figure.subplots(1, 2)
-    colours = dict(zip(STEPS, ("#0072B2", "#D55E00", "#009E73", "#CC79A7"), strict=True))
-    for i, group in enumerate(groups(rows)):
-        for network in dict.fromkeys(row["network"] for row in group):
-            points = [row for row in group if row["network"] == network]
-            place = "GPU" if "cores" not in points[0]["device"] else f"{points[0]['threads']} thr."
-            label = f"{network}, {place}" + (
-                "" if points[0]["precision"] == "float32" else ", bf16"
-            )
-            look = {
-                "color": colours[network],
-                "marker": "os^Dv"[i % 5],
-                "ls": ("-", "--", ":")[i % 3],
-                "label": label,
-            }
-            trials = [row["trials"] for row in points]
-            share.plot(trials, [100 * row["share"] for row in points], **look)
-            ratio.plot(trials, [row["ratio"] for row in points], **look)
-    share.set(ylabel="share of the measured peak [%]", ylim=(0, 100))
-    ratio.set(ylabel="times the plain loop", ylim=(0, None))
-    for ax in (share, ratio):
-        ax.set_xscale("log", base=2)
-        ticks = sorted({row["trials"] for row in rows})
-        ax.set_xticks(ticks, [str(t) for t in ticks])
-        ax.set_xlabel("trials side by side, P")
-        ax.grid(alpha=0.3)
-    ratio.legend(fontsize="x-small")
-    figure.savefig(RESULTS / "share.png", dpi=160)
+def place_of(case: Case) -> Path:
+    """Return the file of a case: each machine has a folder of its own."""
+    machine = re.sub(r"[^a-z0-9]+", "-", hardware(case.device).lower()).strip("-")
+    return PAGE.parent / machine / f"{case.key}.json"
 
 
 def main() -> None:
@@ -446,28 +390,32 @@ def main() -> None:
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--rounds", type=int, default=4, help="turns; the fastest counts")
     parser.add_argument("--again", action="store_true", help="measure what is there already too")
+    parser.add_argument(
+        "--profiles-only",
+        action="store_true",
+        help="profile again what is there already, measure nothing",
+    )
     options = parser.parse_args()
-    RESULTS.mkdir(parents=True, exist_ok=True)
     console = Console()
-    for threads in options.threads:
-        for network in options.networks:
-            for trials in options.trials:
-                case = Case(
-                    network, trials, threads, options.device, options.precision, options.rounds
-                )
-                path = RESULTS / f"{case.key}.json"
-                if not path.exists() or options.again:
-                    with console.status(f"{case.key}: measuring"):
-                        found = measure(case)
-                    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-                found = json.loads(path.read_text(encoding="utf-8"))
-                console.print(
-                    f"{case.key}: {100 * found['share']:.0f}% of the peak, "
-                    f"{found['ratio']:.1f} times the reference"
-                )
-    rows = results()
-    (RESULTS / "README.md").write_text(page(rows), encoding="utf-8")
-    draw(rows)
+    for threads, network, trials in product(options.threads, options.networks, options.trials):
+        case = Case(network, trials, threads, options.device, options.precision, options.rounds)
+        path = place_of(case)
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        with console.status(case.key):
+            if options.profiles_only:
+                if found is None:
+                    continue
+                found["profile"] = profile_of(case, benchmark_data(network, case.steps)[0])
+            elif found is None or options.again:
+                found = measure(case)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        console.print(
+            f"{case.key}: {found['speed']:,.0f} samples × networks / s, "
+            f"{found['share']:.0%} of the peak of {found['peak_gflops']:.0f} GFLOP/s, "
+            f"{found['ratio']:.1f} times the reference"
+        )
+    write_page()
 
 
 if __name__ == "__main__":
