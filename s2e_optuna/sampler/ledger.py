@@ -305,7 +305,7 @@ class Ledger:
         number = trial.number
         stored = trial.system_attrs.get(TAG_KEY)
         self.any_tag |= stored is not None
-        if (repeated := trial.system_attrs.get("failed_trial")) is not None:
+        for repeated in trial.system_attrs.get("retry_history", ()):
             self._forget_failed(repeated)
         if stored is not None and stored["n"] == number and "commit" in stored:
             self.record_tag(Tag.from_json(stored))
@@ -390,8 +390,14 @@ class Ledger:
         counts |= {sig: len(orphans) for sig, orphans in self._orphans.items()}
         return counts
 
-    def may_commit(self, number: int) -> bool:
-        """Whether every trial before ``number`` is finished, tagged, or given up."""
+    def may_commit(self, number: int, chain: Chain) -> bool:
+        """Whether every trial before ``number`` is finished, tagged, or given up.
+
+        Not while a commit waits for a trial that still seems to run: the next read shows the
+        generation that it has opened.
+        """
+        if any(not self.running.keys().isdisjoint(c.batch) for c in chain.waiting.values()):
+            return False
         now = self._clock()
         return not any(
             other < number and now - since < UNTAGGED_PATIENCE

@@ -387,7 +387,7 @@ class S2ESampler(BaseSampler):
         if (
             born_waiting
             or len(chain.candidates) < self._options.batch_size
-            or not ledger.may_commit(trial.number)
+            or not ledger.may_commit(trial.number, chain)
         ):
             return Tag(trial.number, chain.sig, m, None if uniform else source)
         batch = tuple(sorted(chain.candidates)[:_MAX_BATCH])

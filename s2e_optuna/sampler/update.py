@@ -205,9 +205,13 @@ def present_surrogate(
     failed = [chain.failed[n] for n in sorted(chain.failed)[-_MOST_FAILED:]]
     f = past.reported.followed_by(Reported.of(late, sign)).comparable()
     f = np.concatenate([f, np.full(len(failed), np.max(f))])
-    trials = [*past.trials, *late, *failed]
+    known = [*past.trials, *late, *failed]
+    order = np.argsort(
+        [trial.number for trial in known]
+    )  # of many, `Surrogate.fit` takes the last
+    trials = [known[i] for i in order]
     with one_thread():
-        return Surrogate.fit(chain.codec, trials, f, own, commit.kernel).believing(running)
+        return Surrogate.fit(chain.codec, trials, f[order], own, commit.kernel).believing(running)
 
 
 def draw(

@@ -22,11 +22,11 @@ from typing import Any, Protocol, TypeGuard
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from s2e_optuna.checkpoints import CHECKPOINT_ATTR
 from s2e_optuna.workers.leased import LeasedStorage
-from s2e_optuna.workers.leases import ERROR_ATTR, Heartbeat, Reaper, queue_again
+from s2e_optuna.workers.leases import ERROR_ATTR, Heartbeat, Reaper, queue_again, release
 from s2e_optuna.workers.progress import RunningTally, WorkerStatus
 from s2e_optuna.workers.rows import OWNER_ATTR
 from s2e_optuna.workers.shared import SharedStorage, batch_of, one_read_of
@@ -262,17 +262,14 @@ class _Worker:
             with Heartbeat(self.study._storage, ids), self._switch.training():
                 outcomes = self._evaluate(trials, lambda epoch: self._on_epoch(numbers, epoch))
         except StopWork:
-            handed_back = _failure("handed back: the worker was asked to stop")
-            tell(self.study, dict.fromkeys(trials, handed_back))
-            for trial in trials:
+            for trial in self._give_up(trials, "handed back: the worker was asked to stop"):
                 if CHECKPOINT_ATTR in trial.user_attrs:  # much work: whoever comes next goes on
-                    stored = self.study._storage.get_trial(trial._trial_id)
-                    queue_again(self.study, stored, at_most=None)
+                    queue_again(self.study, trial, at_most=None)
             raise
         except UpdateFinishedTrialError as error:
             # Not an error of the training: somebody took this worker for dead.
             _logger.warning("Trials %s came late: %s", [t.number for t in trials], error)
-            tell(self.study, dict.fromkeys(trials, _failure("given up by another worker")))
+            self._give_up(trials, "given up by another worker")
             return 0
         except Exception as error:
             message = f"{type(error).__name__}: {error}"
@@ -285,6 +282,12 @@ class _Worker:
         for outcome in outcomes:
             self._count_error(outcome)
         return sum(outcome.state != TrialState.FAIL for outcome in outcomes)
+
+    def _give_up(self, trials: Sequence[Trial], reason: str) -> list[FrozenTrial]:
+        """Fail trials that say nothing of their parameters; return those that still ran."""
+        storage = self.study._storage
+        stored = [storage.get_trial(trial._trial_id) for trial in trials]
+        return [trial for trial in stored if release(self.study, trial, reason, retry=False)]
 
     def _is_surplus(self, number: int, target: int) -> bool:
         if number < target:

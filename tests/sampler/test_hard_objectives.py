@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import optuna
 import pytest
+from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
 from s2e_optuna import S2ESampler, Schedule, best_schedule, suggest_schedule
@@ -108,17 +109,42 @@ def test_trials_that_are_lost_with_their_worker_say_nothing_of_their_parameters(
     for trial in (lost, failed, repeated):
         bowl(trial)
     study._storage.set_trial_system_attr(lost._trial_id, LOST_KEY, True)
-    for trial in (lost, failed, repeated):
+    for trial in (lost, failed):
         study.tell(trial, state=TrialState.FAIL)
-    study.add_trial(
-        optuna.trial.create_trial(
-            state=TrialState.WAITING, system_attrs={"failed_trial": repeated.number}
-        )
-    )
+    for _ in range(2):  # as Optuna does with a trial that has no heartbeats any more
+        study.tell(repeated, state=TrialState.FAIL)
+        RetryHeartbeatStaleTrialCallback()(study, study.trials[repeated.number])
+        repeated = study.ask()
     ledger = Ledger()
     ledger.update(study.trials)
     assert ledger.space is not None
     assert list(ledger.chain("any", ledger.space).failed) == [failed.number]
+
+
+def test_of_many_trials_old_failures_do_not_take_the_places_of_new_values() -> None:
+    study = run(bowl, 6)
+    distributions = study.trials[0].distributions
+    for number in range(6, 300):
+        failed = number < 60
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.FAIL if failed else TrialState.COMPLETE,
+                params={"x": number / 300, "y": 0.9},
+                distributions=distributions,
+                value=None if failed else 2.0 + number,
+            )
+        )
+    sampler = study.sampler
+    assert isinstance(sampler, S2ESampler)
+    study.ask()
+    trial = study.trials[-1]
+    chain = sampler._chain_of(trial, sampler._ledger(study))
+    assert chain is not None
+    surrogate = sampler._surrogate_for(study, trial, chain)
+    assert surrogate is not None and len(surrogate.process.y) == 200
+    newest = chain.codec.encode([other.params for other in study.trials[200:300]])
+    known = {tuple(row) for row in surrogate.process.z}
+    assert all(tuple(row) in known for row in surrogate.features.of(newest))
 
 
 def test_a_trial_stopped_between_two_suggestions_leaves_the_space_as_it_is() -> None:

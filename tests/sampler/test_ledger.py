@@ -99,8 +99,10 @@ def test_a_commit_waits_for_the_trials_that_it_names() -> None:
     assert ledger.space is not None
     chain = ledger.chain(sampler.signature(ledger.space), ledger.space, sampler._options.accepts)
     assert chain.newest is None and list(chain.waiting) == [2]
+    assert not ledger.may_commit(3, chain)  # it would open the same generation
     ledger.update(trials)
     assert chain.newest is not None and not chain.waiting
+    assert ledger.may_commit(3, chain)
 
 
 def test_late_trials_join_the_next_batch() -> None:

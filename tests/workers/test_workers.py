@@ -11,6 +11,7 @@ import worker_jobs
 from optuna.trial import TrialState
 from threadpoolctl import threadpool_limits
 
+from s2e_optuna.sampler.ledger import LOST_KEY
 from s2e_optuna.workers import pool as pool_module
 from s2e_optuna.workers.leases import Reaper, release
 from s2e_optuna.workers.loop import SURPLUS, TARGET_ATTR, StopSwitch, StopWork, work
@@ -312,6 +313,8 @@ def test_stopping_hands_a_stack_back(opened, sqlite_url):
     with pytest.raises(StopWork):
         work(study, evaluate, stack=3, switch=switch)
     assert states(study) == [TrialState.FAIL] * 3
+    # They say nothing of their parameters.
+    assert all(LOST_KEY in trial.system_attrs for trial in study.trials)
 
 
 def test_a_request_at_the_very_start_of_a_training_is_not_lost(monkeypatch):
