@@ -16,13 +16,15 @@ with which the other trials of the generation need not fit it again.
 
 A trial that finds at least K finished trials that no commit has used may carry a ``commit``: it
 computes theta^(m+1) from them and opens generation m+1. It may do so only if every lower-numbered
-trial is finished or tagged. Numbers are given out in an order that everybody sees, and everybody
-reads after having been given a number; so of two trials that start at once the later one sees
-the earlier one untagged and steps back, and no generation is opened twice. Nobody waits: a trial
-that steps back draws from the newest theta there is.
+trial is finished, tagged, or of another sampler, which shows when it has parameters. Numbers are
+given out in an order that everybody sees, and everybody reads after having been given a number; so
+of two trials that start at once the later one sees the earlier one untagged and steps back, and no
+generation is opened twice. Nobody waits: a trial that steps back draws from the newest theta there
+is.
 
 A worker that dies between getting its number and writing its tag would stop all commits. After
-`UNTAGGED_PATIENCE` seconds such a trial is passed over. Should it then wake and open a generation
+`UNTAGGED_PATIENCE` seconds such a trial is passed over, by the clock of whoever reads or since it
+was first read, whichever is earlier. Should it then wake and open a generation
 a second time, the commit in the lowest-numbered trial counts, for everybody.
 """
 
@@ -33,6 +35,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -126,13 +129,19 @@ def space_signature(space: Mapping[str, BaseDistribution]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def was_born_waiting(trial: FrozenTrial) -> bool:
-    """Whether a trial was enqueued or is a retry, so that its parameters were given to it."""
+def came_with_params(trial: FrozenTrial) -> bool:
+    """Whether a trial that starts has its parameters: enqueued, a retry, of another sampler."""
     attrs = trial.system_attrs
-    if "fixed_params" in attrs or "retry_history" in attrs:
+    if trial.params or "fixed_params" in attrs or "retry_history" in attrs:
         return True
     tag = attrs.get(TAG_KEY)
     return tag is not None and tag["n"] != trial.number
+
+
+def _age(trial: FrozenTrial) -> float:
+    """Seconds for which a trial has run by this machine's clock, which may be another's."""
+    started = trial.datetime_start
+    return 0.0 if started is None else max(0.0, (datetime.now() - started).total_seconds())
 
 
 @dataclass(frozen=True)
@@ -318,8 +327,8 @@ class Ledger:
                 self._record_failed(trial)
             return
         self.running[number] = trial
-        if trial.state == TrialState.RUNNING and stored is None and not was_born_waiting(trial):
-            self._untagged_since.setdefault(number, self._clock())
+        if trial.state == TrialState.RUNNING and stored is None and not came_with_params(trial):
+            self._untagged_since.setdefault(number, self._clock() - _age(trial))
         else:
             self._untagged_since.pop(number, None)
 
@@ -334,9 +343,9 @@ class Ledger:
 
     def _record_finished(self, trial: FrozenTrial) -> None:
         self.finished[trial.number] = trial
-        # A trial may be pruned before it has suggested all that it would have.
-        if trial.state == TrialState.COMPLETE:
-            own = trial.distributions
+        # A trial may be pruned before it has suggested all that it would have, or be added without
+        # its parameters.
+        if trial.state == TrialState.COMPLETE and (own := trial.distributions):
             if self.space is None:
                 self.space = {n: d for n, d in own.items() if not d.single()}
             else:

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from s2e_optuna.sampler.codec import Codec, common_space
 from s2e_optuna.sampler.surrogate import Surrogate, worth_fitting
 from s2e_optuna.sampler.threads import one_thread
-from s2e_optuna.sampler.values import batch_values
+from s2e_optuna.sampler.values import batch_values, violation
 from s2e_optuna.schedules import Schedule, trial_schedule
 
 Array = NDArray[np.float64]
@@ -73,6 +73,7 @@ def _model(study: Study) -> tuple[list[FrozenTrial], Array, Surrogate | None]:
     trials = [t for t in trials if t.value is not None and np.isfinite(t.value)]
     if not trials:
         raise ValueError("no trial has finished with a finite value: there is nothing to choose.")
+    trials = [t for t in trials if violation(t) == 0.0] or trials
     f = batch_values(trials, -1 if study.direction == StudyDirection.MAXIMIZE else 1)
     common = common_space(trials)
     if not common or len(trials) < _TOO_FEW or np.ptp(f) == 0.0:

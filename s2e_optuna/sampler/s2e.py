@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +28,15 @@ from s2e_optuna.sampler.ledger import (
     Chain,
     Ledger,
     Tag,
+    came_with_params,
     space_signature,
-    was_born_waiting,
 )
 from s2e_optuna.sampler.recommend import leading_params
 from s2e_optuna.sampler.surrogate import Surrogate
 from s2e_optuna.sampler.update import (
     Options,
     audit_chain,
+    conditional_surrogate,
     draw,
     draw_conditionally,
     next_commit,
@@ -49,17 +51,27 @@ _N_PRIOR = 6  # trials that start from an earlier study
 _MAX_BATCH = 500  # trial numbers in one commit: some databases limit a value to 64 KB
 
 
+@dataclass(frozen=True)
+class _Conditional:
+    """A model of parameters that not all trials have; they are suggested one by one."""
+
+    codec: Codec
+    numbers: tuple[int, ...]
+    """The trials that it was fitted to."""
+    surrogate: Surrogate | None
+
+
 @dataclass(eq=False)
 class _View:
     """What a process knows of one study."""
 
-    storage: BaseStorage
-    """Kept, so that its id is not given to another one."""
     ledger: Ledger = field(default_factory=Ledger)
     drawn: dict[int, dict[str, Any]] = field(default_factory=dict)
     """Parameters that were drawn here for trials that still run."""
-    codecs: dict[tuple[tuple[str, BaseDistribution], ...], Codec] = field(default_factory=dict)
-    """Of conditional parameters: a codec keeps what its features cost to make."""
+    conditional: dict[tuple[tuple[str, BaseDistribution], ...], _Conditional] = field(
+        default_factory=dict
+    )
+    """By conditional parameters: the newest model of them."""
 
 
 class S2ESampler(BaseSampler):
@@ -209,7 +221,7 @@ class S2ESampler(BaseSampler):
 
     def _forget(self) -> None:
         self._lock = threading.RLock()  # n_jobs > 1: one sampler, many threads
-        self._views: dict[tuple[int, int], _View] = {}
+        self._views: WeakKeyDictionary[BaseStorage, dict[int, _View]] = WeakKeyDictionary()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_options": self._options, "_seed": self._seed, "_features": self._features}
@@ -272,7 +284,8 @@ class S2ESampler(BaseSampler):
             theta = self._theta_for(trial, chain)
             surrogate = self._surrogate_for(study, trial, chain)
             rng = np.random.default_rng([self._seed, trial.number])
-            point = draw(self._options, chain.codec.family, theta, surrogate, rng)
+            fixed = trial.system_attrs.get("fixed_params", {})
+            point = draw(self._options, chain.codec, theta, surrogate, fixed, rng)
             params = chain.codec.decode(point)
             self._view(study).drawn[trial.number] = params
         return {name: params[name] for name in space}
@@ -303,11 +316,10 @@ class S2ESampler(BaseSampler):
                     for number in sorted(finished)
                     if finished[number].distributions.get(param_name) == param_distribution
                 ]
-            if trials:
-                space = common_space(trials)
-                codec = self._view(study).codecs.setdefault(tuple(space.items()), Codec(space))
+                model = self._conditional(study, trials) if trials else None
+            if model is not None:
                 drawn = draw_conditionally(
-                    self._options, codec, trial.params, trials, _sign(study), rng
+                    self._options, model.codec, model.surrogate, trial.params, rng
                 )
                 return drawn[param_name]
         return draw_uniformly(param_distribution, rng)
@@ -315,10 +327,7 @@ class S2ESampler(BaseSampler):
     # Reading and deciding.
 
     def _view(self, study: Study) -> _View:
-        key = (id(study._storage), study._study_id)
-        if key not in self._views:
-            self._views[key] = _View(study._storage)
-        return self._views[key]
+        return self._views.setdefault(study._storage, {}).setdefault(study._study_id, _View())
 
     def _ledger(self, study: Study) -> Ledger:
         return self._view(study).ledger
@@ -326,11 +335,23 @@ class S2ESampler(BaseSampler):
     def _read(self, study: Study) -> Ledger:
         trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
         if len(trials) < self._ledger(study).n_seen:  # deleted, and another one has its id
-            del self._views[id(study._storage), study._study_id]
+            del self._views[study._storage][study._study_id]
         view = self._view(study)
         view.ledger.update(trials)
         view.drawn = {n: params for n, params in view.drawn.items() if n in view.ledger.running}
         return view.ledger
+
+    def _conditional(self, study: Study, trials: list[FrozenTrial]) -> _Conditional:
+        """Return a model of all parameters that these trials have, fitted once for all of them."""
+        space = common_space(trials)
+        numbers = tuple(trial.number for trial in trials)
+        models = self._view(study).conditional
+        model = models.get(tuple(space.items()))
+        if model is None or model.numbers != numbers:
+            codec = Codec(space) if model is None else model.codec  # it keeps what features cost
+            surrogate = conditional_surrogate(codec, trials, _sign(study))
+            model = models[tuple(space.items())] = _Conditional(codec, numbers, surrogate)
+        return model
 
     def _chain(self, ledger: Ledger, space: dict[str, BaseDistribution]) -> Chain:
         return ledger.chain(self.signature(space), space, self._options.accepts)
@@ -373,19 +394,19 @@ class S2ESampler(BaseSampler):
 
     def _decide(self, study: Study, trial: FrozenTrial) -> Tag | None:
         ledger = self._read(study)
-        born_waiting = was_born_waiting(trial) or bool(trial.params)
-        if born_waiting and TAG_KEY in trial.system_attrs:
+        given = came_with_params(trial)
+        if given and TAG_KEY in trial.system_attrs:
             return None  # a retry keeps the tag that says what it was drawn from
         if not ledger.space:
             return Tag(trial.number, None, 1, None)
-        if self._options.starts_warm(trial.number, ledger.space) and not born_waiting:
+        if self._options.starts_warm(trial.number, ledger.space) and not given:
             return Tag(trial.number, None, 1, None)
         chain = self._chain(ledger, ledger.space)
         newest = chain.newest
         m, source = (1, None) if newest is None else (newest.m, newest.number)
         uniform = self._draws_uniformly(trial.number)
         if (
-            born_waiting
+            given
             or len(chain.candidates) < self._options.batch_size
             or not ledger.may_commit(trial.number, chain)
         ):

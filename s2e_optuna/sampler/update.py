@@ -216,16 +216,19 @@ def present_surrogate(
 
 def draw(
     options: Options,
-    family: Family,
+    codec: Codec,
     theta: Array,
     surrogate: Surrogate | None,
+    fixed: Mapping[str, Any],
     rng: np.random.Generator,
 ) -> Array:
     """Draw a trial's point, shape [D].
 
     Of so many candidates, some from theta^1 and the others from theta, the one of which the
-    surrogate expects most. Without a surrogate, a draw from theta.
+    surrogate expects most, given the parameters that are ``fixed``. Without a surrogate, a draw
+    from theta.
     """
+    family = codec.family
     if surrogate is None:
         return np.asarray(family.sample(theta, 1, rng)[0])
     n = options.candidates
@@ -236,45 +239,52 @@ def draw(
             family.sample(theta, n - n_uniform, rng),
         ]
     )
+    if fixed:
+        points = codec.pinned(points, fixed)
     with one_thread():
         return np.asarray(points[surrogate.best(points, rng)])
+
+
+def conditional_surrogate(
+    codec: Codec, trials: Sequence[FrozenTrial], sign: int
+) -> Surrogate | None:
+    """Fit a surrogate to the trials that have all parameters of a codec; None if it says nothing.
+
+    Parameters
+    ----------
+    codec
+        Of parameters that not every trial has.
+    trials
+        Finished trials that have them.
+    sign
+        1 to minimise, -1 to maximise.
+    """
+    f = batch_values(trials, sign)
+    if len(trials) < _TOO_FEW or np.ptp(f) == 0.0:
+        return None
+    with one_thread():
+        return Surrogate.fit(codec, trials, f)
 
 
 def draw_conditionally(
     options: Options,
     codec: Codec,
+    surrogate: Surrogate | None,
     known: Mapping[str, Any],
-    trials: Sequence[FrozenTrial],
-    sign: int,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
-    """Draw parameters that not every trial has, among them those of a codec.
+    """Draw parameters that not every trial has, those of a codec.
 
-    Of so many uniform candidates that have the trial's other parameters, the one of which a
-    surrogate of the trials that have all these parameters expects most.
-
-    Parameters
-    ----------
-    options, codec
-        How, and which parameters.
-    known
-        Parameters that the trial has already.
-    trials
-        Finished trials that have all parameters of the codec.
-    sign
-        1 to minimise, -1 to maximise.
-    rng
-        Random numbers.
+    Of so many uniform candidates that have the trial's other parameters, which are ``known``, the
+    one of which the surrogate expects most; without one, the first.
     """
     family = codec.family
     points = family.sample(family.uniform(), options.candidates, rng)
-    f = batch_values(trials, sign)
-    if len(trials) < _TOO_FEW or np.ptp(f) == 0.0:
+    if surrogate is None:
         return codec.decode(points[0])
     points = codec.pinned(points, known)
     with one_thread():
-        best = Surrogate.fit(codec, trials, f).best(points, rng)
-    return codec.decode(points[best])
+        return codec.decode(points[surrogate.best(points, rng)])
 
 
 def _step(options: Options, family: Family, theta: Array, estimate: Estimate) -> Array:

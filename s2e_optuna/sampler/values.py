@@ -30,10 +30,13 @@ class Reported:
         Values, or last reports of pruned trials, to be minimised; NaN where there are none; [n].
     complete
         Which trials were not pruned; [n].
+    violation
+        Sum of what their constraints are violated by, 0 for feasible trials; [n].
     """
 
     values: Array = field(default_factory=lambda: np.empty(0))
     complete: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=bool))
+    violation: Array = field(default_factory=lambda: np.empty(0))
 
     @classmethod
     def of(cls, trials: Sequence[FrozenTrial], sign: int) -> Reported:
@@ -44,7 +47,11 @@ class Reported:
                 values[i] = sign * (math.nan if trial.value is None else trial.value)
             elif trial.last_step is not None:
                 values[i] = sign * trial.intermediate_values[trial.last_step]
-        return cls(values, np.array([t.state == TrialState.COMPLETE for t in trials], dtype=bool))
+        return cls(
+            values,
+            np.array([trial.state == TrialState.COMPLETE for trial in trials], dtype=bool),
+            np.array([violation(trial) for trial in trials], dtype=np.float64),
+        )
 
     def followed_by(self, *others: Reported) -> Reported:
         """Return these and those of others, in order."""
@@ -52,6 +59,7 @@ class Reported:
         return Reported(
             np.concatenate([part.values for part in parts]),
             np.concatenate([part.complete for part in parts]),
+            np.concatenate([part.violation for part in parts]),
         )
 
     def comparable(self) -> Array:
@@ -59,8 +67,13 @@ class Reported:
 
         Infinite and missing values, and penalties, count as the worst. A pruned trial counts with
         its last report, but never better than the worst complete one: early reports may be on
-        another scale than final values, and it was stopped because it was not good.
+        another scale than final values, and it was stopped because it was not good. Likewise an
+        infeasible trial and the worst feasible one; while all are infeasible, they are compared
+        by how far they are.
         """
+        feasible = self.violation == 0.0
+        if len(feasible) and not feasible.any():
+            return self.violation.copy()
         f, complete = self.values, self.complete
         finite = np.abs(f) < _ENDLESS
         if not finite.any():
@@ -70,7 +83,14 @@ class Reported:
         f = np.where(known, f, np.where(best, np.min(f[known]), np.max(f[known])))
         if complete.any():
             f = np.where(complete, f, np.maximum(f, np.max(f[complete])))
+        if not feasible.all():
+            f = np.where(feasible, f, np.maximum(f, np.max(f[feasible])))
         return f
+
+
+def violation(trial: FrozenTrial) -> float:
+    """Return by how much a trial violates its constraints (`optuna.Trial.set_constraint`)."""
+    return min(sum(max(value, 0.0) for value in trial.constraints.values()), _ENDLESS)
 
 
 def batch_values(trials: Sequence[FrozenTrial], sign: int) -> Array:

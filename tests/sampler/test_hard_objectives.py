@@ -1,6 +1,7 @@
 """Objectives that fail, stop early, punish, or leave attributes of their own."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import optuna
@@ -195,3 +196,46 @@ def test_a_start_from_an_earlier_study_that_had_other_parameters_too() -> None:
         study = run(after, 8, seed=1, prior=earlier)
         known = {(trial.params["x"], trial.params["y"]) for trial in earlier.trials}
         assert {(t.params["x"], t.params["y"]) for t in study.trials[:6]} <= known
+
+
+def constrained(trial: optuna.Trial) -> float:
+    x, y = trial.suggest_float("x", -5.0, 10.0), trial.suggest_float("y", -5.0, 10.0)
+    trial.set_constraint("x", 4.0 - x)
+    return x**2 + y**2
+
+
+def test_infeasible_trials_are_bad_ones() -> None:
+    study = run(constrained, 40)
+    assert sum(trial.params["x"] >= 4.0 for trial in study.trials[15:]) > 15
+    assert study.best_value < 25.0  # at best 16
+    assert S2ESampler(seed=0).audit(study) == []
+
+
+@pytest.mark.parametrize("by", ["model", "observed"])
+def test_no_infeasible_trial_is_recommended(by: Literal["model", "observed"]) -> None:
+    study = run(constrained, 20)
+    assert recommended_trial(study, by).params["x"] >= 4.0
+
+
+def test_while_all_are_infeasible_the_nearest_is_best() -> None:
+    reported = Reported(np.array([1.0, 2.0]), np.ones(2, dtype=bool), np.array([3.0, 0.5]))
+    assert reported.comparable().tolist() == [3.0, 0.5]
+
+
+def test_parameters_that_are_given_choose_the_others() -> None:
+    def valley(trial: optuna.Trial) -> float:
+        x, y = trial.suggest_float("x", -5.0, 10.0), trial.suggest_float("y", -5.0, 10.0)
+        return (x - 1.0) ** 2 + (y - x) ** 2
+
+    study = run(valley, 25)
+    for _ in range(5):
+        study.enqueue_trial({"x": -4.0})
+    study.optimize(valley, n_trials=5)
+    assert min(trial.values[0] for trial in study.trials[25:]) < 25.5  # at best 25
+
+
+def test_an_added_trial_without_parameters_leaves_the_space_as_it_is() -> None:
+    study = run(bowl, 6)
+    study.add_trial(optuna.trial.create_trial(value=0.1))
+    study.optimize(bowl, n_trials=6)
+    assert set(generations(study)[-1].codec.space) == {"x", "y"}

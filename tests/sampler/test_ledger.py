@@ -3,6 +3,7 @@
 import copy
 import random
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from subprocess import PIPE, Popen
 from sys import executable
@@ -66,6 +67,26 @@ def test_a_worker_that_died_untagged_is_given_up_after_a_while(
     create_untagged(study)
     assert commit_of(study.ask(SPACE)) is None
     monkeypatch.setattr(ledger, "UNTAGGED_PATIENCE", 0.0)
+    assert commit_of(study.ask(SPACE)) is not None
+
+
+def test_an_old_untagged_trial_blocks_nobody_who_comes_later() -> None:
+    study = new_study()
+    finish_some(study, 2)
+    trial = study._storage.get_trial(create_untagged(study))
+    trial.datetime_start = datetime.now() - timedelta(hours=1)
+    ledger = Ledger()
+    ledger.update([*study.trials[:2], trial])
+    assert ledger.space is not None
+    assert ledger.may_commit(3, ledger.chain("any", ledger.space))
+
+
+def test_a_trial_of_another_sampler_blocks_nobody() -> None:
+    study = new_study()
+    finish_some(study, 2)
+    trial_id = create_untagged(study)
+    assert commit_of(study.ask(SPACE)) is None
+    study._storage.set_trial_param(trial_id, "x", 0.5, SPACE["x"])
     assert commit_of(study.ask(SPACE)) is not None
 
 
