@@ -112,6 +112,11 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Notes
     -----
+    Schedules are compared on ``X_val``, whose labels are taken to be right, or else on a
+    `validation_fraction` of X with its given labels. Noisy labels rank schedules well, because
+    wrong ones lower the accuracy of all of them alike. No sample is used up: in the end the held
+    out ones are trained on, too.
+
     Feature arrays [N, D] are standardised. Images are uint8, or floats around [0, 1]:
     [N, height, width], [N, channels, height, width] or [N, height, width, channels].
 
@@ -179,7 +184,8 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X, y
             Features [N, D] or images, and their labels of any kind, some of them wrong.
         X_val, y_val
-            A part with clean labels to judge schedules by, if there is one.
+            A part to judge schedules by, if there is one whose labels are right. They are taken to
+            be: if they may be as wrong as those of y, append both to X and y instead.
 
         Returns
         -------

@@ -401,6 +401,9 @@ def test_search_prints_one_json_object_and_progress_goes_elsewhere(
     assert (content["study"], content["storage"]) == ("tiny", "sqlite:///tiny.db")
     assert content["n_trials"] == 3 and 0.0 <= content["best_value"] <= 1.0
     assert len(content["schedule"]) == 3 and content["schedule"][0] == 1.0
+    stored = json.loads((folder / content["files"]["comparison"]).read_text(encoding="utf-8"))
+    for found in (content, stored):
+        assert (found["validation_source"], found["validation_samples"]) == ("val", 397)
     assert content["test_accuracy"].keys() == {"standard", "coteaching", "s2e"}
     assert all(0.0 <= value <= 1.0 for value in content["test_accuracy"].values())
     assert all((folder / path).stat().st_size > 0 for path in content["files"].values())
@@ -426,6 +429,7 @@ def test_the_same_search_again_says_it_in_words(
     assert result.stderr == ""
     for part in ("Search tiny", "plain training", "Co-teaching", "S2E", "kept share R(t)"):
         assert part in result.stdout
+    assert "Schedules were compared on 397 samples of the validation part." in result.stdout
     for part in ("out/schedule.json", "out/model.safetensors", "out/suspects.csv"):
         assert part in result.stdout
     assert max(len(line) for line in result.stdout.split("Files")[0].splitlines()) <= 80
@@ -547,6 +551,7 @@ def test_train_says_how_well_it_does_and_leaves_a_model(tmp_path: Path) -> None:
     assert re.search(r"standard +\d+\.\d\d ± \d+\.\d\d % +\d", result.stdout)
     assert "seed 2 of 2: epoch 2 of 2" in result.stderr
     assert "test accuracy" in result.stdout and "epochs" in result.stdout  # the curves
+    assert "Validated on 397 samples of the validation part." in result.stdout
     files = [
         f"m/{f}" for f in ("model.safetensors", "learning.png", "suspects.csv", "results.json")
     ]

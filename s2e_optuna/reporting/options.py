@@ -82,7 +82,9 @@ TrainSize = Annotated[
 Validation = Annotated[
     str,
     typer.Option(
-        help="clean, noisy (a part of the training data), or auto.",
+        help="What schedules are compared on. clean: the validation part or, without one, half of "
+        "the test part; their labels must be right. noisy: a part of the training data. auto: "
+        "clean if there is such a part.",
         autocompletion=one_of(("auto", "clean", "noisy")),
         rich_help_panel=DATA_PANEL,
         metavar="PART",

@@ -23,6 +23,7 @@ from s2e_optuna.reporting.suspects import (
     result_words,
 )
 from s2e_optuna.reporting.terminal import mean_std, share
+from s2e_optuna.reporting.validation import validation_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,14 +113,13 @@ def _content(result: SearchResult, suspects: Sequence[Suspect]) -> dict[str, Any
         "written": datetime.now().strftime("%Y-%m-%d %H:%M"),
         "data_words": _data_words(data),
         "facts": _facts(result, suspects),
-        "sentences": _sentences(result),
+        "sentences": [*_sentences(result), validation_words(data)],
         "has_coteaching": "coteaching" in result.scores or result.noise_rate is not None,
         "comparison": _comparison(result),
         "curves": _curves(result),
         "suspects": _suspects(suspects, result) if suspects else None,
         "settings": [(name, _words(value)) for name, value in settings.items()],
         "pixelated": max(data.input_shape[1:]) < 64,
-        "validation": result.validation,
         "versions": _versions(),
     }
 

@@ -29,6 +29,7 @@ from s2e_optuna.reporting.terminal import (
     print_schedules,
     share,
 )
+from s2e_optuna.reporting.validation import validation_words
 from s2e_optuna.reporting.view import (
     StudyView,
     generation_bands,
@@ -169,11 +170,7 @@ def print_search(target: Console, result: SearchResult, files: dict[str, Path]) 
             f"Labels: {result.data.noise}; {share(result.noise_rate)} of them are wrong.",
             markup=False,
         )
-    if result.validation == "noisy":
-        target.print(
-            "There was no clean validation part: a part of the noisy training data was used. "
-            "It ranks schedules well, but its accuracies are those on noisy labels."
-        )
+    target.print(validation_words(result.data))
     target.print()
     if result.scores:
         rows = [

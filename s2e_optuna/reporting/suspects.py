@@ -14,6 +14,7 @@ from rich.table import Table
 
 from s2e_optuna.reporting.errors import InputError
 from s2e_optuna.reporting.terminal import share
+from s2e_optuna.reporting.validation import ASSUMED
 from s2e_optuna.writable import check_writable
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def expected_words(
     """
     all_of_them = f"about {wrong:,.0f} of all {samples:,} labels ({100 * wrong / samples:.0f} %)"
     if not listed and wrong < 1:
-        return "No label is expected to be wrong."
+        return f"No label is expected to be wrong. {ASSUMED}"
     if not listed:
         words = f"None is more probably wrong than right, though {all_of_them} seem to be wrong."
     else:
@@ -162,15 +163,15 @@ def expected_words(
             f"About {100 * (precision or 0.0):.0f} % of these are expected to be wrong; "
             f"{all_of_them} seem to be."
         )
-    if (recall or 0.0) < _POOR_RECALL:
-        words += (
-            " On clean samples the networks are not good enough to name most of the wrong labels"
-        )
-        if listed:
-            words += (
-                ", and the share among the listed may be lower: look at them before you change any"
-            )
-        words += ". More data, a larger network or more epochs help."
+    if (recall or 0.0) >= _POOR_RECALL:
+        return f"{words} {ASSUMED}"
+    words += (
+        " Either the networks are not good enough to name most of the wrong labels (more data, a "
+        "larger network or more epochs help), or labels of the validation part are wrong, too "
+        "(then --validation noisy)."
+    )
+    if listed:
+        words += " The share among the listed may be lower: look at them before you change any."
     return words
 
 

@@ -21,6 +21,7 @@ from s2e_optuna.reporting.terminal import (
 )
 from s2e_optuna.reporting.textplot import Curve, text_plot
 from s2e_optuna.reporting.training_run import TrainOutcome
+from s2e_optuna.reporting.validation import validation_words
 from s2e_optuna.scores import number_or_none
 
 RESULTS_FILE = "results.json"
@@ -79,9 +80,10 @@ def print_outcome(target: Console, outcome: TrainOutcome, written: list[Path]) -
     wrong = "" if data.noise_rate is None else f" ({share(data.noise_rate)} are wrong)"
     target.print(
         f"{data.name}: {len(data.y_train)} training samples, {data.n_classes} classes, "
-        f"labels: {data.noise}{wrong}, validation part: {data.validation}.",
+        f"labels: {data.noise}{wrong}.",
         markup=False,
     )
+    target.print(validation_words(data, "Validated"))
     target.print()
     if outcome.complete:
         target.print(comparison_table([outcome.row], target, title="Accuracy"))
@@ -130,6 +132,7 @@ def outcome_dict(outcome: TrainOutcome, written: list[Path]) -> dict[str, Any]:
         "data": outcome.data.name,
         "noise": outcome.data.noise,
         "validation": outcome.data.validation,
+        **outcome.data.validation_facts(),
         "method": outcome.method,
         "uses_clean_data": rule.uses_clean_data,
         "schedule": None

@@ -238,6 +238,7 @@ def assemble(
         ids=tuple(sample_ids[i] for i in rows[kept]),
         val_ids=tuple(sample_ids[i] for i in val[1]) if cut else (),
         y_val_clean=val_clean if cut else None,
+        validation_source=val[0],
     )
 
 

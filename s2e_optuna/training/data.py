@@ -63,6 +63,9 @@ class NoisyData:
         Likewise for a validation part that was cut from the training data; else empty.
     y_val_clean
         True labels of such a part, where they are known.
+    validation_source
+        Where the validation part comes from: ``"val"``, a part of its own; ``"test"``, half of the
+        test part; ``"train"``, cut from the training data.
     """
 
     name: str
@@ -80,6 +83,7 @@ class NoisyData:
     ids: tuple[str, ...]
     val_ids: tuple[str, ...] = ()
     y_val_clean: Tensor | None = None
+    validation_source: str = "val"
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -93,6 +97,14 @@ class NoisyData:
         if self.y_clean is None:
             return None
         return float((self.y_clean != self.y_train).double().mean())
+
+    def validation_facts(self) -> dict[str, str | int]:
+        """Return what stands in results beside `validation`: source and sizes, for JSON."""
+        return {
+            "validation_source": self.validation_source,
+            "validation_samples": len(self.y_val),
+            "test_samples": 0 if self.y_test is None else len(self.y_test),
+        }
 
     def labelled_samples(self) -> LabelledSamples:
         """Return the training samples and, behind them, those that were cut from them.

@@ -137,6 +137,7 @@ class SearchResult:
             "validation_accuracy": column("validation_accuracy_mean"),
             "label_precision": column("label_precision_mean"),
             "validation": self.validation,
+            **self.data.validation_facts(),
             "noise_rate": self.noise_rate,
             "suspects": None if self.suspects_quality is None else dict(self.suspects_quality),
             "settings": self.config.settings(),
@@ -464,6 +465,7 @@ def _write_comparison(
         "noise": data.noise,
         "true_noise_rate": data.noise_rate,
         "validated_on": data.validation,
+        **data.validation_facts(),
         "methods": {name: score.to_dict() for name, score in scores.items()},
         "suspects": quality,
     }

@@ -1,0 +1,42 @@
+"""What schedules were compared on, in words: every result says it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from s2e_optuna.training import NoisyData
+
+_SOURCES = {
+    "val": "of the validation part",
+    "test": "that are half of the test part",
+    "train": "cut from the training data",
+}
+
+ASSUMED = "This takes the labels of the validation part to be right."
+"""Belongs to every number that a clean validation part gives about the training labels."""
+
+
+def validation_words(data: NoisyData, what: str = "Schedules were compared") -> str:
+    """Say which samples validated, whether their labels count as right, and what if they are not.
+
+    Parameters
+    ----------
+    data
+        What was trained on.
+    what
+        Beginning of the sentence: what was done on these samples.
+    """
+    samples = f"{what} on {len(data.y_val):,} samples {_SOURCES[data.validation_source]}"
+    if data.validation == "noisy":
+        return (
+            f"{samples}; their labels are as noisy as the rest. Such labels rank schedules well, "
+            "because wrong ones lower the accuracy of all of them alike; but accuracies on them "
+            "are lower than the truth."
+        )
+    if data.validation_source == "train":
+        return f"{samples}, with their true labels."
+    words = f"{samples}. Their labels are taken to be right; if they are not: --validation noisy."
+    if data.validation_source == "test" and data.y_test is not None:
+        words += f" Test accuracy is measured on the other {len(data.y_test):,}."
+    return words
