@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import os
 import platform
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import NDArray
 
 from s2e_optuna.reporting.plots import LearningCurves, learning_figure
 from s2e_optuna.reporting.suspects import (
@@ -154,16 +156,48 @@ def _sentences(result: SearchResult) -> list[str]:
     if not {"s2e", "standard"} <= scores.keys():
         return []
     kind = "test" if np.isfinite(scores["s2e"].test_accuracy).any() else "validation"
-    ours = float(np.nanmean(getattr(scores["s2e"], f"{kind}_accuracy")))
-    plain = float(np.nanmean(getattr(scores["standard"], f"{kind}_accuracy")))
-    gain = 100 * (ours - plain)
-    if gain < 0:
-        return [
+    ours, plain = (
+        _finite(getattr(scores[name], f"{kind}_accuracy")) for name in ("s2e", "standard")
+    )
+    if not len(ours) or not len(plain):
+        return []
+    gain, margin = 100 * (ours.mean() - plain.mean()), 100 * _margin(ours, plain)
+    seeds = len(scores["s2e"].validation_accuracy)
+    if abs(gain) <= margin:
+        between = f" ({gain:+.1f} points, ± {margin:.1f})" if np.isfinite(margin) else ""
+        words = (
+            f"Between the schedule and plain training there is no difference in {kind} accuracy "
+            f"that {seeds} {'seed' if seeds == 1 else 'seeds'} can show{between}."
+        )
+    elif gain < 0:
+        words = (
             f"On this data the schedule did not help: {-gain:.1f} points of {kind} accuracy less "
             "than plain training. More trials or more epochs may change that; few wrong labels, "
             "or a validation part that is too small, would not."
-        ]
-    return [f"The schedule gains {gain:.1f} points of {kind} accuracy over plain training."]
+        )
+    else:
+        words = f"The schedule gains {gain:.1f} points of {kind} accuracy over plain training."
+    if kind == "validation":
+        words += " There is no test part; the validation part has also chosen the schedule."
+    return [words]
+
+
+def _finite(values: Sequence[float]) -> NDArray[np.float64]:
+    found = np.asarray(values, dtype=np.float64)
+    return found[np.isfinite(found)]
+
+
+def _margin(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Half of the 95% interval of a difference of means (Welch); infinite for a single value."""
+    from scipy import stats
+
+    if min(len(first), len(second)) < 2:
+        return math.inf
+    squares = np.array([values.var(ddof=1) / len(values) for values in (first, second)])
+    if not squares.any():
+        return 0.0
+    freedom = squares.sum() ** 2 / (squares**2 / [len(first) - 1, len(second) - 1]).sum()
+    return float(stats.t.ppf(0.975, freedom) * np.sqrt(squares.sum()))
 
 
 def _comparison(result: SearchResult) -> dict[str, Any] | None:

@@ -90,7 +90,7 @@ def test_what_it_says(tmp_path):
     page = write(tmp_path, result(), suspects=SUSPECTS, command="s2e search x")
     for part in (
         "1 of 2 labels",
-        "gains 10.0 points of test accuracy",
+        "no difference in test accuracy that 2 seeds can show (+10.0 points, ± 30.4)",
         "compared on 12 samples cut from the training data; their labels are as noisy",
         "cut from the same noisy data",
         "65.00 ± 7.07 %",
@@ -109,10 +109,29 @@ def test_a_search_without_a_comparison_has_a_report_too(tmp_path):
     assert "Labels that are probably wrong" not in page
 
 
-def test_a_loss_is_called_a_loss(tmp_path):
-    scores = result().scores
-    worse = {"standard": scores["s2e"], "s2e": scores["standard"]}
-    assert "did not help: 10.0 points" in write(tmp_path, result(scores=worse))
+PLAIN, BETTER = (0.60, 0.61, 0.59), (0.70, 0.71, 0.69)
+NONE = (math.nan,) * 3
+
+
+@pytest.mark.parametrize(
+    ("ours", "plain", "words"),
+    [
+        (BETTER, PLAIN, "gains 10.0 points of test accuracy"),
+        (PLAIN, BETTER, "did not help: 10.0 points of test accuracy less"),
+        ((0.58, 0.62, 0.61), PLAIN, r"no difference .* that 3 seeds can show \(\+0.3 points"),
+        (BETTER[:1], PLAIN[:1], "no difference in test accuracy that 1 seed can show."),
+        ((0.6, math.nan), PLAIN, r"no difference"),
+        ((0.7, 0.7), (0.6, 0.6), "gains 10.0 points"),
+        (NONE, NONE, "gains 10.0 points of validation.* has also chosen the schedule"),
+    ],
+)
+def test_the_verdict_is_one_that_the_seeds_can_show(tmp_path, ours, plain, words):
+    score = replace(result().scores["s2e"], validation_accuracy=BETTER[: len(ours)])
+    scores = {
+        "standard": replace(score, test_accuracy=plain, validation_accuracy=PLAIN),
+        "s2e": replace(score, test_accuracy=ours),
+    }
+    assert re.search(words, write(tmp_path, result(scores=scores)))
 
 
 @pytest.mark.parametrize(
