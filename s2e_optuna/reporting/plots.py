@@ -202,7 +202,7 @@ def distribution_figure(
     legend = "median and 10–90 % band of R(t) under $p_\\theta$" + (
         "; dashed: best schedule" if best else ""
     )
-    figure.suptitle(f"{title}\n{legend}" if title else legend, fontsize=10)
+    figure.suptitle(f"{title}\n{legend}" if title else legend, fontsize=10, wrap=True)
     return figure
 
 

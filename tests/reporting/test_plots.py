@@ -115,6 +115,15 @@ def test_the_best_trial_is_drawn_darkest_and_last() -> None:
     assert list(colours.sum(axis=1)) == sorted(colours.sum(axis=1), reverse=True)
 
 
+@pytest.mark.parametrize("generations", [1, 2, 6])
+def test_the_title_of_the_generations_is_within_the_picture(generations: int) -> None:
+    bands = [Band.of_rates(f"g{m}", RNG.random((9, T))) for m in range(generations)]
+    figure = distribution_figure(bands, best=FOUND, title="images")
+    figure.savefig(io.BytesIO())
+    title = figure._suptitle.get_window_extent()
+    assert 0 <= title.x0 < title.x1 <= figure.bbox.width and title.y1 <= figure.bbox.height
+
+
 def test_the_best_so_far_never_falls() -> None:
     figure = best_so_far_figure({"a": [3.0, 5.0, np.nan, 4.0]})
     assert list(figure.axes[0].lines[0].get_ydata()) == [3.0, 5.0, 5.0, 5.0]
