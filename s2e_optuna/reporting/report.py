@@ -231,6 +231,7 @@ def _comparison(result: SearchResult) -> dict[str, Any] | None:
         "seeds": len(result.scores["s2e"].validation_accuracy),
         "last_epochs": last_epochs(result.schedule.epochs),
         "test": "test accuracy" in used,
+        "precision": "label precision" in used,
     }
 
 
@@ -277,7 +278,8 @@ def _suspects(rows: Sequence[Suspect], result: SearchResult) -> dict[str, Any]:
         image = None
         if at is not None:
             image = data.x_train[at] if at < len(data.ids) else data.x_val[at - len(data.ids)]
-        samples.append({**vars(row), "picture": None if image is None else thumbnail(image)})
+        picture = None if image is None else thumbnail(image)
+        samples.append({**vars(row), "chance": _chance(row), "picture": picture})
     return {
         "words": words,
         "matrix": _matrix(pairs, data.class_names) if small and pairs else None,
@@ -290,6 +292,16 @@ def _suspects(rows: Sequence[Suspect], result: SearchResult) -> dict[str, Any]:
         "samples": samples,
         "total": f"{len(rows):,}",
     }
+
+
+def _chance(row: Suspect) -> str:
+    """Say how doubtful a label is; no rounding makes it a certainty."""
+    if row.wrong_probability is None:
+        return f"suspicion {row.suspicion:.3f}"
+    percent = 100 * row.wrong_probability
+    if percent < 1:
+        return "wrong: < 1 %"
+    return "wrong: > 99 %" if percent > 99 else f"wrong: {percent:.0f} %"
 
 
 def _matrix(pairs: Pairs, names: Sequence[str]) -> dict[str, Any]:

@@ -166,24 +166,19 @@ def comparison_table(
     plus_minus = "+-" if ascii_only(target) else "±"
     table = _table(title)
     table.add_column("method")
-    shown = {
-        "test accuracy": any(row.test for row in rows),
-        "validation": any(row.validation for row in rows),
-        "label prec.": any(row.label_precision for row in rows),
+    cells = {
+        "test accuracy": [mean_std(row.test, plus_minus) for row in rows],
+        "validation": [mean_std(row.validation, plus_minus) for row in rows],
+        "label prec.": [mean_std(row.label_precision, plus_minus) for row in rows],
     }
-    for name, used in shown.items():
-        if used:
-            table.add_column(name, justify="right", no_wrap=True)
+    used = {name: column for name, column in cells.items() if any(column)}
+    for name in used:
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("seeds", justify="right")
-    for row in rows:
-        cells = {
-            "test accuracy": mean_std(row.test, plus_minus),
-            "validation": mean_std(row.validation, plus_minus),
-            "label prec.": mean_std(row.label_precision, plus_minus),
-        }
+    for i, row in enumerate(rows):
         table.add_row(
             row.method,
-            *(cells[name] for name, used in shown.items() if used),
+            *(column[i] for column in used.values()),
             str(max(len(row.test), len(row.validation))),
             style="bold" if row.ours else None,
         )

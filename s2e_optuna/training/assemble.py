@@ -164,7 +164,7 @@ def assemble(
     n_classes: int | None,
     class_names: Sequence[str] | None,
     ids: Sequence[str] | None,
-    noise_words: str = "none added",
+    noise_words: str = "as given",
 ) -> NoisyData:
     """Split and corrupt labels first, then read the images that are needed; see `from_arrays`.
 

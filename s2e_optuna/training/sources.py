@@ -248,7 +248,7 @@ def _image_folder(
     parts, class_names = list_image_folder(folder, labelled=table is None)
     paths = {part: listing.paths for part, listing in parts.items()}
     found = {part: listing.labels for part, listing in parts.items()}
-    words, clean = "none added", None
+    words, clean = "as given", None
     if table is not None:
         rows = match_rows(table, parts["train"].paths, str(folder))
         columns = [column for column in (table.given, table.clean) if column is not None]

@@ -103,6 +103,26 @@ def test_what_it_says(tmp_path):
     assert "secret" not in page and "nan" not in re.sub(r"base64,[^\"]*", "", page).lower()
 
 
+@pytest.mark.parametrize(
+    ("chance", "words"),
+    [(0.5, "wrong: 50 %"), (0.999, "wrong: &gt; 99 %"), (0.001, "wrong: &lt; 1 %")],
+)
+def test_no_probability_is_rounded_to_a_certainty(tmp_path, chance, words):
+    one = replace(SUSPECTS[0], wrong_probability=chance)
+    assert words in write(tmp_path, result(), suspects=[one])
+
+
+def test_label_precision_is_explained_where_it_is_shown(tmp_path):
+    explained = "Label precision is the share"
+    assert explained not in write(tmp_path, result())
+    known = {name: replace(s, label_precision=(0.9, 0.8)) for name, s in result().scores.items()}
+    assert explained in write(tmp_path, result(scores=known))
+
+
+def test_labels_of_ones_own_are_as_given(tmp_path):
+    assert "3 classes, labels: as given" in write(tmp_path, result())
+
+
 def test_a_search_without_a_comparison_has_a_report_too(tmp_path):
     page = write(tmp_path, result(scores={}, suspects_quality=None, validation="clean"))
     assert "The schedule" in page and "How well it does" not in page
