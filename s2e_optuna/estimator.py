@@ -34,6 +34,7 @@ from s2e_optuna.training import (
     unseen_probabilities,
 )
 from s2e_optuna.training.assemble import stratified_order
+from s2e_optuna.training.labels import is_missing
 from s2e_optuna.workers import open_storage
 
 MOST_DEVIATIONS = 20.0
@@ -199,6 +200,7 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             data or settings.
         """
         self._check_parameters()
+        _check_no_label_missing(y, "y")
         samples, y = validate_data(self, X, y, allow_nd=True, dtype="numeric")
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
@@ -248,6 +250,7 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if (X_val is None) != (y_val is None):
             raise ValueError("a validation part needs both X_val and y_val.")
         if X_val is not None:
+            _check_no_label_missing(y_val, "y_val")
             samples, given = validate_data(
                 self, X_val, y_val, reset=False, allow_nd=True, dtype="numeric"
             )
@@ -410,6 +413,19 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         scaled = (X - self._mean) / self._deviation
         limited: NDArray[Any] = scaled.clip(-MOST_DEVIATIONS, MOST_DEVIATIONS)
         return limited.astype(np.float32)
+
+
+def _check_no_label_missing(y: ArrayLike | None, name: str) -> None:
+    """Raise ValueError where texts or objects hold a None or NaN; scikit-learn checks numbers."""
+    values = np.asarray(y)
+    if y is None or values.dtype.kind not in "OUS":
+        return
+    missing = [i for i, label in enumerate(values.flat) if label is None or is_missing(str(label))]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {values.size} labels in {name} are missing, the first is number "
+            f"{missing[0]} ({values.flat[missing[0]]!s}): fill them in, or remove the samples."
+        )
 
 
 def _ticking(bar: tqdm[Any], trainings: int) -> Callable[..., None]:

@@ -160,6 +160,16 @@ def test_too_many_folds_are_refused_before_the_search(noisy, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("label", [None, np.nan, "nan", ""])
+def test_missing_labels_are_refused(noisy, label):
+    X, y = noisy[0], noisy[1].astype(object)
+    y[7] = label
+    with pytest.raises(ValueError, match=r"1 of 600 labels in y are missing, .* number 7"):
+        S2EClassifier(**SMALL).fit(X, y)
+    with pytest.raises(ValueError, match="labels in y_val are missing"):
+        S2EClassifier(**SMALL).fit(X, noisy[1], X, y)
+
+
 def test_progress_is_shown_when_asked_for(noisy, capsys):
     S2EClassifier(**{**SMALL, "epochs": 2}, verbose=1).fit(noisy[0], noisy[1])
     assert "8/8" in capsys.readouterr().err

@@ -372,7 +372,8 @@ def _count_classes(
     if class_names and len(class_names) != n_classes:
         raise DataError(f"{len(class_names)} class names for {n_classes} classes")
     if n_classes < 2:
-        raise DataError("all labels are 0: training needs at least two classes")
+        only = class_names[0] if class_names else "0"
+        raise DataError(f"there is only one class ({only}): training needs at least two")
     for part, what in zip(
         (labels, *others), ("training", "validation or test", "validation or test"), strict=False
     ):

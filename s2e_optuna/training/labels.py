@@ -30,6 +30,8 @@ LABEL_COLUMNS = ("label", "given", "given_label", "class")
 CLEAN_COLUMN = "clean"
 """Column taken as true labels where the user names none and the table has it."""
 
+_MISSING = frozenset({"", "nan", "<na>", "#n/a"})
+
 _TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
 
@@ -88,6 +90,12 @@ def read_labels(
         }
         if len({len(column) for column in columns.values()}) != 1:
             raise DataError(f"the arrays of {place} differ in length: save the labels again")
+        for name in columns.keys() - {"ids"}:
+            if missing := sum(map(is_missing, columns[name])):
+                raise DataError(
+                    f"{missing} of the labels in {place}, array {name}, are missing: fill them "
+                    "in, or remove the samples"
+                )
         return LabelTable(str(place), columns.get("ids"), columns["given"], columns.get("clean"))
     if not place.is_file():
         raise DataError(f"there is no file {place}: check the path of the labels")
@@ -106,12 +114,13 @@ def read_labels(
             if not row:
                 continue  # an empty line
             for column, values in read.items():
-                if column >= len(row) or not row[column].strip():
+                cell = row[column].strip() if column < len(row) else ""
+                if not cell or (column != names and is_missing(cell)):
                     raise DataError(
-                        f"{place} has no {header[column]} in line {number}: "
-                        "fill it in, or remove the line"
+                        f"{place} has no {header[column]} in line {number}"
+                        f"{cell and f' (it says {cell})'}: fill it in, or remove the line"
                     )
-                values.append(row[column].strip())
+                values.append(cell)
     assert given is not None
     if not read[given]:
         raise DataError(f"{place} holds no labels below its header")
@@ -121,6 +130,11 @@ def read_labels(
         tuple(read[given]),
         None if clean is None else tuple(read[clean]),
     )
+
+
+def is_missing(label: str) -> bool:
+    """Whether a text is what programs write in place of a label that is not there."""
+    return label.strip().lower() in _MISSING
 
 
 @contextmanager

@@ -104,6 +104,7 @@ BAD = {
     "paths": (rows([*ALL[:5], *"abcdefg"], ["cat"] * 12), "7 of 12 .* such as a, b, c, d, e:"),
     "twice": (rows([*ALL, ALL[0]], ["cat"] * 13), "name the sample cat/0.png twice"),
     "label missing": (rows(ALL, ["cat"] * 11 + [""]), "no label in line 13"),
+    "label nan": (rows(ALL, ["cat"] * 11 + ["NaN"]), r"no label in line 13 \(it says NaN\)"),
     "short line": (rows(ALL, ["cat"] * 12) + "\nx", "no label in line 14"),
     "unknown class": (rows(ALL, ["cat"] * 11 + ["cow"]), "'cow', which is no class: .*cat, dog"),
     "number too high": (rows(ALL, ["0"] * 11 + ["2"]), "hold '2', which is no class"),
@@ -139,6 +140,12 @@ def test_files_that_cannot_be_read(tmp_path, name, content, says):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=says):
         load_data("digits", labels=tmp_path / name)
+
+
+def test_saved_arrays_without_some_labels_are_refused(tmp_path):
+    np.savez(tmp_path / "l.npz", given=[0.0, np.nan, 1.0])
+    with pytest.raises(DataError, match=r"1 of the labels in .*, array given, are missing"):
+        read_labels(tmp_path / "l.npz")
 
 
 def test_labels_and_noise_exclude_each_other(tmp_path):
