@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from s2e_optuna.training.class_numbers import number_classes
 from s2e_optuna.training.data import NoisyData, as_images, as_labels, scale_pixels
 from s2e_optuna.training.errors import DataError
 from s2e_optuna.training.noise import (
@@ -61,7 +62,7 @@ def from_arrays(
     Parameters
     ----------
     x_train, y_train, x_val, y_val, x_test, y_test
-        Images (see `as_images`) and integer labels.
+        Images (see `as_images`) and labels: numbers 0 .. C-1 or 1 .. C, or names of the classes.
     y_clean
         True labels of the training images, where they are known and `y_train` holds wrong ones;
         used for reports only.
@@ -85,7 +86,11 @@ def from_arrays(
     DataError
         Anything about the input that cannot be trained on.
     """
-    given = {"train": (x_train, y_train), "val": (x_val, y_val), "test": (x_test, y_test)}
+    y_all: dict[str, Any] = {"train": y_train, "val": y_val, "test": y_test, "clean": y_clean}
+    if n_classes is None:
+        y_all, class_names = number_classes(y_all, class_names)
+    x_all = {"train": x_train, "val": x_val, "test": x_test}
+    given = {part: (x, y_all.get(part)) for part, x in x_all.items()}
     words = {"train": "training", "val": "validation", "test": "test"}
     images: dict[str, Tensor] = {}
     labels: dict[str, Tensor] = {}
@@ -106,7 +111,9 @@ def from_arrays(
     return assemble(
         labels,
         read,
-        y_clean=None if y_clean is None else as_labels(y_clean, len(labels["train"]), "true"),
+        y_clean=None
+        if y_clean is None
+        else as_labels(y_all["clean"], len(labels["train"]), "true"),
         name=name,
         noise=noise,
         noise_rate=noise_rate,

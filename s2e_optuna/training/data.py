@@ -205,8 +205,8 @@ def as_labels(
         )
     if values.dtype.kind not in "ui":
         raise DataError(
-            f"the {part} labels have type {values.dtype}: labels must be integers 0 .. C-1, "
-            "none of them missing"
+            f"the {part} labels have type {values.dtype}: labels must be integers 0 .. C-1 or "
+            "names of classes, none of them missing"
         )
     if len(values) != n_samples:
         raise DataError(

@@ -278,7 +278,7 @@ def table_classes(tables: Iterable[Sequence[str]], class_names: Sequence[str]) -
         return tuple(class_names)
     found = sorted({label for column in tables for label in column})
     if all(label.isdecimal() for label in found):
-        return tuple(str(c) for c in range(1 + max(int(label) for label in found)))
+        found.sort(key=int)
     return tuple(found)
 
 

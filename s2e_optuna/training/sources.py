@@ -21,6 +21,7 @@ from s2e_optuna.training.assemble import (
     from_arrays,
     stratified_order,
 )
+from s2e_optuna.training.class_numbers import number_classes
 from s2e_optuna.training.data import NoisyData
 from s2e_optuna.training.errors import DataError
 from s2e_optuna.training.image_cache import read_images
@@ -111,7 +112,8 @@ def load_data(
         validation and test), ``mnist``, ``fashion_mnist``, ``kmnist``, ``cifar10``,
         ``cifar100`` (torchvision), the path of an ``.npz`` file with x_train, y_train and
         optionally x_val, y_val, x_test, y_test, y_clean, class_names, or of an image folder; or
-        a pair (images, labels), or a torch ``Dataset`` of such pairs.
+        a pair (images, labels), or a torch ``Dataset`` of such pairs. Labels are numbers 0 .. C-1
+        or 1 .. C, or names of the classes.
     noise, noise_rate, seed
         Label noise: ``"symmetric"``, ``"pair"`` or ``"instance"`` with its rate; a file with a
         transition matrix, or the matrix itself; and its seed. Without `noise` the labels are
@@ -163,7 +165,7 @@ def load_data(
         size = image_size_of(image_size)
         folder = Path(source).expanduser()
         return _image_folder(folder, size, table, root / "images", progress, options)
-    loaded = _find(source, data_root, download)
+    loaded = _numbered(_find(source, data_root, download))
     if table is not None:
         loaded = _with_table(loaded, table)
         options["noise_words"] = f"labels of {table.source}"
@@ -208,6 +210,14 @@ def _find(source: str | Path | InMemory, root: str | Path | None, download: bool
     )
 
 
+def _numbered(loaded: _Source) -> _Source:
+    """Turn labels into numbers 0 .. C-1, so that a table of labels can refer to them."""
+    labels = {name: values for name, values in loaded.arrays.items() if name.startswith("y_")}
+    numbered, class_names = number_classes(labels, loaded.class_names)
+    names = None if class_names is None else tuple(class_names)
+    return replace(loaded, arrays={**loaded.arrays, **numbered}, class_names=names)
+
+
 def _with_table(loaded: _Source, table: LabelTable) -> _Source:
     """Replace the training labels by those of a table; what it does not list is left out."""
     count = len(loaded.arrays["y_train"])
@@ -230,11 +240,10 @@ def _in_order(
 ) -> tuple[Rows, Rows | None, Rows]:
     """Return given and true labels and positions, in the order of the samples."""
     order = np.argsort(rows)
-    given = encode_labels(table.given, class_names, table.source)[order]
-    clean = None
-    if table.clean is not None:
-        clean = encode_labels(table.clean, class_names, table.source)[order]
-    return given, clean, rows[order]
+    # Together: names and numbers are told apart by what most labels are.
+    both = encode_labels([*table.given, *(table.clean or ())], class_names, table.source)
+    given, clean = both[: len(order)], both[len(order) :]
+    return given[order], None if table.clean is None else clean[order], rows[order]
 
 
 def _image_folder(

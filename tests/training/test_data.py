@@ -121,12 +121,46 @@ def test_other_labels_can_be_put_in_place():
         data.with_labels(LABELS + 1)
 
 
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (np.array(["dog", "cat", "ox"])[LABELS], ("cat", "dog", "ox")),
+        (np.array([b"dog", b"cat", b"ox"])[LABELS], ("cat", "dog", "ox")),
+        (np.array(["dog", "cat", "ox"], dtype=object)[LABELS], ("cat", "dog", "ox")),
+        (np.array(["2", "10", "01"])[LABELS], ("01", "2", "10")),
+        (LABELS.astype(float), ("0", "1", "2")),
+        (LABELS + 1, ("1", "2", "3")),
+        (LABELS > 0, ("0", "1")),
+    ],
+)
+def test_labels_of_other_kinds_are_numbered(labels, names):
+    data = from_arrays(IMAGES, labels, IMAGES, labels, y_clean=labels)
+    assert data.class_names == names and data.noise_rate == 0.0
+    assert torch.equal(data.y_val, data.y_train)
+    kind = labels.dtype.kind
+    words = {"S": np.char.decode, "f": np.int64, "b": np.int64}.get(kind, np.asarray)(labels)
+    assert [names[label] for label in data.y_train] == list(map(str, words))
+
+
+def test_names_of_classes_may_go_with_numbers_from_one():
+    data = from_arrays(IMAGES, LABELS + 1, class_names=["a", "b", "c"], validation="noisy")
+    assert data.class_names == ("a", "b", "c") and int(data.y_train.min()) == 0
+
+
 NAN = IMAGES.astype(np.float32) / 255
 NAN[7, 2, 2] = np.nan
 BAD = {
-    "float labels": ((IMAGES, LABELS.astype(float)), {}, "labels must be integers"),
+    "float labels": ((IMAGES, LABELS + 0.5), {}, "labels must be integers"),
+    "infinite labels": ((IMAGES, np.full(60, np.inf)), {}, "labels must be integers"),
     "NaN labels": ((IMAGES, np.full(60, np.nan)), {}, "none of them missing"),
-    "text labels": ((IMAGES, np.array(["cat"] * 60)), {}, "labels must be integers"),
+    "one text label": ((IMAGES, np.array(["cat"] * 60)), {}, r"only one class \(cat\)"),
+    "text and numbers": ((IMAGES, np.array(["cat", "dog"] * 30), IMAGES, LABELS), {}, "are text"),
+    "missing text": ((IMAGES, ["cat", "dog", "nan"] * 20), {}, "20 of the train labels"),
+    "text of no class": (
+        (IMAGES, ["cat", "cow"] * 30),
+        {"class_names": "ab"},
+        "'cat', which is no",
+    ),
     "one-hot labels": ((IMAGES, np.eye(3, dtype=int)[LABELS]), {}, "one class number a sample"),
     "negative labels": ((IMAGES, LABELS - 1), {}, "hold -1"),
     "empty class": ((IMAGES, LABELS * 2), {}, r"no training sample \(class 1, 3\)"),

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from s2e_optuna.training import DataError, load_data, read_labels, save_labels
+from s2e_optuna.training.labels import table_classes
 
 HERE = Path(__file__).parents[2]
 
@@ -98,6 +99,20 @@ def test_drawn_labels_are_saved_and_loaded(tmp_path, name, validation):
     for part in ("x_train", "y_train", "y_clean", "x_val", "y_val"):
         assert torch.equal(getattr(again, part), getattr(drawn, part)), part
     assert (again.ids, again.val_ids) == (drawn.ids, drawn.val_ids)
+
+
+def test_numbers_of_classes_whose_names_are_numbers_too(tmp_path):
+    images = np.random.default_rng(0).random((30, 4, 4))
+    np.savez(tmp_path / "a.npz", x_train=images, y_train=np.arange(30) % 3 + 1)
+    given = np.arange(30) % 3
+    np.savez(tmp_path / "l.npz", given=given, clean=np.maximum(given, 1))
+    data = load_data(tmp_path / "a.npz", labels=tmp_path / "l.npz")
+    assert data.class_names == ("1", "2", "3")
+    assert data.y_clean.tolist() == data.y_train.clamp(min=1).tolist()
+
+
+def test_a_table_names_its_classes_by_any_numbers():
+    assert table_classes([["10", "3"], ["3"]], ()) == ("3", "10")
 
 
 BAD = {

@@ -125,6 +125,20 @@ def test_npz_with_all_parts_and_names(tmp_path):
     assert data.class_names == ("a", "b", "c")
 
 
+def test_npz_with_names_of_classes_as_labels(tmp_path):
+    names = np.array(["b", "c", "a"])
+    arrays = _arrays()
+    labels = {"y_train": names[arrays["y_train"]], "x_test": arrays["x_train"][:9]}
+    np.savez(tmp_path / "mine.npz", **arrays | labels, y_test=names[arrays["y_train"]][:9])
+    (tmp_path / "l.csv").write_text(
+        "id,label\n" + "\n".join(f"{i},{'abc'[i % 3]}" for i in range(30))
+    )
+    data = load_data(tmp_path / "mine.npz", validation="noisy")
+    assert data.class_names == ("a", "b", "c") and data.y_test[:3].tolist() == [1, 2, 0]
+    given = load_data(tmp_path / "mine.npz", labels=tmp_path / "l.csv")
+    assert given.y_train[:4].tolist() == [0, 1, 2, 0]
+
+
 def test_npz_with_nothing_but_training_data(tmp_path):
     np.savez(tmp_path / "mine.npz", **_arrays())
     assert load_data(str(tmp_path / "mine.npz")).validation == "noisy"
