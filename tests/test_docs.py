@@ -32,6 +32,8 @@ def test_the_code_of_every_page_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{i},{i % 7},{'ab'[i % 2]}\n" for i in range(40))
+    (tmp_path / "measurements.csv").write_text(f"height,width,label\n{rows}", encoding="utf-8")
     names: dict[str, Any] = {}
     for code in blocks(page, "python"):
         exec(compile(code, str(page), "exec"), names)

@@ -53,8 +53,9 @@ OUTPUT_PANEL = "Output"
 Data = Annotated[
     str,
     typer.Argument(
-        help="digits, mnist, fashion_mnist, kmnist, cifar10, cifar100, an .npz file, or a "
-        "folder of images.",
+        help="digits, mnist, fashion_mnist, kmnist, cifar10, cifar100; an .npz file with the "
+        "arrays x_train, y_train and, if there are, x_val, y_val, x_test, y_test; or a folder of "
+        "images, train/CLASS/* and, if there are, val and test.",
         autocompletion=one_of(DATA_SETS),
         metavar="DATA",
     ),

@@ -72,6 +72,8 @@ DATA_OPTIONS = (
 )
 """Options of `load_data` that searches, trainings and the command line pass on by name."""
 
+_TABLES = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".parquet"})
+
 InMemory = tuple[Any, Any] | Dataset[Any]
 """Images and labels, or a torch data set of such pairs."""
 
@@ -200,6 +202,12 @@ def _find(source: str | Path | InMemory, root: str | Path | None, download: bool
     path = Path(source).expanduser()
     if path.suffix == ".npz":
         return _npz(path)
+    if path.exists() and path.suffix.lower() in _TABLES:
+        raise DataError(
+            f"{path} is a table: if it holds features, save them as arrays x_train and y_train of "
+            "an .npz file with numpy.savez, or give them to S2EClassifier; if it holds labels, "
+            "give the data first and the table as labels"
+        )
     if path.exists():
         raise DataError(
             f"{path} is neither a folder of images nor an .npz file: give one of these"
