@@ -193,11 +193,10 @@ def _margin(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
 
     if min(len(first), len(second)) < 2:
         return math.inf
-    squares = np.array([values.var(ddof=1) / len(values) for values in (first, second)])
-    if not squares.any():
+    if first.std() == second.std() == 0.0:
         return 0.0
-    freedom = squares.sum() ** 2 / (squares**2 / [len(first) - 1, len(second) - 1]).sum()
-    return float(stats.t.ppf(0.975, freedom) * np.sqrt(squares.sum()))
+    interval = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
+    return float(interval.high - interval.low) / 2.0
 
 
 def _comparison(result: SearchResult) -> dict[str, Any] | None:
