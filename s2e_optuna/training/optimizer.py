@@ -133,10 +133,11 @@ class StackedOptimizer(ABC):
             tensors.clear()
 
     def _flat_gradient(self, name: str, gradient: Tensor) -> Tensor:
-        """Flatten a gradient; copy it only where padding is needed."""
+        """Flatten a gradient; copy it where padding is needed or it is no block of memory."""
         buffer = self._slopes.get(name)
         if buffer is None:
-            return gradient.reshape(-1)
+            # That of a sum repeats one number, and fused kernels read on behind it.
+            return gradient.reshape(-1).contiguous()
         buffer[: gradient.numel()] = gradient.reshape(-1)
         return buffer
 

@@ -55,6 +55,16 @@ def test_a_gradient_in_another_memory_layout_moves_the_same_numbers(name):
 
 
 @pytest.mark.parametrize("name", EVERY)
+def test_a_gradient_that_repeats_one_number_is_not_read_past(name):
+    number = torch.tensor([1.0] + [-1.0] * 127)[:1]  # what lies behind it is another's
+    plain, other = (make_optimizer(name, {"w": torch.zeros(1, 64)}) for _ in range(2))
+    for optimizer, given in ((plain, torch.ones(1, 64)), (other, number.expand(1, 64))):
+        optimizer.set_rates(1e-2, 0.9)
+        optimizer.step({"w": given})
+    assert torch.equal(plain.parameters["w"], other.parameters["w"])
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_selected_models_go_on_to_the_bit_as_if_nothing_had_happened(name):
     generator = torch.Generator().manual_seed(0)
     gradients = torch.randn(40, 5, 7, generator=generator)
