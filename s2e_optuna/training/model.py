@@ -55,10 +55,13 @@ class Model:
     states: tuple[Parameters, ...]
     factory: NetworkFactory | None = None
 
-    def stacked(self) -> StackedModels:
-        """Put the networks side by side again."""
+    def stacked(self, device_type: str = "cpu") -> StackedModels:
+        """Put the networks side by side again, to be run on such a device."""
         architecture: StackedNetwork = make_network(
-            self.factory or self.network, self.input_shape, len(self.class_names)
+            self.factory or self.network,
+            self.input_shape,
+            len(self.class_names),
+            device_type=device_type,
         )
         names = self.states[0]
         return StackedModels(
@@ -101,7 +104,8 @@ def predict_proba(
             f"the images are {list(checked.shape[1:])} (channels, height, width), the model was "
             f"trained on {list(model.input_shape)}: bring them to that size"
         )
-    place, stacked = resolve_device(device), model.stacked()
+    place = resolve_device(device)
+    stacked = model.stacked(place.type)
     with on_device(place):
         tensors = {name: tensor.to(place) for name, tensor in stacked.parameters.items()}
         chunks = iterate_probabilities(

@@ -32,15 +32,22 @@ def test_a_model_predicts_what_the_training_saw(trained, blobs):
 
 def test_a_model_predicts_on_a_device(trained, blobs, monkeypatch):
     elsewhere = torch.device("meta")
-    seen = []
+    seen, asked = [], []
+
+    def make_network(*what, device_type):
+        asked.append(device_type)
+        return model_network
 
     def forward(network, state, images):
         seen.extend([*state.values(), images])
         return torch.zeros(2, len(images), 3)
 
     monkeypatch.setattr(model, "resolve_device", lambda name: {"cuda:1": elsewhere}[name])
-    monkeypatch.setattr(type(trained.model.stacked().network), "forward", forward)
+    model_network = trained.model.stacked().network
+    monkeypatch.setattr(type(model_network), "forward", forward)
+    monkeypatch.setattr(model, "make_network", make_network)
     assert predict_proba(trained.model, blobs.x_train, "cuda:1").shape == (120, 3)
+    assert asked == ["meta"]  # what is fastest differs by device
     assert len(seen) > 1 and {tensor.device for tensor in seen} == {elsewhere}
 
 
