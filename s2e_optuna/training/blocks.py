@@ -2,9 +2,11 @@
 
 Trials do not depend on each other, so a block trains a whole epoch before the next one begins:
 what is used again and again then stays in the cache. On CPU every thread trains a block of its
-own: threads that share the small products of one block mostly wait for each other. A block that
-runs out of memory goes back to the start of the epoch and on in two halves. For that its state is
-copied to the CPU beforehand, in epochs whose steps ask for memory.
+own: threads that share the small products of one block mostly wait for each other. Only where a
+single trial is work enough do threads share it, or where sharing changes no bit: what a trial
+comes to must not depend on which other trials there are. A block that runs out of memory goes back
+to the start of the epoch and on in two halves. For that its state is copied to the CPU beforehand,
+in epochs whose steps ask for memory.
 """
 
 from __future__ import annotations
@@ -45,6 +47,14 @@ Measured with two threads beside one, for `mlp` with 64 to 784 inputs, 1 to 8 mo
 WORK_OF_A_SHARE = 1.25e8
 """The same for a thread that shares the products of one block: up to 3.5 times slower below."""
 
+WORK_OF_A_FIXED_SHARE = 4e9
+"""The same where the number of threads must not depend on how many trials there are.
+
+A single trial then takes several threads also among others, which could have one each. Measured
+with two threads for networks with convolutions that are run in a loop, processor time of shared
+blocks beside such with a thread each: 1.1 to 1.8 times below, 1.0 to 1.07 times above.
+"""
+
 
 def trials_per_block(
     network: StackedNetwork, method: Method, batch_size: int, device: torch.device, trials: int
@@ -73,9 +83,7 @@ def trials_per_block(
     networks, at_once = method.networks, 1
     if device.type == "cpu":
         fitting = max(1, network.models_side_by_side // networks)
-        if runs_in_threads(network, method):
-            work = networks * trials * step_operations(network, batch_size)
-            at_once = _worth(work, WORK_OF_A_BLOCK, min(torch.get_num_threads(), trials))
+        at_once, _ = divided_threads(network, method, batch_size, trials, trials)
     else:
         room = int(MEMORY_SHARE * free_memory(device))
         of_one = networks * model_bytes(network, batch_size)
@@ -88,6 +96,37 @@ def trials_per_block(
 def runs_in_threads(network: StackedNetwork, method: Method) -> bool:
     """Whether blocks may train at the same time: nothing they use belongs to the process."""
     return method.runs_in_threads and not network.uses_host_randomness
+
+
+def divided_threads(
+    network: StackedNetwork, method: Method, batch_size: int, trials: int, blocks: int
+) -> tuple[int, int]:
+    """Divide this process's threads on CPU among blocks.
+
+    Parameters
+    ----------
+    network, method, batch_size
+        See `trials_per_block`.
+    trials, blocks
+        How many there are, of at most so many blocks.
+
+    Returns
+    -------
+    tuple of int
+        Blocks that train at the same time, and the threads of each. Only where the latter
+        changes no bit does it depend on how many trials there are.
+    """
+    threads = torch.get_num_threads()
+    of_one = method.networks * step_operations(network, batch_size)
+    share = 1
+    if network.cpu_threads == "same":
+        share = _worth(of_one, WORK_OF_A_FIXED_SHARE, threads)
+    at_once = 1
+    if runs_in_threads(network, method):
+        at_once = _worth(trials * of_one, WORK_OF_A_BLOCK, min(threads // share, blocks))
+    if network.cpu_threads == "any":
+        share = _worth(trials * of_one / at_once, WORK_OF_A_SHARE, threads // at_once)
+    return at_once, share
 
 
 def step_operations(network: StackedNetwork, batch_size: int) -> int:
@@ -173,6 +212,7 @@ def _run(
     """Take all steps of an epoch; return the blocks whose memory ran out."""
     failed: dict[Stack, BaseException] = {}
     if isinstance(data.images, Tensor):
+        at_once, share = _threads_of(blocks, len(blocks))
 
         def train_epoch(block: Stack) -> None:
             with _noting(block, failed):
@@ -180,33 +220,37 @@ def _run(
                 for _ in range(len(order.samples)):
                     block.step()
 
-        _for_each(blocks, train_epoch)
+        _for_each(blocks, train_epoch, at_once, share)
         return failed
     # What is decoded on the way is decoded once, for all blocks.
     for block in blocks:
         with _noting(block, failed):
             block.begin_epoch(data, order, epoch)
-    for images in data.images.batches(order.samples, epoch):
-        on_device = images.to(order.samples.device, non_blocking=True)
-        for block in blocks:
-            if block not in failed:
-                with _noting(block, failed):
-                    block.step(on_device)
+    _, share = _threads_of(blocks, 1)
+    with _using_threads(share):
+        for images in data.images.batches(order.samples, epoch):
+            on_device = images.to(order.samples.device, non_blocking=True)
+            for block in blocks:
+                if block not in failed:
+                    with _noting(block, failed):
+                        block.step(on_device)
     return failed
 
 
-def _for_each(blocks: list[Stack], action: Callable[[Stack], None]) -> None:
-    """Do the same with every block; on CPU with as many threads as their work is worth."""
-    threads = torch.get_num_threads()
-    at_once, share = 1, threads
+def _threads_of(blocks: list[Stack], most: int) -> tuple[int, int]:
+    """Say how many blocks train at the same time, up to `most`, and the threads of each."""
     first = blocks[0]
-    if first.rates.device.type == "cpu":
-        work = sum(block_operations(block) for block in blocks)
-        if runs_in_threads(first.network, first.method):
-            at_once = _worth(work, WORK_OF_A_BLOCK, min(threads, len(blocks)))
-        share = _worth(work / at_once, WORK_OF_A_SHARE, threads // at_once)
-    try:
-        torch.set_num_threads(share)
+    if first.rates.device.type != "cpu":
+        return 1, torch.get_num_threads()
+    trials = sum(len(block.trials) for block in blocks)
+    return divided_threads(first.network, first.method, first.batch_size, trials, most)
+
+
+def _for_each(
+    blocks: list[Stack], action: Callable[[Stack], None], at_once: int, share: int
+) -> None:
+    """Do the same with every block, so many at the same time and with so many threads each."""
+    with _using_threads(share):
         if at_once == 1:
             for block in blocks:
                 action(block)
@@ -216,14 +260,17 @@ def _for_each(blocks: list[Stack], action: Callable[[Stack], None]) -> None:
         ) as pool:
             for _ in pool.map(action, blocks):
                 pass
+
+
+@contextmanager
+def _using_threads(count: int) -> Iterator[None]:
+    """Let PyTorch use so many threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
     finally:
-        torch.set_num_threads(threads)
-
-
-def block_operations(block: Stack) -> int:
-    """Estimate the operations of a step of all models of a block."""
-    models = len(block.trials) * block.method.networks
-    return models * step_operations(block.network, block.batch_size)
+        torch.set_num_threads(before)
 
 
 def _worth(work: float, of_one: float, most: int) -> int:

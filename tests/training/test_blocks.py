@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from s2e_optuna.training import METHODS, TrainConfig, from_arrays, make_network, train
@@ -186,6 +187,36 @@ def test_what_belongs_to_the_process_is_not_used_in_threads(
     found = threads_of_steps(monkeypatch)
     train(method, schedules(2, epochs=1), images, config)
     assert {ident for block in found.values() for ident, _ in block} == {threading.get_ident()}
+
+
+def wide(input_shape, n_classes):
+    """Convolutions that are work enough for two threads."""
+    return nn.Sequential(
+        nn.Conv2d(1, 64, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(64, 48, 3, padding=1),
+        nn.Flatten(),
+        nn.Linear(48 * 28 * 28, n_classes),
+    )
+
+
+@pytest.mark.parametrize(
+    ("network", "execution", "threads"),
+    [("cnn2", "auto", 1), ("cnn2", "folded", 1), (wide, "auto", 2)],
+)
+def test_threads_of_convolutions_do_not_depend_on_the_company(
+    network, execution, threads, images, monkeypatch, two_threads
+):
+    """Their sums do depend on how many threads share them."""
+    found = threads_of_steps(monkeypatch)
+    config = TrainConfig(epochs=2, batch_size=60, network=network, execution=execution)
+    rates = schedules(2, 2)
+    full = train("coteaching", rates, images, config)
+    left = train("coteaching", rates, images, config, lambda epoch, _: [1] if epoch == 0 else [])
+    (alone,) = train("coteaching", rates[:1], images, config)
+    for result in (left[0], alone):
+        assert_equal(result, full[0])
+    assert {count for block in found.values() for _, count in block} == {threads}
 
 
 def test_a_single_block_has_all_threads(

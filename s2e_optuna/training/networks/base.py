@@ -19,6 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -93,12 +94,17 @@ class StackedNetwork(ABC):
     uses_host_randomness
         Whether a training pass seeds generators from the host: no CUDA graph can record that,
         and threads would draw each other's numbers.
+    cpu_threads
+        With how many threads a model's numbers do not depend on its neighbours by a bit:
+        ``"any"``, ``"same"`` (always the same number) or ``"one"``. The gradient of a convolution
+        is summed up in parts, one a thread; that of a grouped one depends on the groups, too.
     """
 
     name: str
     execution: str = "folded"
     models_side_by_side: int = 8
     uses_host_randomness: bool = False
+    cpu_threads: Literal["any", "same", "one"] = "one"
     factory: NetworkFactory | None = None
 
     def __init__(self, input_shape: InputShape, n_classes: int) -> None:

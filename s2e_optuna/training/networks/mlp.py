@@ -15,6 +15,7 @@ class Mlp(StackedNetwork):
     """Input - 256 - C with ReLU; the input is flattened, whatever its size."""
 
     name = "mlp"
+    cpu_threads = "any"
     hidden = 256
     # More than fit the cache: with batches of 32 the small operations of a step cost as much as
     # a few models. A third faster than 8 there, level with it with batches of 128.

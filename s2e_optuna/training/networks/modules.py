@@ -74,6 +74,9 @@ class ModuleNetwork(StackedNetwork):
                 isinstance(part, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) for part in module.modules()
             )
         self.execution = self._choose(device_type) if execution == "auto" else execution
+        # vmap turns convolutions into grouped ones.
+        grouped = self._is_convolutional and self.execution == "vmap"
+        self.cpu_threads = "one" if grouped else "same"
 
     def plain(self) -> nn.Module:
         """Call the factory."""
