@@ -98,6 +98,7 @@ class StackedNetwork(ABC):
         With how many threads a model's numbers do not depend on its neighbours by a bit:
         ``"any"``, ``"same"`` (always the same number) or ``"one"``. The gradient of a convolution
         is summed up in parts, one a thread; that of a grouped one depends on the groups, too.
+        Products so small that threads only wait for each other want ``"one"`` as well.
     """
 
     name: str

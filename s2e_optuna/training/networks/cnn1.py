@@ -72,7 +72,6 @@ class UnfoldedCnn1(Cnn1):
     """LeNet for a CPU: convolutions as products of matrices, samples last."""
 
     execution = "unfold"
-    cpu_threads = "any"
 
     def forward(
         self, state: Mapping[str, Tensor], images: Tensor, training: TrainingPass | None = None
