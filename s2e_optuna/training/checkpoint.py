@@ -33,7 +33,7 @@ from s2e_optuna.training.stack import Stack
 from s2e_optuna.training.streaming import ImageFiles
 
 _FORMAT = "s2e-checkpoint-1"
-_UNIMPORTANT = ("device", "keep_probabilities", "cuda_graph", "execution")
+_UNIMPORTANT = ("device", "keep_probabilities", "cuda_graph")
 
 SKETCHED = 32
 """Images of each part, evenly spread, by which the data of a training are known again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -138,7 +138,11 @@ def _train(
     parts = put_on_device(data, setup.rule.uses_clean_data, setup.device, setup.augmentation)
     blocks, batches = setup.blocks(), setup.batches(parts)
     logs = [_Log() for _ in rates]
-    keeper = None if checkpoint is None else Keeper(checkpoint, setup.name, data, config, rates)
+    keeper = None
+    if checkpoint is not None:
+        # Each way to run the networks rounds differently: "auto" may take another one elsewhere.
+        told = replace(config, execution=setup.network.execution)
+        keeper = Keeper(checkpoint, setup.name, data, told, rates)
     begun = 0 if keeper is None else keeper.restore(blocks, batches, logs)
     if begun == 0:
         blocks, batches = _prepared(setup, blocks, parts, on_preparation)

@@ -134,6 +134,7 @@ def test_a_damaged_file_is_reported_and_training_starts_over(data, tmp_path, kin
         ({"seed": 4}, SCHEDULES),
         ({"learning_rate": 0.01}, SCHEDULES),
         ({"augment": "crop_flip"}, SCHEDULES),
+        ({"execution": "loop"}, SCHEDULES),
         ({}, [Schedule.coteaching(6, 0.3)]),
     ],
 )
@@ -143,6 +144,12 @@ def test_a_file_of_another_training_is_not_used(data, tmp_path, caplog, changes,
     _, epochs = resume(path, data, config=config, schedules=schedules)
     assert epochs == list(range(6))
     assert "cannot be used" in caplog.text
+
+
+def test_the_way_that_auto_takes_is_the_same_as_by_its_name(data, tmp_path):
+    path = interrupted(tmp_path / "c", data)
+    config = dataclasses.replace(CONFIG, execution="folded")
+    assert resume(path, data, config=config)[1] == [4, 5]
 
 
 def test_a_file_of_other_images_is_not_used(data, tmp_path, caplog):
