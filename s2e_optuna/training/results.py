@@ -62,7 +62,11 @@ class TrainConfig:
         Keep each training sample's class probabilities in the result.
     precision
         ``"float32"``, or ``"bfloat16"`` for the networks' products and convolutions. Losses are
-        float32 either way, but with bfloat16 the ranking of samples comes out differently.
+        float32 either way, but with bfloat16 the ranking of samples comes out differently. On
+        CUDA ``"float32"`` is what PyTorch is set to, which is the process's affair: by default
+        products are float32, but convolutions round their inputs to TensorFloat-32 (ten bits of
+        mantissa). ``torch.backends.cudnn.conv.fp32_precision = "ieee"`` before a training makes
+        them float32.
     augment
         Random changes to the images of training batches, on the device: ``"none"``, as in the
         paper; ``"crop_flip"``, shifts by up to an eighth of the sides and horizontal flips; or a
