@@ -10,6 +10,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Any, Literal
 
 from rich.console import Console
@@ -22,6 +23,9 @@ from s2e_optuna.reporting.locations import missing_file
 from s2e_optuna.reporting.terminal import ascii_only
 
 MINIMUM_PYTHON = (3, 11)
+
+CLEARLY = 1.2
+"""Times as fast as what is usual: more than measurements differ on a machine that is used."""
 
 # Package on the registry to the module that is imported; what a search cannot do without.
 NEEDED = {
@@ -85,14 +89,27 @@ def measure() -> Iterator[Check]:
     from s2e_optuna.training.speed import measure_executions
 
     device = resolve_device("auto")
-    for timing in measure_executions(device):
-        use = " (what auto takes)" if timing.chosen else ""
-        yield Check(
-            f"{timing.network} {timing.execution}",
-            "ok" if timing.chosen else "note",
-            f"{1e3 * timing.seconds:.2f} ms a network and batch of 128, {timing.models} side by "
-            f"side, {device.type}{use}",
-        )
+    timings = measure_executions(device)
+    for _, group in groupby(timings, lambda timing: (timing.network, timing.input_shape)):
+        measured = list(group)
+        usual = next(timing.seconds for timing in measured if timing.chosen)
+        fastest = min(measured, key=lambda timing: timing.seconds)
+        for timing in measured:
+            images = "x".join(map(str, timing.input_shape))
+            use = " (what auto takes)" if timing.chosen else ""
+            advice = ""
+            if timing is fastest and usual > CLEARLY * timing.seconds:
+                advice = (
+                    f"{usual / timing.seconds:.1f} times as fast here as what auto takes: for "
+                    f"such images choose --execution {timing.execution}."
+                )
+            yield Check(
+                f"{timing.network} {images} {timing.execution}",
+                "ok" if timing.chosen else "note",
+                f"{1e3 * timing.seconds:.2f} ms a network and batch of 128, {timing.models} side "
+                f"by side, {device.type}{use}",
+                advice,
+            )
 
 
 def is_healthy(checks: list[Check]) -> bool:

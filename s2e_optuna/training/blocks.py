@@ -20,7 +20,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from s2e_optuna.training.device import free_memory
+from s2e_optuna.training.device import free_memory, using_threads
 from s2e_optuna.training.memory import clear_frames, give_back_memory, ran_out_of_memory
 from s2e_optuna.training.methods import Method
 from s2e_optuna.training.networks import StackedNetwork
@@ -227,13 +227,12 @@ def _run(
         with _noting(block, failed):
             block.begin_epoch(data, order, epoch)
     _, share = _threads_of(blocks, 1)
-    with _using_threads(share):
+    with using_threads(share):
         for images in data.images.batches(order.samples, epoch):
-            on_device = images.to(order.samples.device, non_blocking=True)
             for block in blocks:
                 if block not in failed:
                     with _noting(block, failed):
-                        block.step(on_device)
+                        block.step(images)
     return failed
 
 
@@ -250,7 +249,7 @@ def _for_each(
     blocks: list[Stack], action: Callable[[Stack], None], at_once: int, share: int
 ) -> None:
     """Do the same with every block, so many at the same time and with so many threads each."""
-    with _using_threads(share):
+    with using_threads(share):
         if at_once == 1:
             for block in blocks:
                 action(block)
@@ -260,17 +259,6 @@ def _for_each(
         ) as pool:
             for _ in pool.map(action, blocks):
                 pass
-
-
-@contextmanager
-def _using_threads(count: int) -> Iterator[None]:
-    """Let PyTorch use so many threads for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _worth(work: float, of_one: float, most: int) -> int:

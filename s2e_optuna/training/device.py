@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import re
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -45,6 +46,17 @@ def to_device(images: torch.Tensor, device: torch.device) -> torch.Tensor:
     if device.type == "cuda" and images.device.type == "cpu":
         images = images.pin_memory()
     return images.to(device, non_blocking=True)
+
+
+@contextmanager
+def using_threads(count: int) -> Iterator[None]:
+    """Let PyTorch use so many threads of the CPU for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def free_memory(device: torch.device) -> int:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
+from s2e_optuna.training.device import using_threads
 from s2e_optuna.training.evaluation import sample_losses
 from s2e_optuna.training.networks import (
+    InputShape,
     StackedNetwork,
     TrainingPass,
     executions_of,
@@ -17,8 +19,13 @@ from s2e_optuna.training.networks import (
 )
 
 BATCH_SIZE = 128
-CASES = {"mlp": (1, 28, 28), "cnn1": (3, 32, 32), "cnn2": (3, 32, 32)}
-"""Networks and the images that they are measured on."""
+CASES: tuple[tuple[str, InputShape], ...] = (
+    ("mlp", (1, 28, 28)),
+    ("cnn1", (1, 28, 28)),
+    ("cnn1", (3, 32, 32)),
+    ("cnn2", (3, 32, 32)),
+)
+"""Networks and the images that they are measured on: those of MNIST and of CIFAR."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +34,8 @@ class Timing:
 
     Attributes
     ----------
-    network, execution
-        What was run, and how.
+    network, input_shape, execution
+        What was run, on which images, and how.
     models
         Networks side by side.
     seconds
@@ -38,6 +45,7 @@ class Timing:
     """
 
     network: str
+    input_shape: InputShape
     execution: str
     models: int
     seconds: float
@@ -45,7 +53,7 @@ class Timing:
 
 
 def measure_executions(device: torch.device, repeats: int = 3) -> Iterator[Timing]:
-    """Measure every execution of some networks, one after the other.
+    """Measure every execution of some networks, one after the other; on CPU with one thread.
 
     Parameters
     ----------
@@ -54,13 +62,14 @@ def measure_executions(device: torch.device, repeats: int = 3) -> Iterator[Timin
     repeats
         The fastest of so many counts.
     """
-    for name, shape in CASES.items():
+    for name, shape in CASES:
         auto = make_network(name, shape, 10, device_type=device.type)
         models = 2 if name == "cnn2" else 8
         for execution in executions_of(name)[1:]:
             network = make_network(name, shape, 10, execution=execution)
-            seconds = step_seconds(network, models, device, repeats)
-            yield Timing(name, execution, models, seconds, execution == auto.execution)
+            with using_threads(1):  # as in a training with more trials than threads
+                seconds = step_seconds(network, models, device, repeats)
+            yield Timing(name, shape, execution, models, seconds, execution == auto.execution)
 
 
 def step_seconds(

@@ -106,11 +106,26 @@ def test_what_is_printed(encoding_is_ascii: bool) -> None:
     assert text.isascii() is encoding_is_ascii
 
 
-def test_measured_speeds_are_shown_as_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    timing = Timing("mlp", "folded", models=8, seconds=0.0015, chosen=True)
+def measured(monkeypatch: pytest.MonkeyPatch, unfold: float) -> list[Check]:
+    """Measure cnn1: folded in 1.5 ms, which is what auto takes, and unfolded in so many."""
+    timings = [
+        Timing("cnn1", (3, 32, 32), "folded", models=8, seconds=0.0015, chosen=True),
+        Timing("cnn1", (3, 32, 32), "unfold", models=8, seconds=1e-3 * unfold, chosen=False),
+    ]
     monkeypatch.setattr(
-        "s2e_optuna.training.speed.measure_executions", lambda device: iter([timing])
+        "s2e_optuna.training.speed.measure_executions", lambda device: iter(timings)
     )
-    (check,) = doctor.measure()
-    assert (check.name, check.state) == ("mlp folded", "ok")
+    return list(doctor.measure())
+
+
+def test_measured_speeds_are_shown_as_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    check, other = measured(monkeypatch, unfold=1.4)
+    assert (check.name, check.state) == ("cnn1 3x32x32 folded", "ok")
     assert "1.50 ms" in check.message and "auto" in check.message
+    assert (other.state, other.advice) == ("note", "")
+
+
+def test_what_is_clearly_faster_here_is_advised(monkeypatch: pytest.MonkeyPatch) -> None:
+    check, other = measured(monkeypatch, unfold=1.0)
+    assert check.advice == ""
+    assert "1.5 times as fast" in other.advice and "--execution unfold" in other.advice

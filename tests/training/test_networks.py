@@ -100,6 +100,14 @@ def test_unfolded_networks_are_the_plain_ones(shape):
     assert_like_plain_networks(make_network("cnn1", shape, 4, execution="unfold"), True)
 
 
+def test_cnn1_unfolds_images_of_one_channel_on_cpu():
+    def taken(channels, device_type):
+        return make_network("cnn1", (channels, 16, 16), 4, device_type=device_type).execution
+
+    assert [taken(channels, "cpu") for channels in (1, 2, 3)] == ["unfold", "folded", "folded"]
+    assert {taken(channels, "cuda") for channels in (1, 3)} == {"folded"}
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit.script`")
 def test_unfolded_networks_move_with_their_parameters_as_folded_ones_do():
     network = make_network("cnn1", (2, 17, 20), 4, execution="unfold")

@@ -69,7 +69,12 @@ class Cnn1(StackedNetwork):
 
 
 class UnfoldedCnn1(Cnn1):
-    """LeNet for a CPU: convolutions as products of matrices, samples last."""
+    """LeNet for a CPU and images of one channel: convolutions as products, samples last.
+
+    Its time is 0.5 to 0.66 of the folded one for 1x16x16, 1x28x28 and 1x64x64, and 1.2 to 1.4
+    times it for two channels or three (16 to 64 pixels wide), of which the library's convolutions
+    make better use; one thread, 2 and 8 networks side by side, batches of 128.
+    """
 
     execution = "unfold"
 

@@ -23,7 +23,7 @@ FOLDED: dict[str, type[StackedNetwork]] = {
 """Networks with a stacked forward pass of their own."""
 
 UNFOLDED: dict[str, type[StackedNetwork]] = {UnfoldedCnn1.name: UnfoldedCnn1}
-"""Networks that can also unfold their images and multiply: what narrow convolutions want."""
+"""Networks that can also unfold their images and multiply: what one channel wants."""
 
 LOOPED_ON_CPU = frozenset({Cnn2.name, Cnn3.name})
 """Wide enough that one network at a time reaches nine tenths of a core's peak. Folded, as measured
@@ -87,7 +87,7 @@ def make_network(
     if isinstance(network, str) and network in FOLDED:
         folded = FOLDED[network](input_shape, n_classes)
         if execution == "auto":
-            execution = _fastest(network, device_type)
+            execution = _fastest(network, input_shape[0], device_type)
         if execution == "folded":
             return folded
         if execution == "unfold" and network in UNFOLDED:
@@ -109,10 +109,10 @@ def make_network(
     )
 
 
-def _fastest(network: str, device_type: str) -> str:
+def _fastest(network: str, channels: int, device_type: str) -> str:
     if device_type != "cpu":
         return "folded"
-    if network in UNFOLDED:
+    if network in UNFOLDED and channels == 1:  # see UnfoldedCnn1
         return "unfold"
     return "loop" if network in LOOPED_ON_CPU else "folded"
 
