@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 from optuna.trial import Trial, TrialState
+from scipy.stats import mannwhitneyu
 
 from s2e_optuna import Schedule, best_schedule, suggest_schedule
 from s2e_optuna.schedules import trial_schedule
@@ -54,6 +55,17 @@ RESULTS = Path(__file__).parent / "results" / "bench_search"
 
 SEEDS = {"gp": 8}
 """Seeds of samplers that take minutes a search, at most."""
+
+LEVEL = 0.05
+"""Probability from which on a difference of ranks counts as noise."""
+
+RULE = (
+    "Differences are S2E's error minus the other's in %: a negative one says that S2E is ahead. "
+    "The best of the others is the one with the lowest median; *within noise* is p >= "
+    f"{LEVEL} in the two-sided test of Mann and Whitney (ranks, not corrected for the number of "
+    "comparisons). Means ± standard error stand beside it: a few searches that stay far off weigh "
+    "heavily in them."
+)
 
 RIVALS = ("tpe", "tpe, independent", "cmaes", "gp", "hyperband", "random")
 
@@ -120,7 +132,7 @@ def write_page(emulator: Emulator, runs: Runs) -> None:
         "",
         *table(runs),
         "",
-        *verdict(runs),
+        *([RULE, "", *compared] if (compared := verdict(runs)) else []),
         "",
         f"![Error by number of trials]({emulator.name}.png)",
         "",
@@ -141,13 +153,15 @@ def verdict(runs: Runs) -> list[str]:
         return []
     lines, best = [], {}
     for i, checkpoint in enumerate(CHECKPOINTS[1:], 1):
-        name = min(rivals, key=lambda r: rivals[r][:, i].mean())
+        name = min(rivals, key=lambda r: np.median(rivals[r][:, i]))
         best[i] = rivals[name][:, i]
         word, number = _compare(ours[:, i], best[i])
         lines.append(
             f"* {checkpoint} trials: S2E is {word} the best of the others, {name}: {number}."
         )
-    tpe = min((r for r in rivals if r.startswith("tpe")), key=lambda r: rivals[r][:, -1].mean())
+    tpe = min(
+        (r for r in rivals if r.startswith("tpe")), key=lambda r: np.median(rivals[r][:, -1])
+    )
     place = CHECKPOINTS.index(24)
     word, number = _compare(ours[:, place], rivals[tpe][:, -1])
     lines.append(
@@ -157,20 +171,26 @@ def verdict(runs: Runs) -> list[str]:
         parts = [_compare(cold[:, i], theirs) for i, theirs in best.items()]
         lines.append(
             "* Without a warm start S2E is, after 12 / 24 / 48 / 96 trials, "
-            + ", ".join(f"{word} the best of the others ({number})" for word, number in parts)
+            + "; ".join(f"{word} the best of the others ({number})" for word, number in parts)
             + "."
         )
     return lines
 
 
 def _compare(ours: np.ndarray, theirs: np.ndarray) -> tuple[str, str]:
-    """Say how S2E's errors compare with others', and by how much."""
-    difference = ours.mean() - theirs.mean()
+    """Say how S2E's errors compare with others', and by how much.
+
+    By ranks, because the errors are skewed: a few searches that stay far off decide about a mean
+    and its standard error.
+    """
+    test = mannwhitneyu(ours, theirs)
+    word = "within noise of"
+    if test.pvalue < LEVEL:
+        word = "ahead of" if test.statistic < len(ours) * len(theirs) / 2 else "**behind**"
+    median, mean = np.median(ours) - np.median(theirs), ours.mean() - theirs.mean()
     spread = np.hypot(*(v.std(ddof=1) / np.sqrt(len(v)) for v in (ours, theirs)))
-    word = "ahead of" if difference < 0 else "**behind**"
-    if abs(difference) < 2.0 * spread:
-        word = "within noise of"
-    return word, f"{difference:+.2f} ± {spread:.2f}"
+    p = f"p = {test.pvalue:.3f}" if test.pvalue >= 0.001 else "p < 0.001"
+    return word, f"median {median:+.2f}, {p}; mean {mean:+.2f} ± {spread:.2f}"
 
 
 def write_summary() -> None:
@@ -181,7 +201,8 @@ def write_summary() -> None:
         "",
         "`python -m studies.bench_search`. What the tables are says `studies/record_table.py`;",
         "which are for tuning and which for judging was written down before either was done.",
-        "Numbers in %, difference ± standard error; *within noise*: less than two of these.",
+        RULE,
+        "A commit is that of the runs added last: rows that were kept may be of earlier ones.",
         "",
         "What a training gives is answered by a regression fitted to the table: a Gaussian",
         "process on principal components of R(t), which is also the form of S2E's surrogate.",

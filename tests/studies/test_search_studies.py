@@ -76,6 +76,16 @@ def test_the_verdict_says_who_is_ahead() -> None:
     assert words == ["ahead of", "within noise of", "**behind**", "**behind**", "within noise of"]
 
 
+def test_a_few_searches_that_stay_far_off_do_not_hide_a_difference() -> None:
+    ours = {("s2e", 1, seed): [0.139 + 1e-5 * seed] * 5 for seed in range(20)}
+    theirs = {
+        ("tpe", 1, seed): [0.133 + 1e-5 * seed + 0.07 * (seed < 2)] * 5 for seed in range(20)
+    }
+    line = bench_search.verdict(ours | theirs)[0]
+    assert "**behind** the best of the others, tpe: median +0.60, p < 0.001" in line
+    assert "mean -0.10" in line
+
+
 def test_so_many_trials_are_always_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
     emulator = Emulator(load_table("digits-sym50"))
     in_flight = []
