@@ -126,14 +126,14 @@ def column(seeds: Sequence[Mapping[str, float]], n: int) -> list[float]:
 
 
 def verdict(ours: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]]) -> str:
-    """Compare with S2E in the end; searches with the same seed are pairs."""
+    """Say how S2E compares in the end; searches with the same seed are pairs."""
     n = max(map(int, ours[0]))
-    difference = 100.0 * (np.array(column(theirs, n)) - np.array(column(ours, n)))
+    difference = 100.0 * (np.array(column(ours, n)) - np.array(column(theirs, n)))
     if len(difference) < 2:
         return "too few seeds"
     spread = difference.std(ddof=1) / np.sqrt(len(difference))
     word = "undecided" if abs(difference.mean()) < 2.0 * spread else "better"
-    word = "worse" if word == "better" and difference.mean() < 0.0 else word
+    word = "worse" if word == "better" and difference.mean() > 0.0 else word
     return f"{word} ({difference.mean():+.2f} ± {spread:.2f})"
 
 
@@ -143,7 +143,9 @@ def section(content: dict[str, Any]) -> list[str]:
         f"{settings_told(content)}. {content['seeds']} searches each, {content['in_flight']} "
         "trials in flight. Test error of the recommended schedule in "
         f"{content['fresh']} fresh trainings, last ten epochs, in %, mean ± standard "
-        "deviation over searches.",
+        "deviation over searches. The last column is S2E's error minus the other's, ± standard "
+        "error over pairs of searches with one seed: a negative one says that S2E is ahead, and "
+        "less than two standard errors decide nothing.",
         "",
     ]
     for name, errors in content["errors"].items():
