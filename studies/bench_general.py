@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,8 +24,16 @@ import optuna
 from scipy.optimize import rosen
 
 from s2e_optuna import suggest_simplex
-from studies.main_job import commit, hardware
-from studies.search_runs import CHECKPOINTS, SAMPLERS, Runs, complete, draw, table
+from studies.search_runs import (
+    CHECKPOINTS,
+    SAMPLERS,
+    Runs,
+    complete,
+    draw,
+    note_origin,
+    read_runs,
+    table,
+)
 
 RESULTS = Path(__file__).parent / "results" / "bench_general"
 CONTENDERS = ("s2e", "s2e, one candidate", "tpe", "cmaes", "gp", "random")
@@ -125,11 +134,13 @@ def run(problem: Problem, name: str, seed: int) -> list[float]:
 
 
 def write_page(results: dict[str, Runs]) -> None:
+    origin = json.loads((RESULTS / "about.json").read_text(encoding="utf-8"))[RESULTS.name]
     lines = [
         "# Searches where there is no schedule",
         "",
         "`python -m studies.bench_general`. Best value so far minus the optimum, mean ± standard "
-        f"error over seeds. Optuna {optuna.__version__}; {hardware()}; commit {commit()}.",
+        f"error over seeds. {origin['hardware']}; commit {origin['commit']}, that of the runs "
+        "added last: rows that were kept may be of earlier ones.",
         "",
     ]
     notes = RESULTS / "notes.md"  # written by hand
@@ -151,13 +162,17 @@ def main() -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     results = {}
     for name in arguments.problems or PROBLEMS:
+        path = RESULTS / f"{name}.csv"
+        before = len(read_runs(path))
         results[name] = complete(
-            RESULTS / f"{name}.csv",
+            path,
             arguments.samplers or CONTENDERS,
             arguments.seeds,
             1,
             functools.partial(run, PROBLEMS[name]),
         )
+        if len(results[name]) > before:
+            note_origin(RESULTS, RESULTS.name)
         draw(results[name], RESULTS / f"{name}.png", "best value minus optimum", scale=1.0)
         write_page(results)
     print(f"wrote {RESULTS / 'README.md'}")

@@ -38,7 +38,6 @@ from studies.emulator import (
     final_error,
     load_table,
 )
-from studies.main_job import commit, hardware
 from studies.search_runs import (
     CHECKPOINTS,
     SAMPLERS,
@@ -46,6 +45,7 @@ from studies.search_runs import (
     by_sampler,
     complete,
     draw,
+    note_origin,
     read_runs,
     table,
 )
@@ -221,14 +221,6 @@ def write_summary() -> None:
     (RESULTS / "README.md").write_text("\n".join(lines), encoding="utf-8")
 
 
-def note_origin(task: str) -> None:
-    """Write down where a task's latest runs come from."""
-    path = RESULTS / "about.json"
-    about = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    about[task] = {"hardware": hardware(), "commit": commit()}
-    path.write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
 def main(words: Sequence[str] | None = None) -> None:
     """Run what the command line asks for."""
     tasks = sorted(path.stem for path in DATA.glob("*.npz"))
@@ -256,7 +248,7 @@ def main(words: Sequence[str] | None = None) -> None:
                 seeds = min(arguments.seeds, SEEDS.get(name, arguments.seeds))
                 runs = complete(path, [name], seeds, in_flight, job)
         if len(runs) > before:
-            note_origin(emulator.name)
+            note_origin(RESULTS, emulator.name)
         write_page(emulator, runs)
         write_summary()
         print(f"wrote {path.with_suffix('.md')}")

@@ -7,6 +7,7 @@ A benchmark's runs lie in one CSV file: sampler, trials in flight, seed, one num
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from optuna.samplers import BaseSampler
 from rich.progress import track
 
 from s2e_optuna import S2ESampler
+from studies.main_job import commit, hardware
 
 CHECKPOINTS = (6, 12, 24, 48, 96)
 DIGITS = 5
@@ -101,6 +103,14 @@ def complete(
                 runs[key] = [round(value, DIGITS) for value in job(name, seed)]
                 write_runs(path, runs)
     return runs
+
+
+def note_origin(folder: Path, name: str) -> None:
+    """Write into ``about.json`` where the runs come from that were added last."""
+    path = folder / "about.json"
+    about = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    about[name] = {"hardware": hardware(), "commit": commit()}
+    path.write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def table(runs: Runs, scale: float = 100.0) -> list[str]:

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from scipy.stats import spearmanr
 
 from s2e_optuna.schedules import Schedule, get_space
-from studies import bench_search, record_table
+from studies import bench_general, bench_real, bench_search, record_table, search_runs
 from studies.emulator import DATA, EMULATORS, Emulator, final_error, load_table
 
 TABLES = sorted(path.stem for path in DATA.glob("*.npz"))
@@ -84,6 +84,27 @@ def test_a_few_searches_that_stay_far_off_do_not_hide_a_difference() -> None:
     line = bench_search.verdict(ours | theirs)[0]
     assert "**behind** the best of the others, tpe: median +0.60, p < 0.001" in line
     assert "mean -0.10" in line
+
+
+def test_a_negative_difference_says_on_every_page_that_s2e_is_ahead() -> None:
+    ours = [{"48": 0.10 + 0.001 * seed} for seed in range(3)]
+    theirs = [{"48": 0.12 + 0.0011 * seed} for seed in range(3)]
+    assert bench_real.verdict(ours, theirs).startswith("better (-2.01")
+    assert bench_real.verdict(theirs, ours).startswith("worse (+2.01")
+
+
+def test_a_page_names_the_commit_of_the_runs_not_of_its_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_general, "RESULTS", tmp_path)
+    words = "bench_general --problems sphere-5 --samplers random --seeds 2"
+    monkeypatch.setattr("sys.argv", words.split())
+    for commit in ("aaaaaaa", "bbbbbbb"):  # the second time there is nothing to run
+        monkeypatch.setattr(search_runs, "commit", lambda commit=commit: commit)
+        bench_general.main()
+        assert "commit aaaaaaa, that of the runs added last" in (tmp_path / "README.md").read_text(
+            encoding="utf-8"
+        )
 
 
 def test_so_many_trials_are_always_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
