@@ -320,6 +320,7 @@ def write_page(found: list[Cost], settings: dict[str, Any]) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     content = {"settings": settings, "costs": [asdict(cost) for cost in found]}
     (RESULTS / "results.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    notes = RESULTS / "notes.md"  # written by hand
     sizes = sorted({cost.size for cost in found})
     lines = [
         "# What a trial costs besides its training",
@@ -346,6 +347,7 @@ def write_page(found: list[Cost], settings: dict[str, Any]) -> None:
         f"Hardware and versions: {settings['hardware']}; commit {settings['commit']};",
         f"{settings['date']}; {settings['seconds']:.0f} s in all.",
         "",
+        *([notes.read_text(encoding="utf-8").strip(), ""] if notes.exists() else []),
         "![Milliseconds a trial by number of trials](cost.png)",
         "",
     ]
