@@ -457,7 +457,7 @@ def dashboard(
         from s2e_optuna.workers import mask_password
 
         url = storage or default_storage()
-        opened = _open_existing(url)
+        opened = _open_existing(url, prepare=True)
 
         folder = find_artifacts(opened, url, artifacts)
 
@@ -565,12 +565,16 @@ def _silence_optuna() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def _open_existing(url: str) -> Any:
-    """Open a storage to look at; nothing is made if it does not exist."""
+def _open_existing(url: str, *, prepare: bool = False) -> Any:
+    """Open a storage that exists: as it is, or prepared for who changes what is in it."""
+    from s2e_optuna.artifacts.folder import stored_file
     from s2e_optuna.workers import open_storage
 
     _silence_optuna()
-    return open_storage(require_existing(url), looking=True)
+    if prepare and stored_file(require_existing(url)) is None:
+        return open_storage(url)  # a server's database may be new
+    opened = open_storage(require_existing(url), prepare=False)  # refuses other programs' files
+    return open_storage(url) if prepare else opened
 
 
 def _print_json(content: dict[str, Any]) -> None:

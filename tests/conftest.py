@@ -7,8 +7,21 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import optuna
+import pytest
 from hypothesis import settings
 
 # The machines that run the tests are shared; how long one example takes says nothing.
 settings.register_profile("shared", deadline=None, derandomize=True)
 settings.load_profile("shared")
+
+
+@pytest.fixture
+def stock(tmp_path):
+    """A study in a file that stock Optuna has made."""
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/stock.db")
+    study = optuna.create_study(study_name="s", storage=storage)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    storage.scoped_session.remove()
+    storage.engine.dispose()
+    return tmp_path / "stock.db"

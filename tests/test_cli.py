@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import urllib.request
@@ -500,18 +501,13 @@ def test_show_lists_studies_or_shows_one(stored: str) -> None:
     assert content["n_trials"] == 3 and len(content["trial"]["schedule"]) == 4
 
 
-def test_show_and_doctor_leave_a_file_of_stock_optuna_as_it_is(tmp_path: Path) -> None:
-    storage = optuna.storages.RDBStorage("sqlite:///stock.db")
-    study = optuna.create_study(study_name="s", storage=storage)
-    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
-    storage.scoped_session.remove()
-    storage.engine.dispose()
-    before = (tmp_path / "stock.db").read_bytes()
+def test_show_and_doctor_leave_a_file_of_stock_optuna_as_it_is(stock: Path) -> None:
+    before = stock.read_bytes()
     assert run("show --storage sqlite:///stock.db").exit_code == 0
     assert (
         "sqlite:///stock.db: SQLite, 1 study" in run("doctor --storage sqlite:///stock.db").stdout
     )
-    assert (tmp_path / "stock.db").read_bytes() == before
+    assert stock.read_bytes() == before
 
 
 def test_show_draws_pictures(stored: str, tmp_path: Path) -> None:
@@ -658,6 +654,32 @@ def test_the_dashboard_serves_on_this_machine_until_ctrl_c(stored: str, tmp_path
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130 and "Traceback" not in err
+
+
+def test_the_dashboard_takes_the_lock_before_it_reads_what_it_changes(
+    stock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[Any] = []
+    serve = "s2e_optuna.reporting.serve.serve"
+    monkeypatch.setattr(serve, lambda opened, **_: served.append(opened))
+    assert run("dashboard --storage sqlite:///stock.db").exit_code == 0
+    other = sqlite3.connect(stock, timeout=0)
+    with served[0]._backend.engine.connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")  # what a worker commits here would fail the change
+    other.close()
+    served[0].dispose()
+
+
+def test_the_dashboard_leaves_another_program_s_file_as_it_is(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "other.db") as connection:
+        connection.execute("CREATE TABLE mine (x)")
+    connection.close()
+    before = (tmp_path / "other.db").read_bytes()
+    result = run("dashboard --storage sqlite:///other.db")
+    assert result.exit_code == 2 and "holds no studies of Optuna" in result.stderr
+    assert (tmp_path / "other.db").read_bytes() == before
 
 
 def test_the_dashboard_warns_when_others_can_reach_it(

@@ -234,7 +234,7 @@ def _processor() -> Check:
 
 
 def _storage(url: str) -> Check:
-    from s2e_optuna.workers import mask_password, open_storage
+    from s2e_optuna.workers import NoTablesError, mask_password, open_storage
 
     shown = mask_password(url)
     if (absent := missing_file(url)) is not None:
@@ -248,8 +248,12 @@ def _storage(url: str) -> Check:
             f"mkdir -p {folder}",
         )
     try:
-        storage = open_storage(url, looking=True)
+        storage = open_storage(url, prepare=False)
         studies = storage.get_all_studies()
+    except NoTablesError:
+        return Check(
+            "storage", "note", f"{shown}: no studies of Optuna yet; a search makes tables"
+        )
     except Exception as error:  # whatever the driver raises, the user wants to know it
         return Check(
             "storage",

@@ -4,6 +4,11 @@ Only `open_storage` and its helpers are imported here: they need no torch. The r
 submodules: `search`, `worker`, `config`.
 """
 
-from s2e_optuna.workers.storage import StorageError, mask_password, open_storage
+from s2e_optuna.workers.storage import (
+    NoTablesError,
+    StorageError,
+    mask_password,
+    open_storage,
+)
 
-__all__ = ["StorageError", "mask_password", "open_storage"]
+__all__ = ["NoTablesError", "StorageError", "mask_password", "open_storage"]

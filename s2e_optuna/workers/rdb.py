@@ -69,8 +69,9 @@ def _write_ahead(connection: sqlite3.Connection, _record: object) -> None:
 class SharedRDBStorage(RDBStorage):
     """`optuna.storages.RDBStorage` for many processes; see the text at the top of this file.
 
-    Parameters are those of `optuna.storages.RDBStorage`, and ``looking``: a SQLite file keeps its
-    journal mode, no tables are made in it, and no transaction takes a lock before it writes.
+    Parameters are those of `optuna.storages.RDBStorage`, and ``prepare``: without it no
+    tables are made, a SQLite file keeps its journal mode, and no transaction takes a lock before
+    it writes.
     """
 
     _local: threading.local
@@ -82,19 +83,23 @@ class SharedRDBStorage(RDBStorage):
         url: str,
         engine_kwargs: dict[str, Any] | None = None,
         *,
-        looking: bool = False,
+        prepare: bool = True,
         **kw: Any,
     ) -> None:
         self._local = threading.local()
         self.lost_at = None
-        self._looking = looking
+        self._prepare = prepare
         self._begin_statement = "BEGIN"
-        of_sqlite = sqlalchemy.make_url(url).get_backend_name() == "sqlite"
-        super().__init__(url, engine_kwargs, skip_table_creation=looking and of_sqlite, **kw)
+        try:
+            super().__init__(url, engine_kwargs, skip_table_creation=not prepare, **kw)
+        except BaseException:
+            if "engine" in self.__dict__:
+                self.engine.dispose()  # it keeps connections, and nobody else could close them
+            raise
         self._take_locks()
 
     def _take_locks(self) -> None:
-        if not self._looking:
+        if self._prepare:
             self._begin_statement = "BEGIN IMMEDIATE"
 
     def __getstate__(self) -> dict[Any, Any]:
@@ -121,14 +126,14 @@ class SharedRDBStorage(RDBStorage):
     def engine(self, engine: sqlalchemy.Engine) -> None:
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _leave_transactions_alone)
-            if not self._looking:
+            if self._prepare:
                 event.listen(engine, "connect", _write_ahead)
             event.listen(engine, "begin", self._begin)
         self.__dict__["engine"] = engine
 
     def _begin(self, connection: sqlalchemy.Connection) -> None:
         # Not yet immediate in the constructor: it opens connections while it reads on another. And
-        # never for who only looks: a file may be another program's, or one that can only be read.
+        # never where nothing is prepared: a file may be one that can only be read.
         reads = connection.get_execution_options().get(_READS, False)
         connection.exec_driver_sql("BEGIN" if reads else self._begin_statement)
 

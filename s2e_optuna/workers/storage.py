@@ -44,9 +44,16 @@ _KINDS = (
     "journal:///file.log, grpc://host:port or embedded-postgres:///folder"
 )
 
+# SQLite; PostgreSQL, which says the same of roles and databases; MySQL.
+_NO_TABLE = re.compile(r"no such table|relation .* does not exist|Table .* doesn't exist")
+
 
 class StorageError(ValueError):
     """A storage that cannot be used; the message is one sentence, without passwords."""
+
+
+class NoTablesError(StorageError):
+    """A database that holds no tables of Optuna."""
 
 
 class StorageFailedError(RuntimeError):
@@ -66,7 +73,7 @@ def mask_password(url: str) -> str:
 
 
 def open_storage(
-    url: str | BaseStorage, *, heartbeat: int | None = None, looking: bool = False
+    url: str | BaseStorage, *, heartbeat: int | None = None, prepare: bool = True
 ) -> BaseStorage:
     """Open a storage with settings that stand many workers.
 
@@ -83,9 +90,9 @@ def open_storage(
         Seconds between heartbeats, of which six may be missed. In databases they serve
         `optuna.study.Study.optimize`, too: trials of a process that died are marked as failed
         after 60 s and run again, at most 3 times. None: no heartbeats.
-    looking
-        Open a SQLite file as it is, also one that can only be read. Otherwise it is prepared for
-        workers: its tables are made, and it gets a write-ahead log, for good.
+    prepare
+        Make a database ready for workers: its tables are made, and a SQLite file gets a
+        write-ahead log, for good. False opens it as it is, also a file that can only be read.
 
     Returns
     -------
@@ -95,6 +102,8 @@ def open_storage(
 
     Raises
     ------
+    NoTablesError
+        If it is a database without Optuna's tables, and `prepare` is False.
     StorageError
         If it cannot be opened, or its tables belong to another version of Optuna.
 
@@ -114,7 +123,7 @@ def open_storage(
         return _open_journal(_path(rest, url), heartbeat)
     if scheme == "grpc":
         return _open_proxy(rest, heartbeat)
-    return _open_database(resolve_url(url), heartbeat, looking)
+    return _open_database(resolve_url(url), heartbeat, prepare)
 
 
 def resolve_url(url: str) -> str:
@@ -183,7 +192,7 @@ def _open_proxy(rest: str, lease: int | None) -> BaseStorage:
     return proxy
 
 
-def _open_database(url: str, heartbeat: int | None, looking: bool) -> BaseStorage:
+def _open_database(url: str, heartbeat: int | None, prepare: bool) -> BaseStorage:
     masked = mask_password(url)
     try:
         parsed = sqlalchemy.make_url(url)
@@ -200,7 +209,7 @@ def _open_database(url: str, heartbeat: int | None, looking: bool) -> BaseStorag
         if parsed.drivername == "postgresql+psycopg":
             options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT}
     try:
-        return SharedStorage(_make_backend(url, options, heartbeat, looking))
+        return SharedStorage(_make_backend(url, options, heartbeat, prepare))
     except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
         raise StorageError(
             f"no driver for the storage {masked}: {_reason(error.__cause__ or error)} "
@@ -212,13 +221,13 @@ def _open_database(url: str, heartbeat: int | None, looking: bool) -> BaseStorag
         ) from error
     except (SQLAlchemyError, StorageInternalError, sqlite3.Error, AssertionError) as error:
         reason = _reason(error.__cause__ or error, parsed.password)
-        if looking and "no such table" in reason:
-            raise StorageError(f"the storage {masked} holds no studies of Optuna.") from error
+        if not prepare and _NO_TABLE.search(reason):
+            raise NoTablesError(f"the storage {masked} holds no studies of Optuna.") from error
         raise StorageError(f"cannot open the storage {masked}: {reason}") from error
 
 
 def _make_backend(
-    url: str, options: dict[str, Any], heartbeat: int | None, looking: bool, attempts: int = 5
+    url: str, options: dict[str, Any], heartbeat: int | None, prepare: bool, attempts: int = 5
 ) -> SharedRDBStorage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -227,7 +236,7 @@ def _make_backend(
             return SharedRDBStorage(
                 url,
                 options,
-                looking=looking,
+                prepare=prepare,
                 heartbeat_interval=heartbeat,
                 grace_period=MISSED_BEATS * heartbeat if heartbeat else None,
                 heartbeat_stale_trial_callback=callback,
@@ -238,7 +247,7 @@ def _make_backend(
             if attempts <= 1 or not re.search("already exists|duplicate|UNIQUE|locked", text):
                 raise
     time.sleep(random.uniform(0.05, 0.3))
-    return _make_backend(url, options, heartbeat, looking, attempts - 1)
+    return _make_backend(url, options, heartbeat, prepare, attempts - 1)
 
 
 def _make_folder(url: str, masked: str) -> None:

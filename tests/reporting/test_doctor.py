@@ -30,6 +30,13 @@ def test_a_storage_that_a_search_would_make_is_only_a_note(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_database_whose_tables_a_search_would_make_is_only_a_note(tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch()
+    check = doctor._storage(f"sqlite:///{tmp_path}/empty.db")
+    assert check.state == "note" and "no studies of Optuna yet" in check.message
+    assert (tmp_path / "empty.db").read_bytes() == b""
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [

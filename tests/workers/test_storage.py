@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from s2e_optuna import open_storage, suggest_schedule
 from s2e_optuna.artifacts.folder import is_in_memory, stored_file
-from s2e_optuna.workers import StorageError, mask_password
+from s2e_optuna.workers import NoTablesError, StorageError, mask_password
 from s2e_optuna.workers.rows import OWNER_ATTR
 from s2e_optuna.workers.shared import SharedStorage
 
@@ -49,17 +49,6 @@ def test_sqlite_transactions_take_the_write_lock_at_once(opened, sqlite_url, tmp
     other.close()
 
 
-@pytest.fixture
-def stock(tmp_path):
-    """A study in a file that stock Optuna has made."""
-    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/stock.db")
-    study = optuna.create_study(study_name="s", storage=storage)
-    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
-    storage.scoped_session.remove()
-    storage.engine.dispose()
-    return tmp_path / "stock.db"
-
-
 def journal_mode(file):
     with contextlib.closing(sqlite3.connect(file)) as connection:
         return connection.execute("PRAGMA journal_mode").fetchone()[0]
@@ -67,7 +56,7 @@ def journal_mode(file):
 
 def test_looking_at_a_file_leaves_it_as_it_is(opened, stock):
     before = stock.read_bytes()
-    storage = opened(f"sqlite:///{stock}", looking=True)
+    storage = opened(f"sqlite:///{stock}", prepare=False)
     study = optuna.load_study(study_name="s", storage=storage)
     assert len(study.trials) == 2
     copy = pickle.loads(pickle.dumps(storage))
@@ -82,7 +71,7 @@ def test_looking_at_a_file_leaves_it_as_it_is(opened, stock):
 
 
 def test_a_file_that_can_only_be_read_can_be_looked_at(opened, stock):
-    storage = opened(f"sqlite:///file:{stock}?mode=ro&uri=true", looking=True)
+    storage = opened(f"sqlite:///file:{stock}?mode=ro&uri=true", prepare=False)
     study = optuna.load_study(study_name="s", storage=storage)
     assert study.best_value == min(trial.value for trial in study.trials)
 
@@ -91,10 +80,23 @@ def test_looking_at_another_program_s_file_makes_no_tables(tmp_path):
     with sqlite3.connect(tmp_path / "other.db") as connection:
         connection.execute("CREATE TABLE mine (x)")
     with pytest.raises(StorageError, match="holds no studies of Optuna"):
-        open_storage(f"sqlite:///{tmp_path}/other.db", looking=True)
+        open_storage(f"sqlite:///{tmp_path}/other.db", prepare=False)
     names = connection.execute("SELECT name FROM sqlite_master").fetchall()
     assert names == [("mine",)]
     connection.close()
+
+
+def test_looking_at_a_server_s_database_makes_no_tables(postgres_url):
+    with pytest.raises(NoTablesError, match="holds no studies of Optuna"):
+        open_storage(postgres_url, prepare=False)
+    engine = sqlalchemy.create_engine(postgres_url)
+    assert sqlalchemy.inspect(engine).get_table_names() == []
+    engine.dispose()
+
+
+def test_a_database_that_does_not_exist_is_not_called_empty(postgres):
+    with pytest.raises(StorageError, match=r'cannot open.*database "missing" does not exist'):
+        open_storage(postgres.get_uri(database="missing", driver="psycopg"), prepare=False)
 
 
 def test_no_listener_is_left_on_other_engines(opened, sqlite_url, tmp_path):
