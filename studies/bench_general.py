@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from studies.search_runs import (
     complete,
     draw,
     note_origin,
+    read_origins,
     read_runs,
     table,
 )
@@ -134,7 +134,7 @@ def run(problem: Problem, name: str, seed: int) -> list[float]:
 
 
 def write_page(results: dict[str, Runs]) -> None:
-    origin = json.loads((RESULTS / "about.json").read_text(encoding="utf-8"))[RESULTS.name]
+    origin = read_origins(RESULTS)[RESULTS.name]
     lines = [
         "# Searches where there is no schedule",
         "",

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,6 +45,7 @@ from studies.search_runs import (
     complete,
     draw,
     note_origin,
+    read_origins,
     read_runs,
     table,
 )
@@ -195,7 +195,7 @@ def _compare(ours: np.ndarray, theirs: np.ndarray) -> tuple[str, str]:
 
 def write_summary() -> None:
     """Write the page over all tasks."""
-    about = json.loads((RESULTS / "about.json").read_text(encoding="utf-8"))
+    about = read_origins(RESULTS)
     lines = [
         "# Searches on recorded tables",
         "",
@@ -212,8 +212,8 @@ def write_summary() -> None:
     ]
     for use, heading in (("judge", "Judging"), ("tune", "Tuning")):
         for path in sorted(RESULTS.glob("*.csv")):
-            if load_table(path.stem.removesuffix(TreeEmulator.suffix)).use == use:
-                told = about[path.stem]
+            told = about.get(path.stem)  # none yet where the first runs are on their way
+            if told and load_table(path.stem.removesuffix(TreeEmulator.suffix)).use == use:
                 lines += [f"## {heading}: [{path.stem}]({path.stem}.md)", ""]
                 lines += [*verdict(read_runs(path)), ""]
                 lines += [f"{told['hardware']}; commit {told['commit']}.", ""]
@@ -247,7 +247,7 @@ def main(words: Sequence[str] | None = None) -> None:
                 )
                 seeds = min(arguments.seeds, SEEDS.get(name, arguments.seeds))
                 runs = complete(path, [name], seeds, in_flight, job)
-        if len(runs) > before:
+        if emulator.name not in read_origins(RESULTS) or len(runs) > before:
             note_origin(RESULTS, emulator.name)
         write_page(emulator, runs)
         write_summary()

@@ -107,10 +107,15 @@ def complete(
 
 def note_origin(folder: Path, name: str) -> None:
     """Write into ``about.json`` where the runs come from that were added last."""
+    about = {**read_origins(folder), name: {"hardware": hardware(), "commit": commit()}}
+    text = json.dumps(about, indent=1, sort_keys=True)
+    (folder / "about.json").write_text(text + "\n", encoding="utf-8")
+
+
+def read_origins(folder: Path) -> dict[str, dict[str, str]]:
+    """Read where runs come from: hardware and commit, by name."""
     path = folder / "about.json"
-    about = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    about[name] = {"hardware": hardware(), "commit": commit()}
-    path.write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def table(runs: Runs, scale: float = 100.0) -> list[str]:

@@ -53,6 +53,20 @@ def test_the_benchmark_writes_and_resumes(tmp_path: Path, monkeypatch: pytest.Mo
     assert (tmp_path / "digits-sym50.md").read_text(encoding="utf-8") == page
 
 
+def test_tasks_that_other_processes_have_begun_are_not_listed_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_search, "RESULTS", tmp_path)
+    command = "digits-sym20 --samplers random --seeds 1 --trials 12"
+    bench_search.main(command.split())
+    (tmp_path / "about.json").unlink()  # as where it was interrupted before that is written
+    bench_search.main(command.replace("20", "50").split())
+    page = tmp_path / "README.md"
+    assert "[digits-sym20]" not in page.read_text(encoding="utf-8")
+    bench_search.main(command.split())
+    assert "[digits-sym20]" in page.read_text(encoding="utf-8")
+
+
 def test_emulated_trainings_have_the_noise_of_recorded_ones() -> None:
     emulator = Emulator(load_table("digits-sym50"))
     rates = Schedule.coteaching(emulator.table.epochs, 0.5).rates
