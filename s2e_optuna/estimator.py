@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -217,10 +217,8 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         searched = self._search_data(images, labels, X_val, y_val, seed)
         with tqdm(disable=not self.verbose, unit="epoch", desc="S2E") as bar:
             bar.total = self._epochs_in_all()
-            parts = [samples, labels]
-            if X_val is not None:
-                parts += [np.asarray(X_val, dtype=np.float64), searched.y_val.numpy()]
-            self.study_ = self._search(searched, seed, self._fingerprint(seed, parts), bar)
+            self.study_ = self._study(samples, searched, seed)
+            self._search(searched, seed, bar)
             self.schedule_ = best_schedule(self.study_)
             self._train(images, labels, searched, seed, bar)
         return self
@@ -279,19 +277,30 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         names = [str(name) for name in self.classes_]
         return from_arrays(x, y, x_val, y_val, class_names=names)
 
-    def _fingerprint(self, seed: int, parts: Iterable[NDArray[Any]]) -> str:
+    def _study(self, samples: NDArray[Any], data: NoisyData, seed: int) -> optuna.Study:
+        study = _quietly_created(
+            storage=None if self.storage is None else open_storage(self.storage),
+            study_name=self.study_name,
+            sampler=S2ESampler(seed=seed),
+        )
+        if self.storage is not None:
+            _claim(study, self._fingerprint(samples, data, seed))
+        return study
+
+    def _fingerprint(self, samples: NDArray[Any], data: NoisyData, seed: int) -> str:
         """Hash what the values of the study's trials depend on."""
-        names = ("epochs", "method", "network", "space", "batch_size", "learning_rate",
-                 "validation_fraction")  # fmt: skip
-        digest = hashlib.sha256(repr([seed, *(getattr(self, name) for name in names)]).encode())
-        for part in parts:
+        batch_size = None if self.batch_size is None else int(self.batch_size)
+        settings = [seed, int(self.epochs), self.method, self.network, self.space, batch_size,
+                    float(self.learning_rate)]  # fmt: skip
+        digest = hashlib.sha256(repr(settings).encode())
+        # What is held out, however it was chosen, is in the labels and the validation part.
+        for part in (samples, *(t.numpy() for t in (data.y_train, data.x_val, data.y_val))):
             digest.update(f"{part.dtype}{part.shape}".encode())
             digest.update(np.ascontiguousarray(part).data)
         return digest.hexdigest()[:32]
 
-    def _search(
-        self, data: NoisyData, seed: int, fingerprint: str, bar: tqdm[Any]
-    ) -> optuna.Study:
+    def _search(self, data: NoisyData, seed: int, bar: tqdm[Any]) -> None:
+        study = self.study_
         objective = CoTeachingObjective(
             data,
             method=self.method,
@@ -303,12 +312,6 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             seed=seed,
             device=self.device,
         )
-        study = _quietly_created(
-            storage=None if self.storage is None else open_storage(self.storage),
-            study_name=self.study_name,
-            sampler=S2ESampler(seed=seed),
-        )
-        _claim(study, fingerprint)
         failures = 0
         while (left := self.n_trials - _finished(study)) > 0:
             trials = [study.ask() for _ in range(min(left, self.stack))]
@@ -320,7 +323,6 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 failures += outcome.state == TrialState.FAIL
             if failures > self.n_trials:
                 raise DataError(f"training fails again and again: {outcomes[-1].error}")
-        return study
 
     def _train(
         self,

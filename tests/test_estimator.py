@@ -1,6 +1,7 @@
 """The classifier: scikit-learn's own checks, and what it is for."""
 
 import numpy as np
+import optuna
 import pytest
 import torch
 from sklearn.datasets import load_digits
@@ -117,6 +118,20 @@ def test_a_stored_study_of_other_data_or_settings_is_refused(noisy, tmp_path):
             S2EClassifier(**{**options, **changes}).fit(*data)
     longer = S2EClassifier(**{**options, "n_trials": 2, "n_seeds": 2, "stack": 1}).fit(X, y)
     assert len(longer.study_.trials) == 2
+
+
+def test_a_stored_study_goes_on_however_its_settings_are_written(noisy):
+    options = {**SMALL, "epochs": 2, "n_trials": 1, "random_state": 0, "batch_size": 16}
+    options |= {"storage": optuna.storages.InMemoryStorage(), "study_name": "mine"}
+    X, y = noisy[0][:100], noisy[1][:100]
+    part = (noisy[3][:20], noisy[4][:20])
+    S2EClassifier(**options).fit(X, y, *part)
+    for changes in (
+        {"learning_rate": np.float64(options["learning_rate"])},
+        {"epochs": np.int64(2), "batch_size": np.int64(16)},
+        {"validation_fraction": 0.3},  # not used: there is a validation part
+    ):
+        assert len(S2EClassifier(**{**options, **changes}).fit(X, y, *part).study_.trials) == 1
 
 
 def test_a_class_keeps_its_only_sample():
