@@ -30,11 +30,11 @@ GPU_SHARE = 0.4
 LARGEST_COPY = 1 << 30
 """Bytes of images that are copied in the machine's memory, where each worker does so."""
 
-CGROUP_LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
-"""Where Linux says how much memory a container has, in versions 2 and 1."""
+CGROUPS = Path("/sys/fs/cgroup")
+"""Where Linux says how much memory a group of processes, such as a container, has."""
+
+OWN_CGROUP = Path("/proc/self/cgroup")
+"""Where Linux says in which of these groups this process is."""
 
 READ_AT_ONCE = 256
 """Files that a process decodes before it hands them over."""
@@ -231,7 +231,24 @@ def should_stream(paths: Sequence[str | Path], size: Size | None) -> Size | None
 def _memory() -> int:
     """Return the bytes of memory that this process may use: the machine's, or its container's."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for limit in CGROUP_LIMITS:
+    for limit in _limits():
         with contextlib.suppress(OSError, ValueError):  # not there, or "max"
             memory = min(memory, int(limit.read_text()))
     return memory
+
+
+def _limits() -> Iterator[Path]:
+    """Yield the files that may limit this process's memory, of version 1 and 2 of cgroups.
+
+    In a container its group looks like the root; without one, as in a job of Slurm, a process
+    finds limits in its own group and in all that this lies in.
+    """
+    yield CGROUPS / "memory" / "memory.limit_in_bytes"
+    yield CGROUPS / "memory.max"
+    with contextlib.suppress(OSError):
+        for line in OWN_CGROUP.read_text().splitlines():
+            if line.startswith("0::/"):  # version 2
+                group = CGROUPS / line.removeprefix("0::/")
+                while CGROUPS in group.parents:
+                    yield group / "memory.max"
+                    group = group.parent

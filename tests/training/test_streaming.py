@@ -139,12 +139,28 @@ def test_arrays_too_large_for_a_gpu_train_the_same(blobs, monkeypatch):
     assert results[0].training_loss.tolist() == expected[0].training_loss.tolist()
 
 
-@pytest.mark.parametrize(("limit", "small"), [("4000\n", True), ("max\n", False), (None, False)])
-def test_a_container_has_less_memory_than_its_machine(folder, tmp_path, monkeypatch, limit, small):
+@pytest.mark.parametrize(
+    ("limits", "small"),
+    [
+        ({}, False),
+        ({"memory.max": "max"}, False),
+        ({"memory.max": "4000"}, True),
+        ({"memory/memory.limit_in_bytes": "4000"}, True),
+        ({"slurm/job_1/step_0/memory.max": "4000"}, True),
+        ({"slurm/job_1/step_0/memory.max": "max", "slurm/job_1/memory.max": "4000"}, True),
+        ({"slurm/job_2/memory.max": "4000"}, False),
+    ],
+)
+def test_a_container_has_less_memory_than_its_machine(
+    folder, tmp_path, monkeypatch, limits, small
+):
+    monkeypatch.setattr(streaming, "CGROUPS", tmp_path)
+    monkeypatch.setattr(streaming, "OWN_CGROUP", tmp_path / "own")
+    (tmp_path / "own").write_text("1:cpu:/slurm/job_2\n0::/slurm/job_1/step_0\n")
+    for name, limit in limits.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{limit}\n")
     paths = sorted(folder.rglob("*.png"))
-    monkeypatch.setattr(streaming, "CGROUP_LIMITS", (tmp_path / "missing", tmp_path / "limit"))
-    if limit is not None:
-        (tmp_path / "limit").write_text(limit)
     assert should_stream(paths, None) == ((9, 9) if small else None)
 
 
