@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -87,6 +89,13 @@ def assert_like_plain_networks(network, training, models=3):
             torch.testing.assert_close(ours[m], theirs, msg=lambda t, n=name: f"{n}: {t}")
         for name, buffer in module.named_buffers():
             torch.testing.assert_close(state[name][m], buffer)
+
+
+def test_a_stack_of_modules_can_be_pickled():
+    network = make_network(Branching, (1, 4, 4), 3)
+    state, images = network.initial([0, 1]), torch.rand(5, 1, 4, 4)
+    copy = pickle.loads(pickle.dumps(network))
+    assert torch.equal(copy.forward(state, images), network.forward(state, images))
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -21,6 +21,9 @@ from s2e_optuna.training.networks.base import (
 # What a module raises when images do not fit it, or when vmap meets what it cannot batch.
 _REFUSALS = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
 
+# Networks are built with torch's own random numbers, which all threads of the process share.
+_BUILDING = threading.Lock()
+
 
 class ModuleNetwork(StackedNetwork):
     """Copies of a module that a factory builds.
@@ -67,7 +70,6 @@ class ModuleNetwork(StackedNetwork):
         self.factory = factory if own else None
         self.models_side_by_side = 2
         self._skeletons: dict[tuple[torch.device, bool], list[nn.Module]] = {}
-        self._building = threading.Lock()
         with self._skeleton(torch.device("cpu"), True) as module:
             self.uses_host_randomness = self._probe(module)
             self._is_convolutional = any(
@@ -147,7 +149,7 @@ class ModuleNetwork(StackedNetwork):
         try:
             module = free.pop()
         except IndexError:
-            with self._building, torch.random.fork_rng(devices=[]):
+            with _BUILDING, torch.random.fork_rng(devices=[]):
                 module = self.plain().to(device).train(training)
         try:
             yield module
