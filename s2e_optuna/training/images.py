@@ -191,12 +191,13 @@ def decode_image(path: str | Path, size: Size | None) -> tuple[NDArray[np.uint8]
     """
     try:
         with Image.open(path) as image:
-            if image.mode in ("I", "F"):
+            # Pillow scales the range that the header of a PGM file states to 16 bits.
+            deep = image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PPM")
+            if image.mode in ("I", "F") and not deep:
                 raise DataError(
                     f"{path} has {'float' if image.mode == 'F' else '32-bit'} pixels of unknown "
-                    "range: save it with 8 bits, or with 16 bits as PNG or TIFF"
+                    "range: save it with 8 bits, or with 16 bits as PNG, TIFF or PGM"
                 )
-            deep = image.mode.startswith("I;16")
             grey = deep or image.mode in ("1", "L")
             # Pillow's own conversion cuts off at 255 in place of scaling.
             shallow = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)) if deep else image

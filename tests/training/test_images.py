@@ -60,6 +60,16 @@ def test_of_16_bits_the_upper_8_are_kept(tmp_path, kind, order):
     np.testing.assert_array_equal(pixels[0, 0], ramp >> 8)
 
 
+@pytest.mark.parametrize("largest", [65535, 1023])
+def test_a_pgm_file_of_16_bits_states_its_range(tmp_path, largest):
+    ramp = np.arange(1024, dtype=np.uint32).reshape(32, 32) * largest // 1023
+    header = f"P5 32 32 {largest}\n".encode()
+    (tmp_path / "ramp.pgm").write_bytes(header + ramp.astype(">u2").tobytes())
+    pixels = decode_images([tmp_path / "ramp.pgm"])
+    assert pixels.shape == (1, 1, 32, 32)  # grey
+    np.testing.assert_array_equal(pixels[0, 0], np.round(ramp * 65535 / largest).astype(int) >> 8)
+
+
 def test_images_can_be_resized(tmp_path):
     write_classes(tmp_path, 5)
     Image.new("RGB", (20, 30)).save(tmp_path / "red" / "large.png")
