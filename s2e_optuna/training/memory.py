@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import traceback
+from collections.abc import Iterator
 
 import torch
 
@@ -20,19 +21,23 @@ def ran_out_of_memory(error: BaseException | None) -> bool:
 
     A recording that runs out of memory ends in another error, with this one as its context.
     """
-    while error is not None:
-        if isinstance(error, torch.OutOfMemoryError):
-            return True
-        if isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return any(
+        isinstance(one, torch.OutOfMemoryError)
+        or (isinstance(one, RuntimeError) and any(text in str(one) for text in NO_MEMORY))
+        for one in _chain(error)
+    )
 
 
 def clear_frames(error: BaseException | None) -> None:
     """Let go of what the functions held that an error has ended: they may be large tensors."""
+    for one in _chain(error):
+        traceback.clear_frames(one.__traceback__)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it came from."""
     while error is not None:
-        traceback.clear_frames(error.__traceback__)
+        yield error
         error = error.__cause__ or error.__context__
 
 

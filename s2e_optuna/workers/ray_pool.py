@@ -13,11 +13,9 @@ import optuna
 from optuna.storages import BaseStorage
 
 from s2e_optuna.workers.leases import release_owned
-from s2e_optuna.workers.loop import RepeatedError
 from s2e_optuna.workers.pool import MAX_DEATHS, TICK, SearchError
 from s2e_optuna.workers.progress import Progress, RunningTally
-from s2e_optuna.workers.storage import mask_password
-from s2e_optuna.workers.worker import MakeJob, new_owner, run_worker, search_job
+from s2e_optuna.workers.worker import MakeJob, fatal_reason, new_owner, run_worker, search_job
 
 STOP_PATIENCE = 20.0
 """Seconds that tasks have to hand their trials back before they are killed."""
@@ -164,9 +162,8 @@ class RayPool:
         try:
             self._ray.get(task)
         except self._ray.exceptions.RayTaskError as error:
-            # Wrong input is wrong for every worker, and three times the same error for this study.
-            if isinstance(error.cause, RepeatedError | ValueError):
-                raise SearchError(mask_password(str(error.cause))) from error
+            if fatal := fatal_reason(error.cause):
+                raise SearchError(fatal) from error
             return f"{type(error.cause).__name__}: {error.cause}"
         except self._ray.exceptions.RayError as error:  # killed, or its node is gone
             return type(error).__name__

@@ -224,6 +224,16 @@ def _signals(switch: StopSwitch) -> Iterator[None]:
             signal.signal(restored, handler)
 
 
+def fatal_reason(error: BaseException) -> str | None:
+    """Say, without passwords, what would meet every worker; None for one worker's own errors.
+
+    Wrong input is wrong for all of them, and an error three times in a row is the study's.
+    """
+    if isinstance(error, RepeatedError | ValueError):
+        return mask_password(str(error)) or type(error).__name__
+    return None
+
+
 # -------------------------------------------------------------------- local processes
 
 
@@ -313,11 +323,9 @@ def run_local(worker: LocalWorker, connection: Connection) -> None:
     except (KeyboardInterrupt, StopWork):
         code = STOPPED
     except Exception as error:
-        # Wrong input is wrong for every worker; other errors may be this process's own.
-        fatal = isinstance(error, RepeatedError | ValueError)
-        text = mask_password(str(error)) if fatal else explain(error)
+        fatal = fatal_reason(error)
         with contextlib.suppress(StopWork):
-            channel.notify(WorkerStatus("failed", message=text))
+            channel.notify(WorkerStatus("failed", message=fatal or explain(error)))
         code = FATAL if fatal else CRASHED
     connection.close()
     raise SystemExit(code)
