@@ -75,9 +75,9 @@ class CudaRecorder:
         one may overwrite.
     """
 
-    def __init__(self, generator: torch.Generator, memory: GraphMemory | None = None) -> None:
+    def __init__(self, generator: torch.Generator, memory: GraphMemory) -> None:
         self._generator = generator
-        self._memory = memory or GraphMemory(generator.device)
+        self._memory = memory
 
     def warm_up(self, step: Action) -> None:
         """Run a step on a stream of its own, as a recording needs it."""
@@ -93,7 +93,7 @@ class CudaRecorder:
         if torch.__version__ < GENERATORS_REGISTER_THEMSELVES:
             with torch.cuda.device(self._generator.device):  # where it allocates
                 graph.register_generator_state(self._generator)
-        # By default it fails when any thread allocates, and one pins batches of streamed data.
+        # By default it fails when any thread of the process allocates.
         with torch.cuda.graph(
             graph,
             pool=self._memory.pool_for(graph),

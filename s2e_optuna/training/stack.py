@@ -30,15 +30,13 @@ class StepOptions:
 
     Attributes
     ----------
-    recorded
-        Record it as a CUDA graph.
     memory
-        Of the graphs; stacks that share it train one after another.
+        Of the CUDA graphs as which steps are recorded; stacks that share it train one after
+        another. None records nothing.
     bfloat16
         Compute the networks in bfloat16; losses stay float32, because they are ranked.
     """
 
-    recorded: bool = False
     memory: GraphMemory | None = None
     bfloat16: bool = False
 
@@ -126,7 +124,7 @@ class Stack:
         """Get ready for an epoch (from 0) over these samples."""
         if self._tape is None:
             self._tape = Tape(data, order, len(self.trials), self.method.networks)
-            if self.options.recorded:
+            if self.options.memory is not None:
                 recorder = CudaRecorder(self.training_pass.generator, self.options.memory)
                 self._run = RecordedStep(recorder)
         self._tape.rewind(order, self.rates[:, epoch], self.keep[:, epoch], epoch)

@@ -142,7 +142,7 @@ def _train(
     if checkpoint is not None:
         # Each way to run the networks rounds differently: "auto" may take another one elsewhere.
         told = replace(config, execution=setup.network.execution)
-        keeper = Keeper(checkpoint, setup.name, data, told, rates)
+        keeper = Keeper(checkpoint, setup.method, data, told, rates)
     begun = 0 if keeper is None else keeper.restore(blocks, batches, logs)
     if begun == 0:
         blocks, batches = _prepared(setup, blocks, parts, on_preparation)
@@ -172,7 +172,7 @@ def _train(
 class _Setup:
     """What is the same from the first epoch to the last."""
 
-    name: str
+    method: str
     rule: Method
     network: StackedNetwork
     device: torch.device
@@ -208,7 +208,6 @@ class _Setup:
                 f"the training part has {n_samples} samples, fewer than one batch of "
                 f"{batch_size}: use a batch_size of at most {n_samples}"
             )
-        recorded = _is_recorded(config, network, device)
         order_seed, *more_seeds = _seeds(config.seed, 3 + rule.networks)
         *network_seeds, trusted_seed, dropout_seed = more_seeds
         return cls(
@@ -221,8 +220,7 @@ class _Setup:
             batch_size,
             config,
             StepOptions(
-                recorded=recorded,
-                memory=GraphMemory(device) if recorded else None,
+                memory=GraphMemory(device) if _is_recorded(config, network, device) else None,
                 bfloat16=config.precision == "bfloat16",
             ),
             order_seed,

@@ -427,7 +427,7 @@ def recorders(monkeypatch):
     original = Stack.__init__
 
     def recording(self, *args):
-        original(self, *args[:-1], replace(args[-1], recorded=True))
+        original(self, *args[:-1], replace(args[-1], memory=object()))
 
     monkeypatch.setattr(Stack, "__init__", recording)
     return made
