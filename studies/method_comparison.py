@@ -238,7 +238,7 @@ def introduction(content: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{one.epochs} epochs, batch {one.batch_size or 'by size of the data'}, "
         f"{content['seeds']} seeds, Adam 1e-3, constant to 40% of the epochs, then falling to 0; "
-        f"beta1 0.9, then 0.1.",
+        "beta1 0.9, then 0.1.",
         "",
         *Table(("task", "data", "training images", "network"), rows).markdown(),
     ]

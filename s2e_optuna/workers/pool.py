@@ -158,8 +158,8 @@ class LocalPool:
         """
         self._started = time.monotonic()
         self._finished_before = self._tally().finished
-        # Once more at exit, where an interrupt came between here and there: Python waits for
-        # processes that it has started.
+        # Again at exit: an interrupt in _stop itself would leave processes, for which Python
+        # waits.
         atexit.register(self._stop)
         try:
             for slot in self._slots:

@@ -263,7 +263,7 @@ SCRIPT = """
 import signal
 import sys
 from s2e_optuna.workers.config import SearchConfig
-from s2e_optuna.workers.search import _remove_checkpoints, search
+from s2e_optuna.workers.search import search
 
 if __name__ == "__main__":
     # What a shell starts in the background ignores Ctrl-C, and so does what it starts.
