@@ -33,6 +33,7 @@ from studies.emulator import (
     EMULATORS,
     Array,
     Emulator,
+    ProcessEmulator,
     TreeEmulator,
     final_error,
     load_table,
@@ -123,7 +124,7 @@ def write_page(emulator: Emulator, runs: Runs) -> None:
         f"# Searches on {emulator.name}",
         "",
         f"`python -m studies.bench_search {recorded.name}"
-        + (" --emulator trees`" if emulator.suffix else "`")
+        + (f" --emulator {emulator.kind}`" if emulator.suffix else "`")
         + f". A task for {'tuning' if recorded.use == 'tune' else 'judging'}: what a training "
         f"gives is answered by {emulator.told}, fitted to {len(recorded.x)} recorded trainings, "
         "with their noise. Validation error of the recommended schedule without noise, in %, mean "
@@ -227,7 +228,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"of {', '.join(tasks)} [all]")
     parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, metavar="NAME")
-    parser.add_argument("--emulator", choices=EMULATORS, default="process")
+    parser.add_argument("--emulator", choices=EMULATORS, default=ProcessEmulator.kind)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--trials", type=int, default=96)
     parser.add_argument("--in-flight", type=int, nargs="+", default=[1], help="workers at once")

@@ -6,17 +6,20 @@ the table's own schedules. Its mean is taken for the noise-free validation error
 epoch and in the end. The noise of a training is that of a recorded one: what one of a schedule's
 repetitions has beyond their mean.
 
-S2E's surrogate is a process of this kind, too, so tasks of this kind may suit it. `TreeEmulator`
-answers by another regression: extremely randomised trees on the whole curve.
+That is `ProcessEmulator`. S2E's surrogate is a process of this kind, too, so tasks of this kind
+may suit it. `TreeEmulator` answers by another regression: extremely randomised trees on the whole
+curve.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,24 +90,47 @@ def load_table(name: str) -> Table:
         return Table(name, use, stored["x"], stored["schedule"], curves)
 
 
-class Emulator:
+class Emulator(ABC):
     """Validation error as a function of R(t), with noise and without."""
 
-    suffix = ""
+    kind: ClassVar[str]
+    """What it is called on the command line."""
+    suffix: ClassVar[str]
     """Of the names of its results."""
-    told = "a Gaussian process on the first principal components of R(t)"
+    told: ClassVar[str]
+    """What it answers by, in words."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        self._fit()
 
     @property
     def name(self) -> str:
         """Name of the task."""
         return self.table.name + self.suffix
 
-    def _fit(self) -> None:
-        table = self.table
+    @abstractmethod
+    def error(self, rates: Array) -> Array:
+        """Noise-free final error of curves R(t) [n, T]: shape [n]."""
+
+    @abstractmethod
+    def curve(self, rates: Array) -> Array:
+        """Noise-free error by epoch with R(t) [T]: shape [T]."""
+
+    def train(self, rates: Array, rng: np.random.Generator) -> Array:
+        """Error by epoch of one training with R(t) [T]: shape [T]."""
+        noise = self.table.residuals[rng.integers(len(self.table.residuals))]
+        return np.asarray(self.curve(rates) + noise)
+
+
+class ProcessEmulator(Emulator):
+    """By a Gaussian process."""
+
+    kind = "process"
+    suffix = ""
+    told = "a Gaussian process on the first principal components of R(t)"
+
+    def __init__(self, table: Table) -> None:
+        super().__init__(table)
         rates = get_space("s2e").rates(table.x, table.epochs)
         self._mean = rates.mean(axis=0)
         _, singular, vectors = np.linalg.svd(rates - self._mean, full_matrices=False)
@@ -135,22 +161,19 @@ class Emulator:
         kernel = process.kernel_(self._features(rates[None]), process.X_train_)[0]
         return np.asarray(self._mean_curve + kernel @ self._weights)
 
-    def train(self, rates: Array, rng: np.random.Generator) -> Array:
-        """Error by epoch of one training with R(t) [T]: shape [T]."""
-        noise = self.table.residuals[rng.integers(len(self.table.residuals))]
-        return np.asarray(self.curve(rates) + noise)
-
 
 class TreeEmulator(Emulator):
-    """The same by extremely randomised trees."""
+    """By extremely randomised trees."""
 
+    kind = "trees"
     suffix = "-trees"
     told = "extremely randomised trees on R(t)"
 
-    def _fit(self) -> None:
-        rates = get_space("s2e").rates(self.table.x, self.table.epochs)
+    def __init__(self, table: Table) -> None:
+        super().__init__(table)
+        rates = get_space("s2e").rates(table.x, table.epochs)
         trees = ExtraTreesRegressor(200, min_samples_leaf=2, max_features=0.3, random_state=0)
-        self._trees = trees.fit(rates, self.table.curves)
+        self._trees = trees.fit(rates, table.curves)
 
     def error(self, rates: Array) -> Array:
         """Noise-free final error of curves R(t) [n, T]: shape [n]."""
@@ -161,5 +184,5 @@ class TreeEmulator(Emulator):
         return np.asarray(self._trees.predict(rates[None])[0])
 
 
-EMULATORS: dict[str, type[Emulator]] = {"process": Emulator, "trees": TreeEmulator}
+EMULATORS = {emulator.kind: emulator for emulator in (ProcessEmulator, TreeEmulator)}
 """Emulators by name."""
