@@ -1,6 +1,8 @@
 """Settings for all tests."""
 
 import os
+import signal
+import threading
 
 # Before torch is loaded: its threads must not spin while they wait, two test processes share
 # the cores.
@@ -9,10 +11,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import optuna
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
+
+# A shell that runs pytest in the background has it ignore Ctrl-C; what it starts inherits that.
+if (
+    threading.current_thread() is threading.main_thread()
+    and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The machines that run the tests are shared; how long one example takes says nothing.
-settings.register_profile("shared", deadline=None, derandomize=True)
+settings.register_profile(
+    "shared", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("shared")
 
 

@@ -105,8 +105,6 @@ def start_and_stop(words: list[str]) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
         stderr=subprocess.PIPE,
         text=True,
-        # A shell that runs tests in the background ignores Ctrl-C, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,
     )
     try:
         assert process.stderr is not None

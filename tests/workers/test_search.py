@@ -260,14 +260,11 @@ def test_workers_of_a_sampler_with_a_seed_do_not_repeat_each_other():
 
 
 SCRIPT = """
-import signal
 import sys
 from s2e_optuna.workers.config import SearchConfig
 from s2e_optuna.workers.search import search
 
 if __name__ == "__main__":
-    # What a shell starts in the background ignores Ctrl-C, and so does what it starts.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         search(
             SearchConfig(
