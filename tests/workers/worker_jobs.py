@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import optuna
@@ -11,6 +12,7 @@ from optuna.trial import TrialState
 
 from s2e_optuna.sampler import S2ESampler
 from s2e_optuna.workers.loop import TARGET_ATTR
+from s2e_optuna.workers.rows import OWNER_ATTR
 from s2e_optuna.workers.worker import Job
 
 
@@ -22,6 +24,14 @@ class Outcome:
     value: float | None = None
     attrs: dict = field(default_factory=dict)
     error: str | None = None
+
+
+def wait_until(condition: Callable[[], bool], patience: float = 120.0) -> None:
+    """Wait for what other threads or processes do, however slow the machine is."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, "what was waited for never happened"
+        time.sleep(0.02)
 
 
 def new_study(storage, target, name="s"):
@@ -62,19 +72,53 @@ def _lasting(seconds):
     return Job(evaluate, S2ESampler(seed=0), 10)
 
 
+def _is_repetition(study, trial):
+    return bool(study.trials[trial.number].system_attrs.get("retry_history"))
+
+
 def suicidal(study, device, number):
     """Every seventh trial kills its process, unless it is run again."""
 
     def evaluate(trials, on_epoch):
         outcomes = _quadratic(trials)
         for trial in trials:
-            if trial.number % 7 == 3 and not study.trials[trial.number].system_attrs.get(
-                "retry_history"
-            ):
+            if trial.number % 7 == 3 and not _is_repetition(study, trial):
                 os.kill(os.getpid(), 9)
         return outcomes
 
     return Job(evaluate, S2ESampler(seed=0), 1)
+
+
+def _wait_for_owners(study, count):
+    """Wait until so many workers have had a trial."""
+    wait_until(lambda: len({t.user_attrs.get(OWNER_ATTR) for t in study.trials} - {None}) >= count)
+
+
+def together(study, device, number):
+    """No trial ends before two workers are at work."""
+
+    def evaluate(trials, on_epoch):
+        if trials[0].number < 2:
+            _wait_for_owners(study, 2)
+        return _quadratic(trials)
+
+    return Job(evaluate, S2ESampler(seed=0), 1)
+
+
+def stuck(study, device, number):
+    """Trial 3 does not end, unless it is run again; 5 and on wait for a third worker."""
+
+    def evaluate(trials, on_epoch):
+        outcomes = _quadratic(trials)
+        for trial in trials:
+            while trial.number == 3:  # until its worker is killed, or nobody listens any more
+                on_epoch(4)
+                time.sleep(0.05)
+            if trial.number >= 5:
+                _wait_for_owners(study, 3)
+        return outcomes
+
+    return Job(evaluate, S2ESampler(seed=0), 10)
 
 
 def failing(study, device, number):
@@ -108,11 +152,12 @@ def with_processes(study, device, number):
 
 
 def stubborn(study, device, number):
-    """Does not stop when it is asked to."""
+    """Does not stop when it is asked to; its epoch is 10 once that is so."""
 
     def evaluate(trials, on_epoch):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        on_epoch(1)
-        time.sleep(600.0)
+        while True:  # until nobody listens any more
+            on_epoch(10)
+            time.sleep(0.05)
 
     return Job(evaluate, S2ESampler(seed=0), 10)
