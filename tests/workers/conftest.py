@@ -1,3 +1,4 @@
+import itertools
 import signal
 import socket
 import tempfile
@@ -8,6 +9,9 @@ import psycopg
 import pytest
 
 from s2e_optuna import open_storage
+from s2e_optuna.workers import storage as storage_module
+
+_numbers = itertools.count()
 
 
 @pytest.fixture(autouse=True)
@@ -57,16 +61,22 @@ def postgres():
 
 
 @pytest.fixture
-def postgres_url(postgres, request):
+def postgres_url(postgres):
     """A fresh database on it."""
-    name = f"t{abs(hash(request.node.nodeid)) % 10**9}"
+    name = f"t{next(_numbers)}"
     with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     return postgres.get_uri(database=name, driver="psycopg")
 
 
 @pytest.fixture
-def free_port():
+def free_port(monkeypatch):
+    """A port for a server of gRPC, for whose start `open_storage` waits as long as it takes.
+
+    It stays bound here: nobody else is given it, but who sets SO_REUSEADDR may listen there.
+    """
+    monkeypatch.setattr(storage_module, "CONNECT_TIMEOUT", 120)
     with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+        yield s.getsockname()[1]

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import optuna
 import pytest
@@ -66,14 +65,18 @@ def test_trials_of_a_dead_worker_are_run_again(study):
 def test_one_lease_keeps_a_whole_stack_alive(study, monkeypatch):
     study._storage.lease = 0.02
     trials = [ask_as(study, "me") for _ in range(3)]
+
+    def leases():
+        return [trial.system_attrs.get(LEASE_ATTR, 0) for trial in study.trials]
+
     with Heartbeat(study._storage, [trial._trial_id for trial in trials]):
-        time.sleep(0.3)
-    leases = [t.system_attrs.get(LEASE_ATTR) for t in study.trials]
-    assert leases[0] >= 2 and leases[1:] == [None, None]
+        worker_jobs.wait_until(lambda: leases()[0] >= 2)
+    given_up = leases()[0]
+    assert leases()[1:] == [0, 0]
     study.tell(trials[0], state=TrialState.FAIL)  # somebody gave it up
     with Heartbeat(study._storage, [trial._trial_id for trial in trials]):
-        time.sleep(0.2)
-    assert study.trials[1].system_attrs[LEASE_ATTR] >= 1
+        worker_jobs.wait_until(lambda: leases()[1] >= 1)
+    assert leases()[0] == given_up and leases()[2] == 0
 
 
 def test_a_started_waiting_trial_gets_an_owner(study):
@@ -163,18 +166,23 @@ def test_a_proxy_that_restarts_costs_nothing(opened, proxy):
     study = worker_jobs.new_study(opened(url, heartbeat=10), 40)
     study._storage.owner = "me"
 
-    def restart():
-        started[0].kill()
-        started[0].wait()
-        time.sleep(1.0)
+    def start_again():
+        worker_jobs.wait_until(lambda: study._storage.lost_at is not None)
         start()
 
-    timer = threading.Timer(0.5, restart)
-    timer.start()
-    made = worker_jobs.brief(study, "cpu", 0)
-    assert work(study, made.evaluate) == 40
-    timer.join()
-    assert study._storage.lost_at is not None
+    missed = threading.Thread(target=start_again)
+    made = worker_jobs.quick(study, "cpu", 0)
+
+    def evaluate(trials, on_epoch):
+        if trials[0].number == 5:
+            started[0].kill()
+            started[0].wait()
+            missed.start()
+        return made.evaluate(trials, on_epoch)
+
+    assert work(study, evaluate) == 40
+    missed.join()
+    assert len(started) == 2 and study._storage.lost_at is not None
     finished = [state for state in states(study) if state == TrialState.COMPLETE]
     assert len(finished) == 40
     assert study.sampler.audit(study) == []
@@ -185,4 +193,4 @@ def test_a_proxy_stops_on_a_signal(opened, proxy):
     url, _, started = proxy
     opened(url).close()
     os.kill(started[0].pid, signal.SIGINT)
-    assert started[0].wait(20) == 130
+    assert started[0].wait(120) == 130
