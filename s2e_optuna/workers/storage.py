@@ -227,27 +227,39 @@ def _open_database(url: str, heartbeat: int | None, prepare: bool) -> BaseStorag
 
 
 def _make_backend(
-    url: str, options: dict[str, Any], heartbeat: int | None, prepare: bool, attempts: int = 5
+    url: str, options: dict[str, Any], heartbeat: int | None, prepare: bool
+) -> SharedRDBStorage:
+    attempts, deadline = 5, time.monotonic() + BUSY_TIMEOUT
+    while True:
+        attempts -= 1
+        try:
+            return _make_backend_at_once(url, options, heartbeat, prepare)
+        except (SQLAlchemyError, StorageInternalError) as error:
+            # Two processes that make the same tables at once get in each other's way.
+            text = str(error.__cause__ or error)
+            if "database is locked" in text:
+                # SQLite itself does not wait, because here a transaction reads first.
+                if time.monotonic() > deadline:
+                    raise
+            elif attempts <= 0 or not re.search("already exists|duplicate|UNIQUE", text):
+                raise
+        time.sleep(random.uniform(0.05, 0.3))
+
+
+def _make_backend_at_once(
+    url: str, options: dict[str, Any], heartbeat: int | None, prepare: bool
 ) -> SharedRDBStorage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         callback = RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRY) if heartbeat else None
-        try:
-            return SharedRDBStorage(
-                url,
-                options,
-                prepare=prepare,
-                heartbeat_interval=heartbeat,
-                grace_period=MISSED_BEATS * heartbeat if heartbeat else None,
-                heartbeat_stale_trial_callback=callback,
-            )
-        except (SQLAlchemyError, StorageInternalError) as error:
-            # Two processes that make the same tables at once get in each other's way.
-            text = str(error.__cause__ or error)
-            if attempts <= 1 or not re.search("already exists|duplicate|UNIQUE|locked", text):
-                raise
-    time.sleep(random.uniform(0.05, 0.3))
-    return _make_backend(url, options, heartbeat, prepare, attempts - 1)
+        return SharedRDBStorage(
+            url,
+            options,
+            prepare=prepare,
+            heartbeat_interval=heartbeat,
+            grace_period=MISSED_BEATS * heartbeat if heartbeat else None,
+            heartbeat_stale_trial_callback=callback,
+        )
 
 
 def _make_folder(url: str, masked: str) -> None:

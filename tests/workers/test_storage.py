@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -17,6 +18,7 @@ from optuna.trial import TrialState
 from s2e_optuna import open_storage, suggest_schedule
 from s2e_optuna.artifacts.folder import is_in_memory, stored_file
 from s2e_optuna.workers import NoTablesError, StorageError, mask_password
+from s2e_optuna.workers import storage as storage_module
 from s2e_optuna.workers.rows import OWNER_ATTR
 from s2e_optuna.workers.shared import SharedStorage
 
@@ -160,6 +162,25 @@ def test_several_processes_may_make_the_same_file(sqlite_url):
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0] * 4
+
+
+def test_who_makes_the_tables_may_take_long(opened, sqlite_url, tmp_path, monkeypatch):
+    """Another process is in the middle of it, and was stopped there for a while."""
+    other = sqlite3.connect(tmp_path / "study.db", isolation_level=None)
+    other.execute("PRAGMA journal_mode=WAL")
+    other.execute("BEGIN IMMEDIATE")
+    pauses = []
+
+    def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 10:
+            other.execute("COMMIT")
+
+    patient = SimpleNamespace(monotonic=time.monotonic, sleep=pause)
+    monkeypatch.setattr(storage_module, "time", patient)
+    optuna.create_study(storage=opened(sqlite_url))
+    other.close()
+    assert len(pauses) == 10
 
 
 def count_commits(storage):
