@@ -284,7 +284,7 @@ def test_two_processes_share_one_sqlite_study(tmp_path: Path) -> None:
     optuna.create_study(storage=open_storage(url), study_name="s")
     workers = [Popen([executable, "-c", WORKER, url, "100"], stderr=PIPE) for _ in range(2)]
     for worker in workers:
-        _, errors = worker.communicate(timeout=120)
+        _, errors = worker.communicate(timeout=600)
         assert worker.returncode == 0, errors.decode()
     study = optuna.load_study(study_name="s", storage=open_storage(url))
     assert len(study.trials) == 200

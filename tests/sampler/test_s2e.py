@@ -1,6 +1,7 @@
 """S2ESampler in studies: what it draws, what it learns from, what it refuses."""
 
 import logging
+import os
 import pickle
 import subprocess
 import sys
@@ -335,7 +336,7 @@ def test_same_seed_same_study_in_another_process() -> None:
     outputs = {
         subprocess.run(
             [sys.executable, "-c", SCRIPT],
-            env={"PYTHONHASHSEED": hash_seed},
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
             capture_output=True,
             text=True,
             check=True,

@@ -8,7 +8,7 @@ import worker_jobs
 from optuna.trial import TrialState
 
 from s2e_optuna.workers.config import ConfigError, SearchConfig
-from s2e_optuna.workers.loop import RepeatedError
+from s2e_optuna.workers.loop import SURPLUS, RepeatedError
 from s2e_optuna.workers.pool import SearchError
 from s2e_optuna.workers.ray_pool import RayPool
 from s2e_optuna.workers.rows import OWNER_ATTR
@@ -43,8 +43,9 @@ def test_tasks_keep_the_budget_and_are_replaced(ray, opened, sqlite_url):
     states = [trial.state for trial in study.trials]
     assert states.count(TrialState.COMPLETE) == 8
     assert TrialState.RUNNING not in states
-    failed = [t for t in study.trials if t.state == TrialState.FAIL]
-    assert failed and all("WorkerCrashedError" in t.user_attrs["error"] for t in failed)
+    errors = {t.user_attrs["error"] for t in study.trials if t.state == TrialState.FAIL}
+    crashes = {error for error in errors if "WorkerCrashedError" in error}
+    assert crashes and errors - crashes <= {SURPLUS}  # two workers may both ask for the last one
     assert len({t.user_attrs[OWNER_ATTR] for t in study.trials if OWNER_ATTR in t.user_attrs}) >= 2
     assert seen[-1].finished == seen[-1].target == 8
 
