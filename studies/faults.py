@@ -17,9 +17,9 @@ import json
 import logging
 import os
 import random
+import re
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -179,17 +179,17 @@ def pool(
 
 
 class Killer:
-    """Kills a random worker every two seconds."""
+    """Kills the first worker that it sees at work, and then a random one every two seconds."""
 
     def __init__(self, every: float = 2.0) -> None:
         self.killed = 0
         self._every = every
-        self._next = time.monotonic() + every
+        self._next = 0.0
         self._rng = random.Random(0)
 
     def __call__(self, progress: Progress) -> None:
         """Kill one if it is time."""
-        alive = [worker.pid for worker in progress.workers if worker.alive]
+        alive = [w.pid for w in progress.workers if w.alive and (self.killed or w.status.trials)]
         if alive and time.monotonic() >= self._next:
             self._next = time.monotonic() + self._every
             with contextlib.suppress(ProcessLookupError):
@@ -223,16 +223,20 @@ def sqlite(scheme: str = "sqlite") -> Iterator[str]:
 @contextlib.contextmanager
 def proxy(database: str) -> Iterator[str]:
     """URL of a gRPC proxy in front of a database."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "s2e_optuna.cli", "proxy", "--port", str(port)]
-    server = subprocess.Popen([*command, "--storage", database], stderr=subprocess.DEVNULL)
-    try:
-        yield f"grpc://127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
+    command = [sys.executable, "-m", "s2e_optuna.cli", "proxy", "--port", "0"]
+    server = subprocess.Popen([*command, "--storage", database], stderr=subprocess.PIPE, text=True)
+    assert server.stderr is not None
+    with server.stderr:
+        try:
+            said = server.stderr.readline()  # once it answers
+            address = re.search(r"grpc://127\.0\.0\.1:\d+", said)
+            if address is None:
+                raise SearchError(f"the proxy does not start: {said + server.stderr.read()}")
+            threading.Thread(target=server.stderr.read, daemon=True).start()
+            yield address[0]
+        finally:
+            server.kill()
+            server.wait()
 
 
 # -------------------------------------------------------------------- what is left
@@ -251,7 +255,7 @@ class Found:
     failed, retried, unfinished
         Trials that failed, those that were run again, and those still running or waiting.
     commits
-        Updates of theta, all of them recomputed.
+        Updates of theta, all of them recomputed; with that by a trial after the fault.
     problems
         What is wrong; empty if all is well.
     said
@@ -276,14 +280,19 @@ def examine(url: str, fault: str, what: str, started: float, said: Counter[str])
     # Imported here, because every worker process imports this module: it has to be quick.
     from s2e_optuna.reporting.audit import audit_study
 
-    study = optuna.load_study(study_name=STUDY, storage=open_storage(url))
+    storage, sampler = open_storage(url), S2ESampler(seed=0)
+    study = optuna.load_study(study_name=STUDY, storage=storage, sampler=sampler)
     wanted = int(study.user_attrs[TARGET_ATTR])
     trials = study.get_trials(deepcopy=False)
     counts = Counter(trial.state for trial in trials)
     finished = counts[TrialState.COMPLETE] + counts[TrialState.PRUNED]
     unfinished = counts[TrialState.RUNNING] + counts[TrialState.WAITING]
+    # Whatever was away for how long: a trial that is asked for now goes on with theta.
+    suggest_schedule(study.ask(), EPOCHS)
     audit = audit_study(study)
     problems = [*audit.problems, *audit.unchecked]
+    if not audit.commits:
+        problems.append("Theta was never updated.")
     if finished != wanted:
         problems.append(f"{finished} trials finished, not {wanted}.")
     if unfinished:
@@ -327,8 +336,6 @@ class _Listener(logging.Handler):
 
 def simplified(line: str) -> str:
     """Return a line of a log without its numbers."""
-    import re
-
     return re.sub(r"\d+(\.\d+)?", "#", line.strip())
 
 
@@ -344,7 +351,7 @@ def kills(study: optuna.Study, url: str, workers: int) -> str:
 
 def restart(study: optuna.Study, url: str, server: Any, workers: int, seconds: float) -> str:
     """Stop the server in the middle of a search."""
-    state: dict[str, Any] = {"stopped": False}
+    state: dict[str, Any] = {"stopped": False, "died": 0}
     trials = int(study.user_attrs[TARGET_ATTR])
 
     def outage() -> None:
@@ -353,7 +360,7 @@ def restart(study: optuna.Study, url: str, server: Any, workers: int, seconds: f
         server.ensure_postgres_running()
 
     def meanwhile(progress: Progress) -> None:
-        state["workers"] = max(w.restarts for w in progress.workers) if progress.workers else 0
+        state["died"] = max([state["died"], *(w.restarts for w in progress.workers)])
         if not state["stopped"] and progress.finished >= trials // 4:
             state["stopped"] = True
             state["outage"] = threading.Thread(target=outage)
@@ -361,8 +368,8 @@ def restart(study: optuna.Study, url: str, server: Any, workers: int, seconds: f
 
     pool(study, url, workers, meanwhile)
     state["outage"].join()
-    if state["workers"]:
-        raise SearchError(f"a worker died, {state['workers']} times")
+    if state["died"]:
+        raise SearchError(f"a worker died, {state['died']} times")
     return f"{workers} workers; PostgreSQL stopped for {seconds:g} s, no worker died"
 
 

@@ -40,5 +40,5 @@ def test_nothing_is_lost(fault):
     assert found.problems == ()
     assert found.finished == found.wanted
     # Some are missing where a worker was away for longer than the other took for these few
-    # trials: while one trial has no tag, no later one commits. The audit above checked each.
+    # trials: while one trial has no tag, no later one commits. But one that comes after does.
     assert found.commits >= 1
