@@ -428,7 +428,7 @@ def test_the_same_search_again_says_it_in_words(
     assert result.stderr == ""
     for part in ("Search tiny", "plain training", "Co-teaching", "S2E", "kept share R(t)"):
         assert part in result.stdout
-    assert "Schedules were compared on 397 samples of the validation part." in result.stdout
+    assert "Schedules were compared on the 397 samples of the validation part." in result.stdout
     for part in ("out/schedule.json", "out/model.safetensors", "out/suspects.csv"):
         assert part in result.stdout
     assert max(len(line) for line in result.stdout.split("Files")[0].splitlines()) <= 80

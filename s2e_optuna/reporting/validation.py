@@ -27,7 +27,7 @@ def validation_words(data: NoisyData, what: str = "Schedules were compared") -> 
     what
         Beginning of the sentence: what was done on these samples.
     """
-    samples = f"{what} on {len(data.y_val):,} samples {_SOURCES[data.validation_source]}"
+    samples = f"{what} on the {len(data.y_val):,} samples {_SOURCES[data.validation_source]}"
     if data.validation == "noisy":
         return (
             f"{samples}; their labels are as noisy as the rest. Such labels rank schedules well, "

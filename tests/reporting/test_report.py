@@ -91,7 +91,7 @@ def test_what_it_says(tmp_path):
     for part in (
         "1 of 2 labels",
         "no difference in test accuracy that 2 seeds can show (+10.0 points, ± 30.4)",
-        "compared on 12 samples cut from the training data; their labels are as noisy",
+        "compared on the 12 samples cut from the training data; their labels are as noisy",
         "cut from the same noisy data",
         "65.00 ± 7.07 %",
         "s2e search x",
