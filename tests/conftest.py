@@ -13,6 +13,13 @@ import optuna
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Before rich and typer are loaded: what a terminal or a CI asks for changes what is printed.
+for name in (
+    *("COLUMNS", "LINES", "TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "PY_COLORS"),
+    *("TTY_COMPATIBLE", "TTY_INTERACTIVE", "GITHUB_ACTIONS", "S2E_STORAGE"),
+):
+    os.environ.pop(name, None)
+
 # A shell that runs pytest in the background has it ignore Ctrl-C; what it starts inherits that.
 if (
     threading.current_thread() is threading.main_thread()
