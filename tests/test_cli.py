@@ -40,6 +40,7 @@ COMMANDS = [
     "doctor",
 ]
 ROOT = Path(__file__).resolve().parents[1]
+PATIENCE = 600.0  # seconds for what hangs; how long the rest takes says nothing
 # A search of seconds: three short trials on a fifth of the digits, one seed in the end.
 TINY = (
     "digits --noise pair --noise-rate 0.45 --train-size 200 --epochs 3 --trials 3 --stack 3 "
@@ -74,7 +75,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, s
     """A real search: its folder, and what it wrote to standard output and standard error."""
     folder = tmp_path_factory.mktemp("searched")
     process = start(f"search {TINY} --json", folder)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     yield folder, out, err
 
@@ -478,7 +479,7 @@ def test_ctrl_c_during_a_search(tmp_path: Path) -> None:
     assert process.stderr is not None
     assert "searching" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (130, "")
     assert "The same command goes on" in err and "Traceback" not in err
 
@@ -528,7 +529,7 @@ def test_no_color_wins(stored: str) -> None:
 def test_an_ascii_terminal(stored: str, tmp_path: Path) -> None:
     words = f"show --storage {stored} --study one"
     process = start(words, tmp_path, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (0, "")
     assert out.isascii() and "***" in out and "?" not in out
 
@@ -645,10 +646,10 @@ def test_the_dashboard_serves_on_this_machine_until_ctrl_c(stored: str, tmp_path
     line = process.stderr.readline()
     address = re.search(r"http://127\.0\.0\.1:\d+/", line)
     assert address, line
-    with urllib.request.urlopen(f"{address[0]}api/studies", timeout=20) as answer:
+    with urllib.request.urlopen(f"{address[0]}api/studies", timeout=PATIENCE) as answer:
         assert len(json.load(answer)["study_summaries"]) == 3
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and "Traceback" not in err
 
 

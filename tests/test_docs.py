@@ -77,7 +77,10 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     assert sum(small in cell.source for cell in notebook.cells for small in smaller.values()) >= 3
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     client = nbclient.NotebookClient(
-        notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}
+        notebook,
+        timeout=600,
+        startup_timeout=300,
+        resources={"metadata": {"path": str(tmp_path)}},
     )
     client.execute(env=environment)
     kinds = {key for cell in notebook.cells for out in cell.get("outputs", ()) for key in out}

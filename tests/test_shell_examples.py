@@ -111,7 +111,7 @@ def start_and_stop(words: list[str]) -> None:
         said = process.stderr.readline()
         assert "//127.0.0.1:" in said, said + process.stderr.read()
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 130
+        assert process.wait(timeout=600) == 130
     finally:
         process.kill()
         process.communicate()

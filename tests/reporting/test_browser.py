@@ -8,6 +8,7 @@ import io
 import os
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
 ]
+PATIENCE = 120_000.0  # milliseconds for what hangs; how long the rest takes says nothing
 FOLDER = os.environ.get("S2E_SCREENSHOTS")
 STACKS, EPOCHS, SIZE = (6, 60, None) if FOLDER else (2, 5, 200)
 
@@ -75,21 +77,30 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, int]:
         kwargs={"port": 0, "artifacts": folder / "artifacts", "on_ready": answer.put},
         daemon=True,
     ).start()
-    return answer.get(timeout=20), study.best_trial.number
+    return answer.get(timeout=120), study.best_trial.number
 
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield browser.new_page(viewport={"width": 1280, "height": 900})
+        browser = driver.chromium.launch(
+            executable_path=str(CHROMIUM), args=ARGUMENTS, timeout=PATIENCE
+        )
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(PATIENCE)
+        yield page
         browser.close()
 
 
-def colours(picture: bytes) -> int:
-    pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).reshape(-1, 3)
-    return len(np.unique(pixels, axis=0))
+def is_drawn(place: Any) -> bool:
+    """Whether a picture is seen there sooner or later: more than a background and a frame."""
+    deadline = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < deadline:
+        picture = Image.open(io.BytesIO(place.screenshot())).convert("RGB")
+        if len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 20:
+            return True
+    return False
 
 
 def keep(name: str, picture: bytes) -> None:
@@ -107,8 +118,8 @@ def test_a_trial_shows_its_schedule(page: Any, dashboard: tuple[str, int]) -> No
     page.wait_for_function("document.querySelector(\"img[src*='artifacts']\").complete")
     assert picture.evaluate("image => image.naturalWidth") == 440
     picture.scroll_into_view_if_needed()
-    assert colours(picture.screenshot()) > 20
-    assert page.get_by_text("curves.csv").is_visible()
+    assert is_drawn(picture)
+    page.get_by_text("curves.csv").wait_for()
     page.set_viewport_size({"width": 1280, "height": 1500})  # all of it, without scrolling
     page.evaluate("window.scrollTo(0, 0)")
     keep("dashboard-trial.png", page.screenshot())
@@ -123,8 +134,8 @@ def test_the_study_shows_how_the_search_went(page: Any, dashboard: tuple[str, in
         plot = page.locator(".js-plotly-plot", has=page.get_by_text(title)).first
         plot.wait_for()
         plot.scroll_into_view_if_needed()
-        assert plot.locator(".trace, .scatter").count() > 0
-        assert colours(plot.screenshot()) > 20
+        plot.locator(".trace, .scatter").first.wait_for(state="attached")
+        assert is_drawn(plot)
     page.set_viewport_size({"width": 1280, "height": 4000})  # all of it, without scrolling
     page.wait_for_timeout(1500 if FOLDER else 0)
     plots = [

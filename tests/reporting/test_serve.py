@@ -36,12 +36,12 @@ def test_the_dashboard_answers_with_the_studies(study: optuna.Study) -> None:
         kwargs={"port": 0, "on_ready": address.put},
         daemon=True,
     ).start()
-    url = address.get(timeout=20)
+    url = address.get(timeout=120)
     assert url.startswith("http://127.0.0.1:")
-    with urllib.request.urlopen(f"{url}api/studies", timeout=20) as answer:
+    with urllib.request.urlopen(f"{url}api/studies", timeout=120) as answer:
         names = [entry["study_name"] for entry in json.load(answer)["study_summaries"]]
     assert names == ["tiny"]
-    with urllib.request.urlopen(url, timeout=20) as answer:
+    with urllib.request.urlopen(url, timeout=120) as answer:
         assert b"<html" in answer.read().lower()
 
 
