@@ -167,4 +167,4 @@ def test_a_container_has_less_memory_than_its_machine(
 def test_only_large_folders_are_streamed(folder):
     paths = sorted(folder.rglob("*.png"))
     assert should_stream(paths, None) is None
-    assert should_stream(paths[:1] * 10, (10**5, 10**5)) == (10**5, 10**5)
+    assert should_stream(paths[:1] * 10, (10**7, 10**7)) == (10**7, 10**7)  # petabytes
