@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from pathlib import Path
 
 # Before torch is loaded: its threads must not spin while they wait, two test processes share
 # the cores.
@@ -12,6 +13,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import optuna
 import pytest
 from hypothesis import HealthCheck, settings
+
+from s2e_optuna import open_storage, suggest_schedule
 
 # Before rich and typer are loaded: what a terminal or a CI asks for changes what is printed.
 for name in (
@@ -43,3 +46,22 @@ def stock(tmp_path):
     storage.scoped_session.remove()
     storage.engine.dispose()
     return tmp_path / "stock.db"
+
+
+@pytest.fixture
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URL of a storage with two studies, one of them with two objectives."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('stored')}/studies.db"
+    storage = open_storage(url)
+    one = optuna.create_study(
+        storage=storage, study_name="one", sampler=optuna.samplers.RandomSampler(seed=0)
+    )
+    one.optimize(lambda trial: 1.0 - suggest_schedule(trial, 4).rates.mean(), n_trials=3)
+    optuna.create_study(storage=storage, study_name="two", directions=["minimize", "minimize"])
+    optuna.create_study(storage=storage, study_name="up", direction="maximize")
+    return url
