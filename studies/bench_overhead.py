@@ -358,7 +358,7 @@ def write_page(found: list[Cost], settings: dict[str, Any]) -> None:
 def draw(found: list[Cost]) -> None:
     """Draw sampler and storage by number of trials, a panel for each storage."""
     storages = list(dict.fromkeys(cost.storage for cost in found))
-    figure = Figure(figsize=(4.2 * len(storages), 3.8), layout="constrained")
+    figure = Figure(figsize=(4.2 * len(storages), 4.3), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(storages), sharey=True))
     colours = {"s2e": "#0072B2", "tpe": "#D55E00", "random": "#666666"}
     for ax, storage in zip(axes, storages, strict=True):
@@ -380,7 +380,8 @@ def draw(found: list[Cost]) -> None:
         ax.set(xscale="log", yscale="log", xlabel="finished trials", title=storage)
         ax.grid(alpha=0.3)
     axes[0].set_ylabel("sampler and storage [ms a trial]")
-    axes[-1].legend(fontsize="small")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize="small")
     figure.savefig(RESULTS / "cost.png", dpi=160)
 
 
