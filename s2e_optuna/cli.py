@@ -571,10 +571,11 @@ def _open_existing(url: str, *, prepare: bool = False) -> Any:
     from s2e_optuna.workers import open_storage
 
     _silence_optuna()
-    if prepare and stored_file(require_existing(url)) is None:
-        return open_storage(url)  # a server's database may be new
-    opened = open_storage(require_existing(url), prepare=False)  # refuses other programs' files
-    return open_storage(url) if prepare else opened
+    require_existing(url)
+    is_file = stored_file(url) is not None  # a server's database may be new
+    if prepare and is_file:
+        open_storage(url, prepare=False)  # refuses another program's, which is not to be changed
+    return open_storage(url, prepare=prepare)
 
 
 def _print_json(content: dict[str, Any]) -> None:

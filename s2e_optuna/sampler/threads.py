@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +16,7 @@ def _libraries() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-class _Limit:
+class _OneThread:
     """The process's limit: the first who needs it sets it, the last one takes it back."""
 
     def __init__(self) -> None:
@@ -25,30 +24,25 @@ class _Limit:
         self._inside = 0
         self._limiter: Any = None
 
-    def enter(self) -> None:
+    def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0:
                 self._limiter = _libraries().limit(limits=1, user_api="blas")
             self._inside += 1
 
-    def leave(self) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
                 self._limiter.restore_original_limits()
 
 
-_LIMIT = _Limit()
+_ONE_THREAD = _OneThread()
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> AbstractContextManager[None]:
     """Take sums in the same order everywhere, in any number of threads at a time.
 
     With matrices of the sampler's size several threads would only wait for each other, too.
     """
-    _LIMIT.enter()
-    try:
-        yield
-    finally:
-        _LIMIT.leave()
+    return _ONE_THREAD
