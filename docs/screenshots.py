@@ -16,12 +16,12 @@ import optuna
 from rich.console import Console
 
 from s2e_optuna import open_storage
+from s2e_optuna.commands.search import print_search, run_search
+from s2e_optuna.commands.show import print_study
 from s2e_optuna.reporting.progress import Insight, ProgressDisplay, search_view
-from s2e_optuna.reporting.search_run import print_search, run_search
-from s2e_optuna.reporting.show import print_study
 from s2e_optuna.reporting.view import read_study
-from s2e_optuna.workers.config import SearchConfig
-from s2e_optuna.workers.progress import Progress
+from s2e_optuna.search.config import SearchConfig
+from s2e_optuna.search.progress import Progress
 
 IMAGES = Path(__file__).resolve().parent / "images"
 

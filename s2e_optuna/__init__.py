@@ -6,15 +6,17 @@ Optuna sampler and a study toolkit.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from s2e_optuna import moved
+from s2e_optuna.lazy import lazy_names
 
 if TYPE_CHECKING:
     from s2e_optuna.estimator import S2EClassifier
     from s2e_optuna.objective import CoTeachingObjective
     from s2e_optuna.sampler import S2ESampler, best_schedule
     from s2e_optuna.schedules import Schedule, suggest_schedule, suggest_simplex
-    from s2e_optuna.workers import open_storage
+    from s2e_optuna.storages import open_storage
 
 __version__ = "0.1.0"
 
@@ -30,26 +32,15 @@ __all__ = [
     "suggest_simplex",
 ]
 
-_HOME = {
-    "CoTeachingObjective": "s2e_optuna.objective",
-    "S2EClassifier": "s2e_optuna.estimator",
-    "S2ESampler": "s2e_optuna.sampler",
-    "Schedule": "s2e_optuna.schedules",
-    "best_schedule": "s2e_optuna.sampler",
-    "open_storage": "s2e_optuna.workers",
-    "suggest_schedule": "s2e_optuna.schedules",
-    "suggest_simplex": "s2e_optuna.schedules",
-}
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "s2e_optuna.estimator": ("S2EClassifier",),
+        "s2e_optuna.objective": ("CoTeachingObjective",),
+        "s2e_optuna.sampler": ("S2ESampler", "best_schedule"),
+        "s2e_optuna.schedules": ("Schedule", "suggest_schedule", "suggest_simplex"),
+        "s2e_optuna.storages": ("open_storage",),
+    },
+)
 
-
-def __getattr__(name: str) -> Any:
-    # Names are imported when first used: someone who wants the sampler does not wait for torch.
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+moved.install()

@@ -21,8 +21,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from s2e_optuna import __version__
-from s2e_optuna.reporting import options as opt
-from s2e_optuna.reporting.locations import (
+from s2e_optuna.commands import options as opt
+from s2e_optuna.commands.locations import (
     default_storage,
     require_existing,
     studies_folder,
@@ -111,10 +111,10 @@ def search(
     Co-teaching. The same command goes on where an interrupted search stopped.
     """
     with _sentences("Interrupted. The same command goes on where this one stopped."):
+        from s2e_optuna.commands.search import print_search, run_search
         from s2e_optuna.reporting.progress import ProgressDisplay
-        from s2e_optuna.reporting.search_run import print_search, run_search
         from s2e_optuna.reporting.terminal import console
-        from s2e_optuna.workers.config import SearchConfig
+        from s2e_optuna.search.config import SearchConfig
 
         _silence_optuna()
         config = SearchConfig(
@@ -179,7 +179,7 @@ def worker(
     """
     with _sentences("Interrupted. Running trials have been handed back."):
         from s2e_optuna.reporting.progress import ProgressDisplay
-        from s2e_optuna.workers.worker import run_worker, search_job
+        from s2e_optuna.search.worker import run_worker, search_job
 
         _silence_optuna()
         url = require_existing(storage or default_storage())
@@ -215,12 +215,12 @@ def show(
     """
     agrees = True
     with _sentences():
-        from s2e_optuna.reporting import audit as auditing
-        from s2e_optuna.reporting import show as printing
+        from s2e_optuna.commands import audit as auditing
+        from s2e_optuna.commands import show as printing
         from s2e_optuna.reporting import view
         from s2e_optuna.reporting.plots import check_picture_path
         from s2e_optuna.reporting.terminal import console
-        from s2e_optuna.workers import mask_password
+        from s2e_optuna.storages import mask_password
 
         url = storage or default_storage()
         masked = mask_password(url)
@@ -370,7 +370,7 @@ def suspects(
     predictions of a trained model. Options about data are for the latter.
     """
     with _sentences():
-        from s2e_optuna.reporting import suspects as view
+        from s2e_optuna.commands import suspects as view
         from s2e_optuna.reporting.progress import ProgressDisplay
         from s2e_optuna.reporting.terminal import console
 
@@ -378,7 +378,7 @@ def suspects(
         if model is None:
             found = view.read_list(Path(source))
         else:
-            from s2e_optuna.training import load_data
+            from s2e_optuna.data import load_data
 
             with ProgressDisplay(quiet=quiet) as display:
                 data = load_data(
@@ -452,9 +452,9 @@ def dashboard(
     whoever can reach it can change and delete your studies.
     """
     with _sentences():
-        from s2e_optuna.reporting.dashboard import find_artifacts, publish_in_background
-        from s2e_optuna.reporting.serve import is_loopback, serve
-        from s2e_optuna.workers import mask_password
+        from s2e_optuna.storages import mask_password
+        from s2e_optuna.web.dashboard import find_artifacts, publish_in_background
+        from s2e_optuna.web.serve import is_loopback, serve
 
         url = storage or default_storage()
         opened = _open_existing(url, prepare=True)
@@ -493,9 +493,9 @@ def proxy(
     can reach it can change and delete your studies.
     """
     with _sentences():
-        from s2e_optuna.reporting.serve import is_loopback
-        from s2e_optuna.workers import mask_password
-        from s2e_optuna.workers.proxy import run_proxy
+        from s2e_optuna.storages import mask_password
+        from s2e_optuna.storages.proxy import run_proxy
+        from s2e_optuna.web.serve import is_loopback
 
         _silence_optuna()
         url = storage or default_storage()
@@ -521,7 +521,7 @@ def doctor(
     Exit code 1 if something that is needed is broken; it says what to do.
     """
     with _sentences():
-        from s2e_optuna.reporting import doctor as checks
+        from s2e_optuna.commands import doctor as checks
         from s2e_optuna.reporting.terminal import console
 
         found = checks.examine(storage)
@@ -544,7 +544,7 @@ def _sentences(interrupted: str = "Interrupted.") -> Iterator[None]:
         typer.echo(interrupted, err=True)
         raise typer.Exit(130) from error
     except Exception as error:
-        from s2e_optuna.reporting.errors import explain
+        from s2e_optuna.errors import explain
 
         if (said := explain(error)) is None:
             raise
@@ -552,7 +552,7 @@ def _sentences(interrupted: str = "Interrupted.") -> Iterator[None]:
 
 
 def _fail(message: str, code: int = 2) -> NoReturn:
-    from s2e_optuna.reporting.errors import one_line
+    from s2e_optuna.errors import one_line
 
     typer.echo(f"s2e: {one_line(message)}", err=True)
     raise typer.Exit(code)
@@ -567,8 +567,8 @@ def _silence_optuna() -> None:
 
 def _open_existing(url: str, *, prepare: bool = False) -> Any:
     """Open a storage that exists: as it is, or prepared for who changes what is in it."""
-    from s2e_optuna.artifacts.folder import stored_file
-    from s2e_optuna.workers import open_storage
+    from s2e_optuna.storages import open_storage
+    from s2e_optuna.storages.urls import stored_file
 
     _silence_optuna()
     require_existing(url)

@@ -19,23 +19,16 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
-from s2e_optuna.final_comparison import final_seeds
+from s2e_optuna.data import NoisyData, from_arrays
+from s2e_optuna.data.assemble import stratified_order
+from s2e_optuna.data.label_tables import is_missing
+from s2e_optuna.errors import DataError
+from s2e_optuna.labels import check_folds, suspects, unseen_probabilities
 from s2e_optuna.objective import CoTeachingObjective
 from s2e_optuna.sampler import S2ESampler, best_schedule
-from s2e_optuna.training import (
-    DataError,
-    NoisyData,
-    TrainConfig,
-    check_folds,
-    evaluate_schedules,
-    from_arrays,
-    predict_proba,
-    suspects,
-    unseen_probabilities,
-)
-from s2e_optuna.training.assemble import stratified_order
-from s2e_optuna.training.labels import is_missing
-from s2e_optuna.workers import open_storage
+from s2e_optuna.search.final_comparison import final_seeds
+from s2e_optuna.storages import open_storage
+from s2e_optuna.training import TrainConfig, evaluate_schedules, predict_proba
 
 MOST_DEVIATIONS = 20.0
 """Standardised features are cut off at so many standard deviations."""

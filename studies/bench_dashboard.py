@@ -38,12 +38,12 @@ from optuna.storages import BaseStorage
 from rich.progress import track
 
 from s2e_optuna import Schedule, open_storage
-from s2e_optuna.artifacts.attach import TrialArtifacts, best_so_far
+from s2e_optuna.objective.artifacts import TrialArtifacts, best_so_far
+from s2e_optuna.objective.reporter import one_transaction
 from s2e_optuna.reporting import save_figure, schedule_figure
-from s2e_optuna.reporting.dashboard import publish, study_plots
-from s2e_optuna.reporting.serve import serve
 from s2e_optuna.reporting.view import read_study
-from s2e_optuna.reports import one_transaction
+from s2e_optuna.web.dashboard import publish, study_plots
+from s2e_optuna.web.serve import serve
 from studies.bench_overhead import fill
 from studies.main_job import commit, hardware
 

@@ -41,14 +41,14 @@ from threadpoolctl import threadpool_limits
 
 from s2e_optuna import S2ESampler, open_storage, suggest_schedule
 from s2e_optuna.objective import Outcome
-from s2e_optuna.reports import one_transaction
+from s2e_optuna.objective.reporter import one_transaction
 from s2e_optuna.sampler.codec import Codec
 from s2e_optuna.sampler.ledger import TAG_KEY, Commit, Tag, space_signature
 from s2e_optuna.schedules import SPACES
-from s2e_optuna.workers.config import make_sampler
-from s2e_optuna.workers.loop import TARGET_ATTR, work
-from s2e_optuna.workers.rows import OWNER_ATTR, Batch
-from s2e_optuna.workers.shared import SharedStorage
+from s2e_optuna.search.config import make_sampler
+from s2e_optuna.search.loop import TARGET_ATTR, work
+from s2e_optuna.storages.cached import SharedStorage
+from s2e_optuna.storages.rows import OWNER_ATTR, Batch
 from studies.main_job import commit, hardware
 
 RESULTS = Path(__file__).parent / "results" / "bench_overhead"

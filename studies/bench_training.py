@@ -40,16 +40,8 @@ from rich.console import Console
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from s2e_optuna.training import (
-    NoisyData,
-    StackedModels,
-    TrainConfig,
-    from_arrays,
-    make_network,
-    train,
-    trainer,
-    unstack,
-)
+from s2e_optuna.data import NoisyData, from_arrays
+from s2e_optuna.training import StackedModels, TrainConfig, make_network, train, trainer, unstack
 from s2e_optuna.training.blocks import runs_in_threads, train_blocks
 from s2e_optuna.training.networks import StackedNetwork
 from s2e_optuna.training.stack import Stack

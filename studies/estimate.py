@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from s2e_optuna.training import TrainConfig, from_arrays, get_method, make_network, train
+from s2e_optuna.data import from_arrays
+from s2e_optuna.training import TrainConfig, get_method, make_network, train
 from studies import figure1, figure3, figure6, method_comparison, table3, table7
 from studies.bench_training import clock_of, training_flops
 from studies.frame import Setting

@@ -38,12 +38,12 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from s2e_optuna import S2ESampler, open_storage, suggest_schedule
-from s2e_optuna.workers.loop import TARGET_ATTR, Failure
-from s2e_optuna.workers.pool import LocalPool, SearchError, clear_study
-from s2e_optuna.workers.progress import Progress
-from s2e_optuna.workers.rows import OWNER_ATTR
-from s2e_optuna.workers.shared import batch_of
-from s2e_optuna.workers.worker import Job, run_worker
+from s2e_optuna.search.loop import TARGET_ATTR, Failure
+from s2e_optuna.search.pool import LocalPool, SearchError, clear_study
+from s2e_optuna.search.progress import Progress
+from s2e_optuna.search.worker import Job, run_worker
+from s2e_optuna.storages.cached import batch_of
+from s2e_optuna.storages.rows import OWNER_ATTR
 
 RESULTS = Path(__file__).parent / "results" / "faults"
 STUDY = "faults"
@@ -147,7 +147,7 @@ def put_clock_forward(seconds: float) -> None:
     """Let this process believe that it is later: its wall clock, wherever it is read."""
     from optuna.storages._rdb import storage as optunas
 
-    from s2e_optuna.workers import leased, rows
+    from s2e_optuna.storages import leased, rows
 
     real = time.time
     time.time = lambda: real() + seconds
@@ -278,7 +278,7 @@ class Found:
 def examine(url: str, fault: str, what: str, started: float, said: Counter[str]) -> Found:
     """Check a study that a search has left."""
     # Imported here, because every worker process imports this module: it has to be quick.
-    from s2e_optuna.reporting.audit import audit_study
+    from s2e_optuna.commands.audit import audit_study
 
     storage, sampler = open_storage(url), S2ESampler(seed=0)
     study = optuna.load_study(study_name=STUDY, storage=storage, sampler=sampler)

@@ -111,7 +111,7 @@ class Frame:
     sources
         Name of a data set to the file or folder that it is read from.
     device
-        See `s2e_optuna.workers.config.split_devices`.
+        See `s2e_optuna.search.config.split_devices`.
     runs
         Folder for finished trainings.
     trains
@@ -241,7 +241,7 @@ def main(study: Study, words: Sequence[str] | None = None) -> None:
 
     What a user can do something about ends in one sentence and the exit codes of ``s2e``.
     """
-    from s2e_optuna.reporting.errors import explain
+    from s2e_optuna.errors import explain
 
     options, frame = parse(study, words)
     try:

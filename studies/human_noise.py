@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from s2e_optuna.data import corrupt_labels_by_instance
+from s2e_optuna.labels import read_suspects
 from s2e_optuna.schedules import Schedule
-from s2e_optuna.training import corrupt_labels_by_instance, read_suspects
-from s2e_optuna.workers.config import SearchConfig
+from s2e_optuna.search.config import SearchConfig
 from studies.frame import Frame, Study, StudyError, digest, main
 from studies.main_job import commit, hardware
 from studies.pages import Table, tidy, write_text
@@ -89,8 +90,8 @@ def compute(frame: Frame) -> dict[str, Any]:
 
 def search(column: str, given: dict[str, str], frame: Frame, folder: Path) -> dict[str, Any]:
     """Search on one set of labels, or go on with it."""
+    from s2e_optuna.commands.search import run_search
     from s2e_optuna.reporting.progress import ProgressDisplay
-    from s2e_optuna.reporting.search_run import run_search
 
     scale = SCALES[frame.scale]
     config = SearchConfig(

@@ -20,9 +20,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from s2e_optuna.commands.search import run_search
 from s2e_optuna.reporting.progress import ProgressDisplay
-from s2e_optuna.reporting.search_run import run_search
-from s2e_optuna.workers.config import SearchConfig
+from s2e_optuna.search.config import SearchConfig
 
 RESULTS = Path(__file__).parent / "results" / "main_job"
 

@@ -100,7 +100,8 @@ def train_stack(name: str, source: str, x: np.ndarray, seed: int, path: Path) ->
     """Train one stack and write what came of it."""
     import torch
 
-    from s2e_optuna.training import TrainConfig, load_data, train
+    from s2e_optuna.data import load_data
+    from s2e_optuna.training import TrainConfig, train
 
     torch.set_num_threads(1)
     task = TASKS[name]

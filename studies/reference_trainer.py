@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from s2e_optuna.training import NoisyData, TrainConfig
+from s2e_optuna.data import NoisyData
+from s2e_optuna.training import TrainConfig
 
 Order = Callable[[int], Iterable[list[int]]]
 """From an epoch to its batches of sample numbers."""

@@ -24,7 +24,7 @@ from studies.frame import Frame, Setting, StudyError, digest
 from studies.main_job import commit, hardware
 
 if TYPE_CHECKING:
-    from s2e_optuna.workers.worker import Job
+    from s2e_optuna.search.worker import Job
 
 ABOUT_ATTR = "studies:about"
 """User attribute of the study: setting, space, sampler, hardware, commit."""
@@ -51,7 +51,7 @@ class Search:
     space, method
         See `s2e_optuna.CoTeachingObjective`.
     sampler, sampler_options
-        See `s2e_optuna.workers.config.make_sampler`; options as pairs of name and value.
+        See `s2e_optuna.search.config.make_sampler`; options as pairs of name and value.
     pruner
         A key of `PRUNERS`.
     trials
@@ -134,9 +134,9 @@ def searched(search: Search, frame: Frame) -> Found:
 
     With ``frame.trains`` off, take it as it is; StudyError if no trial is there.
     """
-    from s2e_optuna.workers.loop import TARGET_ATTR
-    from s2e_optuna.workers.progress import tally
-    from s2e_optuna.workers.storage import HEARTBEAT, open_storage, resolve_url
+    from s2e_optuna.search.loop import TARGET_ATTR
+    from s2e_optuna.search.progress import tally
+    from s2e_optuna.storages.open import HEARTBEAT, open_storage, resolve_url
 
     if frame.storage.startswith("sqlite:///"):
         frame.runs.mkdir(parents=True, exist_ok=True)
@@ -167,9 +167,9 @@ def searched(search: Search, frame: Frame) -> Found:
 
 def _search(search: Search, frame: Frame, study: optuna.Study, url: Any) -> None:
     from s2e_optuna.reporting.progress import ProgressDisplay
-    from s2e_optuna.workers.config import split_devices
-    from s2e_optuna.workers.pool import LocalPool, clear_study
-    from s2e_optuna.workers.worker import run_worker
+    from s2e_optuna.search.config import split_devices
+    from s2e_optuna.search.pool import LocalPool, clear_study
+    from s2e_optuna.search.worker import run_worker
 
     job = functools.partial(_job, search=search, frame=frame)
     devices = split_devices(frame.device)
@@ -199,8 +199,8 @@ def _search(search: Search, frame: Frame, study: optuna.Study, url: Any) -> None
 def _job(study: optuna.Study, device: str, number: int, *, search: Search, frame: Frame) -> Job:
     """Make what a worker does; called in its process."""
     from s2e_optuna.objective import CoTeachingObjective
-    from s2e_optuna.workers.config import make_sampler
-    from s2e_optuna.workers.worker import Job
+    from s2e_optuna.search.config import make_sampler
+    from s2e_optuna.search.worker import Job
     from studies.trainings import data_of
 
     setting = search.setting

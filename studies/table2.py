@@ -26,18 +26,12 @@ import numpy as np
 from rich.progress import track
 
 from s2e_optuna import Schedule
-from s2e_optuna.final_comparison import final_seeds
-from s2e_optuna.training import (
-    DataError,
-    NoisyData,
-    TrainConfig,
-    TrainResult,
-    get_method,
-    load_data,
-    train,
-)
-from s2e_optuna.training.faces import FacePairs, read_cfp, read_pairs, verify
-from s2e_optuna.workers.config import SearchConfig, split_devices
+from s2e_optuna.data import NoisyData, load_data
+from s2e_optuna.errors import DataError
+from s2e_optuna.search.config import SearchConfig, split_devices
+from s2e_optuna.search.final_comparison import final_seeds
+from s2e_optuna.training import TrainConfig, TrainResult, get_method, train
+from studies.faces import FacePairs, read_cfp, read_pairs, verify
 from studies.frame import Frame, Study, StudyError, digest, main
 from studies.main_job import commit, hardware
 from studies.pages import LABELS, LINES, Table, beside_paper, long_table, tidy, write_text
@@ -149,8 +143,8 @@ def draw_faces(folder: Path, scale: Scale) -> dict[str, str]:
 
 def search(faces: Faces, frame: Frame, folder: Path) -> Schedule:
     """Search R(t) for Co-teaching; an interrupted search goes on."""
+    from s2e_optuna.commands.search import run_search
     from s2e_optuna.reporting.progress import ProgressDisplay
-    from s2e_optuna.reporting.search_run import run_search
 
     scale = SCALES[frame.scale]
     found = folder / "schedule.json"

@@ -28,7 +28,8 @@ from studies.frame import Frame, Setting, digest
 from studies.main_job import commit, hardware
 
 if TYPE_CHECKING:
-    from s2e_optuna.training import NoisyData, TrainConfig
+    from s2e_optuna.data import NoisyData
+    from s2e_optuna.training import TrainConfig
 
 STACK = 8
 """Trainings side by side, at most."""
@@ -143,7 +144,7 @@ def _work(stacks: list[list[Training]], frame: Frame) -> Iterable[tuple[list[Tra
 
 
 def _devices(device: str) -> tuple[str, ...]:
-    from s2e_optuna.workers.config import split_devices
+    from s2e_optuna.search.config import split_devices
 
     return split_devices(device)
 
@@ -151,7 +152,7 @@ def _devices(device: str) -> tuple[str, ...]:
 def _use_threads(workers: int) -> None:
     import torch
 
-    from s2e_optuna.workers.pool import available_cores
+    from s2e_optuna.search.pool import available_cores
 
     torch.set_num_threads(max(1, available_cores() // workers))
 
@@ -161,7 +162,7 @@ def load(
     source: str, noise: str, noise_rate: float, seed: int, train_size: int | None, clean_size: int
 ) -> NoisyData:
     """Load data; a process that trains again and again on the same ones reads them once."""
-    from s2e_optuna.training import load_data
+    from s2e_optuna.data import load_data
 
     data = load_data(source, noise=noise, noise_rate=noise_rate, seed=seed, train_size=train_size)
     return with_fewer_clean(data, clean_size) if clean_size else data

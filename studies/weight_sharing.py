@@ -33,18 +33,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from optuna.distributions import FloatDistribution
 
+from s2e_optuna.data import NoisyData
+from s2e_optuna.device import resolve_device
+from s2e_optuna.errors import DataError
 from s2e_optuna.relaxation import Family, limited_step, natural_direction, score_estimate
 from s2e_optuna.sampler.codec import Codec
 from s2e_optuna.schedules import Schedule, get_space
 from s2e_optuna.schedules.spaces import Space
-from s2e_optuna.training import (
-    DataError,
-    NoisyData,
-    TrainConfig,
-    get_method,
-    make_network,
-    resolve_device,
-)
+from s2e_optuna.training import TrainConfig, get_method, make_network
 from s2e_optuna.training.blocks import train_blocks
 from s2e_optuna.training.evaluation import evaluate
 from s2e_optuna.training.optimizer import make_optimizer

@@ -19,7 +19,7 @@ from command_line import PATIENCE, ROOT, run, start
 
 from s2e_optuna import __version__
 from s2e_optuna.cli import search as search_command
-from s2e_optuna.reporting import options
+from s2e_optuna.commands import options
 from s2e_optuna.training import get_method
 
 pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
@@ -91,7 +91,7 @@ def test_version() -> None:
 
 
 def test_defaults_are_those_of_a_search_in_python() -> None:
-    from s2e_optuna.workers.config import SearchConfig
+    from s2e_optuna.search.config import SearchConfig
 
     named = {"final_seeds": "seeds"}
     given = inspect.signature(search_command).parameters
@@ -101,18 +101,12 @@ def test_defaults_are_those_of_a_search_in_python() -> None:
 
 
 def test_the_names_in_the_help_are_the_real_ones() -> None:
+    from s2e_optuna.data import AUGMENTATIONS, DATA_SETS, NOISE_KINDS
     from s2e_optuna.schedules import SPACES
-    from s2e_optuna.training import (
-        AUGMENTATIONS,
-        DATA_SETS,
-        EXECUTIONS,
-        METHODS,
-        NETWORKS,
-        NOISE_KINDS,
-    )
+    from s2e_optuna.search.config import SAMPLERS
+    from s2e_optuna.training import EXECUTIONS, METHODS, NETWORKS
     from s2e_optuna.training.optimizer import OPTIMIZERS
     from s2e_optuna.training.results import PRECISIONS
-    from s2e_optuna.workers.config import SAMPLERS
 
     assert tuple(SPACES) == options.SPACES
     assert options.SAMPLERS == SAMPLERS
@@ -186,8 +180,8 @@ def test_the_same_search_again_says_it_in_words(
 
 
 def test_a_password_is_not_in_the_commands_to_run_next() -> None:
-    from s2e_optuna.reporting.search_run import next_commands
-    from s2e_optuna.workers.config import SearchConfig
+    from s2e_optuna.commands.search import next_commands
+    from s2e_optuna.search.config import SearchConfig
 
     config = SearchConfig(storage="postgresql+psycopg://me:secret@host/db", study="a b")
     commands = dict(next_commands(config, {}))
@@ -368,10 +362,10 @@ def test_bench_without_studies(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_doctor_says_by_its_exit_code_whether_all_is_well(
     state: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from s2e_optuna.reporting.doctor import Check
+    from s2e_optuna.commands.doctor import Check
 
     checks: Callable[..., list[Check]] = lambda storage: [Check("torch", state, "2.0", "Do it.")]  # noqa: E731
-    monkeypatch.setattr("s2e_optuna.reporting.doctor.examine", checks)
+    monkeypatch.setattr("s2e_optuna.commands.doctor.examine", checks)
     assert run("doctor").exit_code == (0 if state == "ok" else 1)
     assert json.loads(run("doctor --json").stdout)["healthy"] is (state == "ok")
 
@@ -396,7 +390,7 @@ def test_the_dashboard_takes_the_lock_before_it_reads_what_it_changes(
     stock: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served: list[Any] = []
-    serve = "s2e_optuna.reporting.serve.serve"
+    serve = "s2e_optuna.web.serve.serve"
     monkeypatch.setattr(serve, lambda opened, **_: served.append(opened))
     assert run("dashboard --storage sqlite:///stock.db").exit_code == 0
     other = sqlite3.connect(stock, timeout=0)
@@ -424,7 +418,7 @@ def test_the_dashboard_warns_when_others_can_reach_it(
     def serve(*_: Any, on_ready: Callable[[str], None], **__: Any) -> None:
         on_ready("http://0.0.0.0:8080/")
 
-    monkeypatch.setattr("s2e_optuna.reporting.serve.serve", serve)
+    monkeypatch.setattr("s2e_optuna.web.serve.serve", serve)
     result = run(f"dashboard --storage {stored} --host 0.0.0.0")
     assert result.exit_code == 0 and "not this machine alone" in result.stderr
 

@@ -10,7 +10,7 @@ from command_line import run
 from PIL import Image
 
 from s2e_optuna import Schedule
-from s2e_optuna.training.suspects import _COLUMNS
+from s2e_optuna.labels.suspect_list import _COLUMNS
 
 pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 
@@ -202,12 +202,12 @@ def test_unexpected_errors_keep_their_traceback(
 
 
 def test_what_goes_wrong_on_the_way_has_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    from s2e_optuna.workers.pool import SearchError
+    from s2e_optuna.search.pool import SearchError
 
     def fail(*_: Any) -> None:
         raise SearchError("worker processes die\nagain and again")
 
-    monkeypatch.setattr("s2e_optuna.workers.search.search", fail)
+    monkeypatch.setattr("s2e_optuna.search.search.search", fail)
     result = run("search")
     assert (result.exit_code, result.stderr) == (1, "s2e: worker processes die again and again\n")
 

@@ -8,7 +8,9 @@ from sklearn.datasets import load_digits
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from s2e_optuna import S2EClassifier, Schedule
-from s2e_optuna.training import corrupt_labels, suspect_quality, transition_matrix
+from s2e_optuna.data import corrupt_labels
+from s2e_optuna.labels import suspect_quality
+from s2e_optuna.training import transition_matrix
 
 SMALL = {"n_trials": 3, "epochs": 12, "n_seeds": 1, "learning_rate": 3e-3, "device": "cpu"}
 SMALL |= {"cross_validate": None}

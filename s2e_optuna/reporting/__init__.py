@@ -1,15 +1,15 @@
-"""Command line output, pictures, dashboard.
+"""Pictures, tables and words: things that draw or say, none that runs.
 
 The functions that draw are names of this package, imported when first used.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from s2e_optuna.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from s2e_optuna.reporting.dashboard import publish, study_plots
     from s2e_optuna.reporting.interactive import (
         best_so_far_plot,
         distribution_plot,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         theta_figure,
     )
     from s2e_optuna.reporting.view import StudyView, read_study
+    from s2e_optuna.web.dashboard import publish, study_plots
 
 __all__ = [
     "Band",
@@ -51,18 +52,18 @@ __all__ = [
     "theta_figure",
 ]
 
-_HOMES = ("plots", "interactive", "view", "dashboard")
-
-
-def __getattr__(name: str) -> Any:
-    # matplotlib, plotly and Optuna are slow to import, and most commands need none of them.
-    if name in __all__:
-        for home in _HOMES:
-            module = importlib.import_module(f"{__name__}.{home}")
-            if name in vars(module):
-                return vars(module)[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "s2e_optuna.reporting.plots": (
+            *("Band", "LearningCurves", "ScoredSchedule", "best_so_far_figure"),
+            *("distribution_figure", "learning_figure", "save_figure", "schedule_figure"),
+            *("schedules_figure", "theta_figure"),
+        ),
+        "s2e_optuna.reporting.interactive": (
+            *("best_so_far_plot", "distribution_plot", "entropy_plot", "schedules_plot"),
+        ),
+        "s2e_optuna.reporting.view": ("StudyView", "read_study"),
+        "s2e_optuna.web.dashboard": ("publish", "study_plots"),
+    },
+)

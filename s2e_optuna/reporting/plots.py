@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from s2e_optuna.reporting.errors import InputError
+from s2e_optuna.errors import InputError
 from s2e_optuna.reporting.terminal import GenerationRow
 from s2e_optuna.writable import check_writable
 

@@ -24,7 +24,7 @@ from s2e_optuna.reporting.textplot import sparkline
 from s2e_optuna.schedules import Schedule
 
 if TYPE_CHECKING:
-    from s2e_optuna.workers.progress import Progress, WorkerProgress, WorkerStatus
+    from s2e_optuna.search.progress import Progress, WorkerProgress, WorkerStatus
 
 LINE_INTERVAL = 15.0
 """Seconds between plain lines."""

@@ -17,13 +17,13 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
-from s2e_optuna.reporting.plots import LearningCurves, learning_figure
-from s2e_optuna.reporting.suspects import (
+from s2e_optuna.reporting.label_words import (
     LARGEST_MATRIX,
     Pairs,
     count_pairs,
     result_words,
 )
+from s2e_optuna.reporting.plots import LearningCurves, learning_figure
 from s2e_optuna.reporting.terminal import mean_std, share
 from s2e_optuna.reporting.validation import validation_words
 
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
-    from s2e_optuna.training import NoisyData, Suspect
-    from s2e_optuna.workers.search import SearchResult
+    from s2e_optuna.data import NoisyData
+    from s2e_optuna.labels import Suspect
+    from s2e_optuna.search.search import SearchResult
 
 SHOWN_SAMPLES = 60
 """Samples shown with their pictures."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from s2e_optuna.training import NoisyData
+    from s2e_optuna.data import NoisyData
 
 _SOURCES = {
     "val": "of the validation part",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from s2e_optuna.reporting.errors import InputError
+from s2e_optuna.errors import InputError
 from s2e_optuna.reporting.plots import Band, ScoredSchedule
 from s2e_optuna.reporting.terminal import GenerationRow, TrialRow
 from s2e_optuna.schedules import Schedule, get_space, trial_schedule

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from s2e_optuna.training.device import free_memory, using_threads
+from s2e_optuna.device import free_memory, using_threads
 from s2e_optuna.training.memory import clear_frames, give_back_memory, ran_out_of_memory
 from s2e_optuna.training.methods import Method
 from s2e_optuna.training.networks import StackedNetwork

@@ -24,13 +24,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from s2e_optuna.training.augmentation import augment_name
-from s2e_optuna.training.data import NoisyData
+from s2e_optuna.data.augmentation import augment_name
+from s2e_optuna.data.noisy_data import NoisyData
+from s2e_optuna.data.streaming import ImageFiles
 from s2e_optuna.training.networks import network_name
 from s2e_optuna.training.parts import Batches
 from s2e_optuna.training.results import EpochReport, TrainConfig
 from s2e_optuna.training.stack import Stack
-from s2e_optuna.training.streaming import ImageFiles
 
 _FORMAT = "s2e-checkpoint-1"
 _UNIMPORTANT = ("device", "keep_probabilities", "cuda_graph")

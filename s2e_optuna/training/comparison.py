@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from s2e_optuna.training.data import NoisyData
-from s2e_optuna.training.errors import DataError
+from s2e_optuna.data.noisy_data import NoisyData
+from s2e_optuna.errors import DataError
 from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.results import EpochReport, TrainConfig, TrainResult
 from s2e_optuna.training.trainer import ScheduleLike, train

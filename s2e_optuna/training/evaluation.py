@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from s2e_optuna.training.data import scale_pixels
-from s2e_optuna.training.device import free_memory, to_device
+from s2e_optuna.data.noisy_data import scale_pixels
+from s2e_optuna.data.streaming import Images
+from s2e_optuna.device import free_memory, to_device
 from s2e_optuna.training.memory import clear_frames, give_back_memory, ran_out_of_memory
 from s2e_optuna.training.networks import StackedNetwork
 
@@ -31,26 +32,6 @@ COPIES_OF_OUTPUTS = 3
 SMALLEST_CHUNK, LARGEST_CHUNK = 64, 2048
 
 Found = TypeVar("Found")
-
-
-class ImageStream(Protocol):
-    """Images that do not fit into memory and are read batch by batch."""
-
-    def batches(self, samples: Tensor, epoch: int) -> Iterator[Tensor]:
-        """Yield the images of each row of positions [S, B] for training, on their device."""
-
-    def chunks(self, size: int) -> Iterator[Tensor]:
-        """Yield all images in order, so many at once, on the CPU."""
-
-    def select(self, positions: Tensor) -> ImageStream:
-        """Return some of the images."""
-
-    def read(self) -> Tensor:
-        """Bring all images into memory [N, channels, height, width], on the CPU."""
-
-
-Images = Tensor | ImageStream
-"""Images [N, channels, height, width], uint8 or float32, or what they are read from."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from s2e_optuna.training.data import as_images
-from s2e_optuna.training.device import on_device, resolve_device
-from s2e_optuna.training.errors import DataError
+from s2e_optuna.data.noisy_data import as_images
+from s2e_optuna.data.streaming import ImageFiles
+from s2e_optuna.device import on_device, resolve_device
+from s2e_optuna.errors import DataError
 from s2e_optuna.training.evaluation import iterate_probabilities
 from s2e_optuna.training.networks import (
     InputShape,
@@ -26,7 +27,6 @@ from s2e_optuna.training.networks import (
     make_network,
     unstack,
 )
-from s2e_optuna.training.streaming import ImageFiles
 
 FORMAT = "s2e_optuna model 1"
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from s2e_optuna.training.errors import unknown_name
+from s2e_optuna.errors import unknown_name
 
 BETA2 = 0.999
 ALPHA = 0.99

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from s2e_optuna.training.assemble import SPLIT_SEED, stratified_order
-from s2e_optuna.training.augmentation import Augmentation
-from s2e_optuna.training.data import NoisyData, scale_pixels
-from s2e_optuna.training.errors import DataError
-from s2e_optuna.training.evaluation import Images
-from s2e_optuna.training.streaming import AugmentedImages, images_for
+from s2e_optuna.data.assemble import SPLIT_SEED, stratified_order
+from s2e_optuna.data.augmentation import Augmentation
+from s2e_optuna.data.noisy_data import NoisyData, scale_pixels
+from s2e_optuna.data.streaming import AugmentedImages, Images, images_for
+from s2e_optuna.errors import DataError
 
 ALIGNED = 4
 """Small products on a CPU round by where their operands lie in memory. With batches of a multiple

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from s2e_optuna.training.augmentation import Augment, check_augment
-from s2e_optuna.training.errors import DataError, unknown_name
+from s2e_optuna.data.augmentation import Augment, check_augment
+from s2e_optuna.errors import DataError, unknown_name
 from s2e_optuna.training.model import Model
 from s2e_optuna.training.networks import NetworkFactory
 from s2e_optuna.training.optimizer import OPTIMIZERS

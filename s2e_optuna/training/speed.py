@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from s2e_optuna.training.device import keep_freed_memory, using_threads
+from s2e_optuna.device import keep_freed_memory, using_threads
 from s2e_optuna.training.evaluation import sample_losses
 from s2e_optuna.training.networks import (
     InputShape,

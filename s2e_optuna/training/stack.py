@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from s2e_optuna.training.data import scale_pixels
-from s2e_optuna.training.evaluation import Images, iterate_probabilities
+from s2e_optuna.data.noisy_data import scale_pixels
+from s2e_optuna.data.streaming import Images
+from s2e_optuna.training.evaluation import iterate_probabilities
 from s2e_optuna.training.methods import Method, State, Step
 from s2e_optuna.training.networks import (
     Parameters,

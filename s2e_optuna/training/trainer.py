@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from s2e_optuna.training.augmentation import Augmentation
+from s2e_optuna.data.augmentation import Augmentation
+from s2e_optuna.data.noisy_data import NoisyData
+from s2e_optuna.data.streaming import Images
+from s2e_optuna.device import keep_freed_memory, on_device, resolve_device
+from s2e_optuna.errors import DataError
 from s2e_optuna.training.blocks import train_blocks, trials_per_block, without
 from s2e_optuna.training.checkpoint import Checkpoint, Keeper
-from s2e_optuna.training.data import NoisyData
-from s2e_optuna.training.device import keep_freed_memory, on_device, resolve_device
-from s2e_optuna.training.errors import DataError
-from s2e_optuna.training.evaluation import Evaluation, Images, evaluate, iterate_probabilities
+from s2e_optuna.training.evaluation import Evaluation, evaluate, iterate_probabilities
 from s2e_optuna.training.methods import Method, get_method
 from s2e_optuna.training.model import Model
 from s2e_optuna.training.networks import StackedNetwork, make_network

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from s2e_optuna import Schedule
-from s2e_optuna.reporting.errors import InputError
+from s2e_optuna.errors import InputError
 from s2e_optuna.reporting.plots import (
     BLUE,
     Band,

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from s2e_optuna import Schedule
 from s2e_optuna.reporting.progress import Insight, ProgressDisplay, search_line, search_view
-from s2e_optuna.workers.progress import Progress, WorkerProgress, WorkerStatus
+from s2e_optuna.search.progress import Progress, WorkerProgress, WorkerStatus
 
 STATE = Progress(
     phase="search",

@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from s2e_optuna import Schedule
+from s2e_optuna.data import from_arrays
+from s2e_optuna.labels import Suspect
 from s2e_optuna.reporting.plots import schedule_figure
 from s2e_optuna.reporting.report import thumbnail, write_report
 from s2e_optuna.scores import MethodScore
-from s2e_optuna.training import Suspect, from_arrays
-from s2e_optuna.workers.config import SearchConfig
-from s2e_optuna.workers.search import SearchResult
+from s2e_optuna.search.config import SearchConfig
+from s2e_optuna.search.search import SearchResult
 
 EVIL = "<script>alert(1)</script>\"'&"
 

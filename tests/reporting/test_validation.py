@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from s2e_optuna.data import NoisyData, from_arrays
 from s2e_optuna.reporting.validation import validation_words
-from s2e_optuna.training import NoisyData, from_arrays
 
 IMAGES = np.random.default_rng(0).random((60, 4, 4))
 LABELS = np.arange(60) % 3

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from s2e_optuna.data import NoisyData, load_data
+from s2e_optuna.errors import DataError
 from s2e_optuna.relaxation import Block, Family
-from s2e_optuna.training import DataError, NoisyData, TrainConfig, load_data, train
+from s2e_optuna.training import TrainConfig, train
 from studies.weight_sharing import (
     Adaptive,
     ScheduleFamily,

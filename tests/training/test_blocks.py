@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from s2e_optuna.training import METHODS, TrainConfig, from_arrays, make_network, train
+from s2e_optuna.data import from_arrays
+from s2e_optuna.training import METHODS, TrainConfig, make_network, train
 from s2e_optuna.training import blocks as blocks_module
 from s2e_optuna.training.blocks import (
     model_bytes,

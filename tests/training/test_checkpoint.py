@@ -10,7 +10,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from s2e_optuna import Schedule
-from s2e_optuna.training import Checkpoint, ImageFiles, TrainConfig, load_data, train
+from s2e_optuna.data import ImageFiles, load_data
+from s2e_optuna.training import Checkpoint, TrainConfig, train
 from s2e_optuna.training.checkpoint import fingerprint
 
 CONFIG = TrainConfig(epochs=6, batch_size=32, device="cpu", seed=3)

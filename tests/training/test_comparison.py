@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from s2e_optuna.training import DataError, TrainConfig, evaluate_schedules, train
+from s2e_optuna.errors import DataError
+from s2e_optuna.training import TrainConfig, evaluate_schedules, train
 
 CONFIG = TrainConfig(epochs=3, batch_size=20)
 ENTRIES = {

@@ -9,16 +9,10 @@ import torch
 from torch.func import functional_call
 from torch.nn import functional
 
-from s2e_optuna.training import (
-    METHODS,
-    BatchView,
-    DataError,
-    TrainConfig,
-    from_arrays,
-    get_method,
-    train,
-)
-from s2e_optuna.training.data import scale_pixels
+from s2e_optuna.data import from_arrays
+from s2e_optuna.data.noisy_data import scale_pixels
+from s2e_optuna.errors import DataError
+from s2e_optuna.training import METHODS, BatchView, TrainConfig, get_method, train
 from s2e_optuna.training.methods import Step
 from s2e_optuna.training.methods.comining import arcface_logits
 from s2e_optuna.training.methods.f_correction import ForwardCorrection, estimate_transition

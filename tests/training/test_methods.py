@@ -9,15 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from s2e_optuna.training import (
-    METHODS,
-    BatchView,
-    DataError,
-    Method,
-    TrainConfig,
-    get_method,
-    train,
-)
+from s2e_optuna.errors import DataError
+from s2e_optuna.training import METHODS, BatchView, Method, TrainConfig, get_method, train
 from s2e_optuna.training.methods import Step
 
 EVERY = [*METHODS, "coteaching_plus:as_released"]

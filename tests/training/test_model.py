@@ -3,17 +3,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from s2e_optuna.errors import DataError
+from s2e_optuna.labels import suspects, unseen_probabilities
 from s2e_optuna.training import (
-    DataError,
     TrainConfig,
     load_model,
     model,
     predict_proba,
     save_model,
-    suspects,
     train,
     trainer,
-    unseen_probabilities,
 )
 
 

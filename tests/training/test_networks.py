@@ -6,7 +6,8 @@ from torch import nn
 from torch.autograd import forward_ad
 from torch.nn import functional
 
-from s2e_optuna.training import DataError, StackedModels, TrainingPass, make_network, unstack
+from s2e_optuna.errors import DataError
+from s2e_optuna.training import StackedModels, TrainingPass, make_network, unstack
 from s2e_optuna.training.evaluation import sample_losses
 from s2e_optuna.training.networks.cnn3 import Cnn3
 from s2e_optuna.training.networks.layers import dropout

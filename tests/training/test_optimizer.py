@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from s2e_optuna.training import DataError
+from s2e_optuna.errors import DataError
 from s2e_optuna.training.optimizer import OPTIMIZERS, make_optimizer
 
 REFERENCES = {

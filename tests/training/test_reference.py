@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from s2e_optuna.training import (
-    StackedModels,
-    TrainConfig,
-    from_arrays,
-    make_network,
-    train,
-    unstack,
-)
+from s2e_optuna.data import from_arrays
+from s2e_optuna.training import StackedModels, TrainConfig, make_network, train, unstack
 from s2e_optuna.training.parts import Batches, TrainingPart
 from s2e_optuna.training.trainer import _seeds
 from studies.reference_trainer import train_reference

@@ -5,16 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from s2e_optuna.training import (
-    CURVES,
-    METHODS,
-    DataError,
-    TrainConfig,
-    make_network,
-    resolve_device,
-    train,
-    trainer,
-)
+from s2e_optuna.device import resolve_device
+from s2e_optuna.errors import DataError
+from s2e_optuna.training import CURVES, METHODS, TrainConfig, make_network, train, trainer
 from s2e_optuna.training.results import default_batch_size
 
 EVERY = sorted(METHODS)

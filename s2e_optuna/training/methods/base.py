@@ -27,7 +27,7 @@ from torch import Tensor
 from s2e_optuna.training.evaluation import sample_losses
 
 if TYPE_CHECKING:
-    from s2e_optuna.training.data import NoisyData
+    from s2e_optuna.data.noisy_data import NoisyData
 
 State = dict[str, Tensor]
 """What a method remembers: name to tensor [P, ...], one row a trial; rows leave with trials."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from s2e_optuna.training.errors import DataError
+from s2e_optuna.errors import DataError
 from s2e_optuna.training.methods.base import BatchView, Method, Step
 from s2e_optuna.training.selection import small_loss_mask
 

@@ -14,7 +14,7 @@ from s2e_optuna.training.methods.decoupling import check_warm_up, disagreement
 from s2e_optuna.training.selection import small_loss_mask_within
 
 if TYPE_CHECKING:
-    from s2e_optuna.training.data import NoisyData
+    from s2e_optuna.data.noisy_data import NoisyData
 
 WARM_UP = {"cifar10": 20, "cifar100": 5}
 """Epochs, of 200; 0 on MNIST and wherever nothing is known."""

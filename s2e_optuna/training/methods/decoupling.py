@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from s2e_optuna.training.errors import DataError
+from s2e_optuna.errors import DataError
 from s2e_optuna.training.methods.base import BatchView, Method
 
 SMALLEST_SHARE = 0.1

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor
 
-from s2e_optuna.training.errors import DataError
+from s2e_optuna.errors import DataError
 from s2e_optuna.training.methods.base import BatchView, Method, Preparation, State, Step
 
 if TYPE_CHECKING:
-    from s2e_optuna.training.data import NoisyData
+    from s2e_optuna.data.noisy_data import NoisyData
 
 MANY_CLASSES = 100
 SMALLEST_PROBABILITY = 1e-12

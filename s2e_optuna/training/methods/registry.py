@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
-from s2e_optuna.training.errors import DataError, unknown_name
+from s2e_optuna.errors import DataError, unknown_name
 from s2e_optuna.training.methods.base import Method
 from s2e_optuna.training.methods.comining import CoMining
 from s2e_optuna.training.methods.coteaching import CoTeaching

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from s2e_optuna.training.errors import DataError
+from s2e_optuna.errors import DataError
 from s2e_optuna.training.networks.base import (
     InputShape,
     NetworkFactory,

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from s2e_optuna.training.errors import DataError, unknown_name
+from s2e_optuna.errors import DataError, unknown_name
 from s2e_optuna.training.networks.base import InputShape, NetworkFactory, StackedNetwork
 from s2e_optuna.training.networks.cnn1 import Cnn1, UnfoldedCnn1
 from s2e_optuna.training.networks.cnn2 import Cnn2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s2e_optuna.training.errors import DataError
+from s2e_optuna.errors import DataError
 from s2e_optuna.training.networks.base import InputShape
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from s2e_optuna.data.torchvision_support import torchvision_module
 from s2e_optuna.training.networks.base import InputShape
-from s2e_optuna.training.torchvision_support import torchvision_module
 
 SMALL_SIDE = 64
 """Below this, the first layers' strides would leave next to nothing of an image."""

@@ -1,0 +1,1 @@
+"""The commands of ``s2e``: one file a command, and what they share."""

@@ -1,0 +1,279 @@
+"""``s2e search``: run it with its progress shown, draw its pictures, say what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from s2e_optuna.commands.locations import shell
+from s2e_optuna.commands.show import progress_figure
+from s2e_optuna.reporting.label_words import result_words
+from s2e_optuna.reporting.plots import (
+    distribution_figure,
+    learning_figure,
+    save_figure,
+    schedule_figure,
+)
+from s2e_optuna.reporting.progress import Insight, ProgressDisplay
+from s2e_optuna.reporting.report import METHOD_NAMES, learning_curves, write_report
+from s2e_optuna.reporting.terminal import (
+    ComparisonRow,
+    comparison_table,
+    duration,
+    number,
+    print_schedules,
+    share,
+)
+from s2e_optuna.reporting.validation import validation_words
+from s2e_optuna.reporting.view import (
+    StudyView,
+    generation_bands,
+    read_study,
+    scored_schedules,
+)
+from s2e_optuna.schedules import Schedule, trial_schedule
+
+if TYPE_CHECKING:
+    from s2e_optuna.search.config import SearchConfig
+    from s2e_optuna.search.progress import Progress
+    from s2e_optuna.search.search import SearchResult
+
+
+def run_search(
+    config: SearchConfig, display: ProgressDisplay, labels_file: Path | None = None
+) -> tuple[SearchResult, dict[str, Path]]:
+    """Search, and draw pictures beside the other files.
+
+    Parameters
+    ----------
+    config
+        What to do.
+    display
+        Where progress is shown.
+    labels_file
+        Save the labels that were trained on here.
+
+    Returns
+    -------
+    result
+        What `s2e_optuna.search.search.search` returns.
+    files
+        Name to path of everything that was written, the pictures included.
+    """
+    from s2e_optuna.data import check_labels_path, save_labels
+    from s2e_optuna.search.search import search
+    from s2e_optuna.storages import open_storage
+    from s2e_optuna.web.dashboard import Refresher
+
+    if labels_file is not None:
+        check_labels_path(labels_file)
+
+    def read() -> StudyView:
+        return read_study(open_storage(config.storage), config.study_name)
+
+    def relay(progress: Progress) -> None:
+        display.search(progress)
+        if progress.phase == "search":
+            refresher.notice(progress.finished)
+
+    with display:
+        with Refresher(read, on_view=lambda view: display.insight(insight(view))) as refresher:
+            result = search(config, relay, display.reading)
+        view = read()
+        files = {**result.files, **draw_pictures(result, view)}
+        if labels_file is not None:
+            save_labels(labels_file, result.data)
+            files["labels"] = labels_file
+    return result, files
+
+
+def insight(view: StudyView) -> Insight:
+    """Collect what the display of a running search says of the study."""
+    schedule = None if view.recommended is None else trial_schedule(view.recommended)
+    if not view.generations:
+        return Insight(schedule)
+    newest = view.generations[-1]
+    return Insight(schedule, newest.m, newest.entropy())
+
+
+def draw_pictures(result: SearchResult, view: StudyView) -> dict[str, Path]:
+    """Draw the schedule, the best value so far and the generations into the search's folder.
+
+    Beside them goes the report, a page that holds the pictures in itself.
+    """
+    from s2e_optuna.labels import read_suspects
+
+    config, schedule = result.config, result.schedule
+    found = schedule_figure(
+        Schedule(schedule.rates, name=f"{schedule.name} (trial {result.recommended})"),
+        coteaching=coteaching(result),
+        noise_rate=result.noise_rate,
+        trials=scored_schedules(view.ranked[:30], schedule.epochs),
+        maximise=False,
+        value_label=view.value_label,
+        title=config.study_name,
+    )
+    figures = {"picture": ("schedule.png", found)}
+    if len(view.ranked) > 1:
+        figures["progress"] = ("progress.png", progress_figure(view))
+    bands = generation_bands(view.generations, config.space, schedule.epochs)
+    if bands:
+        picture = distribution_figure(bands, best=schedule, title=config.study_name)
+        figures["generations"] = ("generations.png", picture)
+    for name, key in (("learning", "test_accuracy"), ("precision", "label_precision")):
+        if curves := learning_curves(result, key):
+            label = key.replace("_", " ")
+            picture = learning_figure(curves, y_label=label, title=config.study_name)
+            figures[name] = (f"{name}.png", picture)
+    config.folder.mkdir(parents=True, exist_ok=True)
+    for name in ("progress", "generations"):
+        if name not in figures:  # another search in the same folder may have had them
+            (config.folder / f"{name}.png").unlink(missing_ok=True)
+    files = {
+        key: save_figure(figure, config.folder / name) for key, (name, figure) in figures.items()
+    }
+    listed = result.files.get("suspects")
+    files["report"] = write_report(
+        config.folder / "report.html",
+        result,
+        schedule=found,
+        suspects=() if listed is None else read_suspects(listed),
+        command=search_command(config),
+    )
+    return files
+
+
+def coteaching(result: SearchResult) -> Schedule | None:
+    """Co-teaching's schedule with the noise rate that somebody who knows it would use."""
+    if "coteaching" in result.scores:
+        return Schedule.clipped(result.scores["coteaching"].schedule, name="Co-teaching")
+    rate = result.config.noise_rate if result.config.noise else result.noise_rate
+    return None if rate is None else Schedule.coteaching(result.schedule.epochs, rate)
+
+
+def print_search(target: Console, result: SearchResult, files: dict[str, Path]) -> None:
+    """Print the comparison, R(t), where the files lie and what to do next."""
+    config = result.config
+    took = duration(result.seconds.get("search"))
+    target.print(Text.assemble(("Search ", "bold"), (config.study_name, "bold")))
+    target.print(
+        f"{result.n_trials} trials, {took} in this run. "
+        f"Lowest validation error: {number(result.best_value)}."
+    )
+    if result.noise_rate is not None:
+        target.print(
+            f"Labels: {result.data.noise}; {share(result.noise_rate)} of them are wrong.",
+            markup=False,
+        )
+    target.print(validation_words(result.data))
+    target.print()
+    if result.scores:
+        rows = [
+            ComparisonRow(
+                METHOD_NAMES.get(name, name),
+                score.test_accuracy,
+                score.validation_accuracy,
+                score.label_precision,
+                ours=name == "s2e",
+            )
+            for name, score in result.scores.items()
+        ]
+        seeds = len(rows[-1].validation)
+        title = f"Final comparison, {seeds} {'seed' if seeds == 1 else 'seeds'} each"
+        target.print(comparison_table(rows, target, title=title))
+        target.print()
+    curve = coteaching(result)
+    print_schedules(target, [result.schedule, *([] if curve is None else [curve])])
+    _print_suspects(target, result)
+    target.print("\nFiles", style="bold")
+    width = max(map(len, files))
+    for name, path in files.items():
+        target.print(f"  {name:<{width}}  {path}", markup=False, soft_wrap=True)
+    target.print("\nNext", style="bold")
+    for what, command in next_commands(config, files):
+        target.print(f"  {what}:", markup=False)
+        target.print(f"    {command}", markup=False, soft_wrap=True)
+
+
+def next_commands(config: SearchConfig, files: dict[str, Path]) -> list[tuple[str, str]]:
+    """Say what to do next, and the command for it, ready to be pasted into a shell."""
+    storage = _storage_words(config)
+    training = ["s2e", "train", str(config.data), *_options(config, _TRAINING)]
+    if "schedule" in files:
+        training += ["--schedule", str(files["schedule"])]
+    suspicious = []
+    if "suspects" in files:
+        looked_through = shell("s2e", "suspects", str(files["suspects"].parent))
+        suspicious = [("the labels that look wrong", looked_through)]
+    return [
+        ("the study in the terminal", f"s2e show {storage} {shell('--study', config.study_name)}"),
+        ("the study in the browser", f"s2e dashboard {storage}"),
+        ("train with this schedule", shell(*training)),
+        *suspicious,
+    ]
+
+
+_TRAINING = (
+    *("noise", "noise_rate", "train_size", "validation", "labels", "path_column", "label_column"),
+    *("clean_column", "image_size", "data_root", "method", "network", "batch_size", "seed"),
+    *("optimizer", "precision", "execution", "augment"),
+)
+"""Options that a search and a training have in common."""
+
+_SEARCHING = (
+    "space",
+    "epochs",
+    "trials",
+    "sampler",
+    "device",
+    "workers",
+    "stack",
+    "final_seeds",
+    "folds",
+)
+
+
+def search_command(config: SearchConfig) -> str:
+    """Return the command that runs this search."""
+    options = _options(config, (*_TRAINING, *_SEARCHING))
+    words = shell("s2e", "search", str(config.data), *options, "--study", config.study_name)
+    return f"{words} {_storage_words(config)} {shell('--out', str(config.folder))}"
+
+
+def _options(config: SearchConfig, names: Sequence[str]) -> list[str]:
+    """Write options as words of the command line; those at their defaults are left out."""
+    defaults = {field.name: field.default for field in fields(config)}
+    words: list[str] = []
+    for name in names:
+        value = getattr(config, name)
+        if value != defaults[name]:
+            option = "--" + {"final_seeds": "seeds"}.get(name, name).replace("_", "-")
+            words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
+    return words
+
+
+def _storage_words(config: SearchConfig) -> str:
+    url = config.storage if isinstance(config.storage, str) else ""
+    if not url or config.masked_storage != url:
+        # A password is never printed; s2e reads this variable by itself, too.
+        return '--storage "$S2E_STORAGE"'
+    return shell("--storage", url)
+
+
+def _print_suspects(target: Console, result: SearchResult) -> None:
+    quality = result.suspects_quality
+    if quality is None:
+        return
+    listed, samples, wrong = (quality.get(key) for key in ("listed", "samples", "wrong"))
+    target.print(f"\nSuspicious labels: {listed:,} of {samples:,} listed. {result_words(result)}")
+    if wrong:
+        precision, recall = (share(quality.get(key)) or "?" for key in ("precision", "recall"))
+        target.print(
+            f"Known truth: {precision} of them are wrong, which is {recall} of the {wrong} wrong "
+            "labels."
+        )

@@ -1,0 +1,245 @@
+"""What a stored study holds: its best trials, the best R(t), theta by generation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from s2e_optuna.errors import InputError
+from s2e_optuna.reporting.plots import (
+    best_so_far_figure,
+    distribution_figure,
+    save_figure,
+    schedule_figure,
+)
+from s2e_optuna.reporting.terminal import (
+    GenerationRow,
+    duration,
+    generations_table,
+    number,
+    print_schedules,
+    trials_table,
+)
+from s2e_optuna.reporting.view import (
+    StudyView,
+    finished_values,
+    finite_value,
+    generation_bands,
+    generation_rows,
+    reference_schedule,
+    scored_schedules,
+    space_name,
+    trial_row,
+)
+from s2e_optuna.schedules import Schedule, trial_schedule
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
+
+
+MOST_GENERATIONS = 20
+"""Lines of the table of generations; of more, some are shown, from the first to the newest."""
+
+
+def print_studies(target: Console, storage: BaseStorage) -> None:
+    """Print the list of studies in a storage."""
+    import optuna
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("study", "trials", "best value", "started"):
+        table.add_column(column, justify="left" if column == "study" else "right", overflow="fold")
+    for summary in optuna.get_all_study_summaries(storage):
+        best = getattr(summary, "best_trial", None)
+        started = summary.datetime_start
+        table.add_row(
+            Text(summary.study_name),
+            str(summary.n_trials),
+            "" if best is None else number(finite_value(best)),
+            "" if started is None else f"{started:%Y-%m-%d %H:%M}",
+        )
+    target.print(table)
+
+
+def print_study(
+    target: Console, view: StudyView, *, trial_number: int | None = None, top: int = 10
+) -> None:
+    """Print a study: its best trials, R(t), theta by generation."""
+    chosen = view.chosen(trial_number)
+    counts = ", ".join(f"{count} {state}" for state, count in view.counts.items()) or "none"
+    target.print(Text.assemble(("Study ", "bold"), (view.study.study_name, "bold")))
+    target.print(f"Trials: {counts}.  Direction: {view.study.direction.name.lower()}.")
+    target.print()
+    if chosen is None:
+        target.print("No trial has finished yet.")
+        return
+    if trial_number is None:
+        title = f"Best {min(top, len(view.ranked))} of {len(view.ranked)} finished trials"
+        target.print(
+            trials_table(
+                [trial_row(trial) for trial in view.ranked[:top]],
+                target,
+                value_label="val.\nerror" if view.value_label != "value" else "value",
+                title=title,
+            )
+        )
+        target.print()
+        target.print(f"Recommended: trial {chosen.number}, by a model of all trials.")
+    else:
+        _print_trial(target, chosen)
+    schedules = _curves(view, chosen)
+    if schedules:
+        target.print()
+        print_schedules(target, schedules)
+    elif trial_number is None:
+        target.print("The trials hold no schedule: this study was not made by a schedule search.")
+    if view.generations and trial_number is None:
+        target.print()
+        rows = generation_rows(view.generations)
+        shown = _some(rows, MOST_GENERATIONS)
+        title = "Generations of theta"
+        if len(shown) < len(rows):
+            title += f", {len(shown)} of {len(rows):,} (all of them: --json)"
+        target.print(generations_table(shown, target, title=title))
+
+
+def _some(rows: Sequence[GenerationRow], most: int) -> list[GenerationRow]:
+    if len(rows) <= most:
+        return list(rows)
+    return [rows[round(i * (len(rows) - 1) / (most - 1))] for i in range(most)]
+
+
+def study_dict(
+    view: StudyView, *, storage: str, trial_number: int | None = None, top: int = 10
+) -> dict[str, Any]:
+    """Return what `print_study` shows, for programs."""
+    chosen = view.chosen(trial_number)
+    return {
+        "study": view.study.study_name,
+        "storage": storage,
+        "direction": view.study.direction.name.lower(),
+        "n_trials": len(view.trials),
+        "states": view.counts,
+        "best_value": finite_value(view.ranked[0]) if view.ranked else None,
+        "trial": None if chosen is None else _trial_dict(chosen),
+        "top": [
+            {"number": trial.number, "value": finite_value(trial)} for trial in view.ranked[:top]
+        ],
+        "generations": [
+            {
+                "m": row.m,
+                "trial": row.trial_number,
+                "batch": list(generation.batch),
+                "entropy": row.entropy,
+                "kl": row.kl,
+                "mean_alpha": list(row.mean_alpha),
+                "theta": [float(value) for value in generation.theta],
+            }
+            for row, generation in zip(
+                generation_rows(view.generations), view.generations, strict=True
+            )
+        ],
+    }
+
+
+def save_study_pictures(
+    view: StudyView, path: Path, *, trial_number: int | None = None
+) -> list[Path]:
+    """Write R(t) to ``path`` and, beside it, best-so-far and the distribution by generation.
+
+    Raises
+    ------
+    InputError
+        If no finished trial holds a schedule.
+    """
+    chosen = view.chosen(trial_number)
+    schedule = None if chosen is None else trial_schedule(chosen)
+    if schedule is None:
+        raise InputError(
+            f"there is no schedule to draw: no such finished trial in {view.study.study_name!r}."
+        )
+    figures: dict[str, Figure] = {"": _schedule_picture(view, schedule)}
+    if len(view.ranked) > 1:
+        figures["-progress"] = progress_figure(view)
+    bands = generation_bands(view.generations, space_name(view), schedule.epochs)
+    if bands:
+        figures["-generations"] = distribution_figure(
+            bands, best=schedule, title=view.study.study_name
+        )
+    return [
+        save_figure(figure, path.with_name(f"{path.stem}{ending}{path.suffix}"))
+        for ending, figure in figures.items()
+    ]
+
+
+def progress_figure(view: StudyView) -> Figure:
+    """Draw the best value so far against finished trials, in the order in which they ended."""
+    return best_so_far_figure(
+        {view.study.study_name: finished_values(view)},
+        maximise=view.maximise,
+        y_label=view.value_label,
+        title=view.study.study_name,
+    )
+
+
+def _schedule_picture(view: StudyView, schedule: Schedule) -> Figure:
+    coteaching, rate = reference_schedule(view, schedule.epochs)
+    return schedule_figure(
+        schedule,
+        coteaching=coteaching,
+        noise_rate=rate,
+        trials=scored_schedules(view.ranked[:30], schedule.epochs),
+        maximise=view.maximise,
+        value_label=view.value_label,
+        title=view.study.study_name,
+    )
+
+
+def _print_trial(target: Console, trial: FrozenTrial) -> None:
+    took = f", {duration(trial.duration.total_seconds())}" if trial.duration else ""
+    target.print(Text(f"Trial {trial.number} ({trial.state.name.lower()}{took})", "bold"))
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("value", number(finite_value(trial)))
+    for name, value in trial.params.items():
+        table.add_row(name, Text(number(value) if isinstance(value, float) else str(value)))
+    for name, value in trial.user_attrs.items():
+        if isinstance(value, int | float | str):
+            table.add_row(name, Text(number(value) if isinstance(value, float) else str(value)))
+    target.print(table)
+
+
+def _trial_dict(trial: FrozenTrial) -> dict[str, Any]:
+    schedule = trial_schedule(trial)
+    return {
+        "number": trial.number,
+        "state": trial.state.name.lower(),
+        "value": finite_value(trial),
+        "params": trial.params,
+        "schedule": None if schedule is None else [float(rate) for rate in schedule.rates],
+    }
+
+
+def _curves(view: StudyView, chosen: FrozenTrial) -> list[Schedule]:
+    """Return what the text plot shows: a trial, Co-teaching, and the recommended if another."""
+    schedule = trial_schedule(chosen)
+    if schedule is None:
+        return []
+    curves = [schedule]
+    coteaching, _ = reference_schedule(view, schedule.epochs)
+    if coteaching is not None:
+        curves.append(coteaching)
+    other = view.recommended
+    if other is not None and other.number != chosen.number:
+        recommended = trial_schedule(other)
+        if recommended is not None:
+            name = f"{recommended.name} (recommended)"
+            curves.append(Schedule(recommended.rates, name=name))
+    return curves

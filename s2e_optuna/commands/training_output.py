@@ -1,0 +1,169 @@
+"""What ``s2e train`` prints and writes."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from s2e_optuna.commands.suspects import SUSPECTS_FILE
+from s2e_optuna.commands.training import TrainOutcome
+from s2e_optuna.reporting.label_words import list_words
+from s2e_optuna.reporting.plots import LearningCurves, learning_figure, save_figure
+from s2e_optuna.reporting.terminal import (
+    ascii_only,
+    comparison_table,
+    duration,
+    print_schedules,
+    share,
+)
+from s2e_optuna.reporting.textplot import Curve, text_plot
+from s2e_optuna.reporting.validation import validation_words
+from s2e_optuna.scores import number_or_none
+
+RESULTS_FILE = "results.json"
+
+
+def save_drawn_labels(outcome: TrainOutcome, path: Path) -> Path:
+    """Save the labels that were trained on."""
+    from s2e_optuna.data import save_labels
+
+    save_labels(path, outcome.data)
+    return path
+
+
+def save_outcome(outcome: TrainOutcome, folder: Path) -> list[Path]:
+    """Write the best model, the learning curves, schedule, suspects, and all numbers as JSON."""
+    from s2e_optuna.labels import write_suspects
+    from s2e_optuna.training import save_model
+
+    best = outcome.best
+    if best is None or best.model is None:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / "model.safetensors"]
+    save_model(best.model, written[0])
+    curves = learning_curves(outcome)
+    if curves:
+        figure = learning_figure(curves, y_label="accuracy", title=outcome.data.name)
+        written.append(save_figure(figure, folder / "learning.png"))
+    if outcome.schedule is not None:
+        outcome.schedule.to_json(folder / "schedule.json")
+        written.append(folder / "schedule.json")
+    write_suspects(outcome.suspects, folder / SUSPECTS_FILE)
+    written.append(folder / SUSPECTS_FILE)
+    written.append(folder / RESULTS_FILE)
+    content = json.dumps(outcome_dict(outcome, written), allow_nan=False)
+    written[-1].write_text(content + "\n", encoding="utf-8")
+    return written
+
+
+def learning_curves(outcome: TrainOutcome) -> list[LearningCurves]:
+    """Collect the curves worth drawing: those that were measured."""
+    curves = {
+        "test accuracy": [result.test_accuracy for result in outcome.complete],
+        "validation accuracy": [result.validation_accuracy for result in outcome.complete],
+        "label precision": [result.label_precision for result in outcome.complete],
+    }
+    return [
+        LearningCurves(name, np.stack(values))
+        for name, values in curves.items()
+        if values and np.isfinite(np.stack(values)).any()
+    ]
+
+
+def print_outcome(target: Console, outcome: TrainOutcome, written: list[Path]) -> None:
+    """Print the accuracies, the schedule, and where the files lie."""
+    data = outcome.data
+    wrong = "" if data.noise_rate is None else f" ({share(data.noise_rate)} are wrong)"
+    target.print(
+        f"{data.name}: {len(data.y_train)} training samples, {data.n_classes} classes, "
+        f"labels: {data.noise}{wrong}.",
+        markup=False,
+    )
+    target.print(validation_words(data, "Validated"))
+    target.print()
+    if outcome.complete:
+        target.print(comparison_table([outcome.row], target, title="Accuracy"))
+    for result in outcome.results:
+        if result.failure is not None:
+            target.print(f"seed {result.seed}: {result.failure}", markup=False)
+    print_curves(target, outcome)
+    if outcome.schedule is not None:
+        target.print()
+        print_schedules(target, [outcome.schedule])
+    seconds = sum(result.seconds for result in outcome.results)
+    if any(path.name == SUSPECTS_FILE for path in written):
+        words = list_words(outcome.suspects, data.validation, outcome.request.folds)
+        target.print(f"\n{words}")
+    target.print(f"\nTrained for {duration(seconds)}.")
+    for path in written:
+        target.print(f"  {path}", markup=False, soft_wrap=True)
+
+
+def print_curves(target: Console, outcome: TrainOutcome) -> None:
+    """Draw the learning curves in text: means over the seeds."""
+    means = [
+        Curve.over_epochs(curve.name, np.nanmean(curve.values, axis=0), first=1)
+        for curve in learning_curves(outcome)
+    ]
+    if means and len(means[0].y) > 1:
+        drawing = text_plot(
+            means,
+            width=min(target.width, 80),
+            x_label="epochs",
+            y_label="mean over seeds" if len(outcome.complete) > 1 else "share",
+            y_range=None,
+            ascii_only=ascii_only(target),
+        )
+        target.print()
+        target.print(drawing, soft_wrap=True)
+
+
+def outcome_dict(outcome: TrainOutcome, written: list[Path]) -> dict[str, Any]:
+    """Return what `print_outcome` shows, for programs: curves are one list a complete seed."""
+    from s2e_optuna.training import CURVES, get_method
+    from s2e_optuna.training.results import default_batch_size
+
+    rule, row = get_method(outcome.method), outcome.row
+    return {
+        "data": outcome.data.name,
+        "noise": outcome.data.noise,
+        "validation": outcome.data.validation,
+        **outcome.data.validation_facts(),
+        "method": outcome.method,
+        "uses_clean_data": rule.uses_clean_data,
+        "schedule": None
+        if outcome.schedule is None
+        else [float(rate) for rate in outcome.schedule.rates],
+        "epochs": outcome.config.epochs,
+        "network": outcome.network,
+        "optimizer": outcome.config.optimizer,
+        "precision": outcome.config.precision,
+        "execution": outcome.config.execution,
+        "augment": outcome.config.augment,
+        "batch_size": outcome.config.batch_size or default_batch_size(len(outcome.data.y_train)),
+        "seeds": [result.seed for result in outcome.results],
+        "failures": [result.failure for result in outcome.results if result.failure is not None],
+        "validation_accuracy": _summary(row.validation),
+        "test_accuracy": _summary(row.test),
+        "label_precision": _summary(row.label_precision),
+        "seconds": round(sum(result.seconds for result in outcome.results), 3),
+        "curves": {
+            name: [[number_or_none(v) for v in getattr(r, name)] for r in outcome.complete]
+            for name in CURVES
+        },
+        "versions": {name: version(name) for name in ("s2e-optuna", "torch", "numpy")},
+        "files": [str(path) for path in written],
+    }
+
+
+def _summary(values: tuple[float, ...]) -> dict[str, Any] | None:
+    if not values:
+        return None
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"mean": float(np.mean(values)), "std": spread, "values": list(values)}

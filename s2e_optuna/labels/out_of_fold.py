@@ -1,0 +1,121 @@
+"""Predictions by networks that have not seen the sample: cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from s2e_optuna.data.assemble import stratified_order
+from s2e_optuna.data.noisy_data import NoisyData
+from s2e_optuna.data.streaming import take
+from s2e_optuna.errors import DataError
+from s2e_optuna.training.methods import get_method
+from s2e_optuna.training.model import predict_proba
+from s2e_optuna.training.results import EpochReport, TrainConfig
+from s2e_optuna.training.trainer import ScheduleLike, train
+
+
+@dataclass(frozen=True, eq=False)
+class Unseen:
+    """Class probabilities by trainings that have not seen the sample.
+
+    Attributes
+    ----------
+    training
+        Of each training sample, by the one training that left it out; float32 [N, C].
+    clean
+        Of the validation samples, by each training; float32 [F, V, C]. None where their labels
+        are as noisy as the others, or the method learns from some of them.
+    """
+
+    training: NDArray[np.float32]
+    clean: NDArray[np.float32] | None = None
+
+
+def check_folds(folds: int, n_samples: int) -> None:
+    """Raise DataError unless training samples can be split into so many folds, none empty."""
+    if folds < 2:
+        raise DataError(f"folds {folds} is out of range: choose 2 or more")
+    if folds > n_samples:
+        raise DataError(f"{n_samples} samples are too few for {folds} folds")
+
+
+def unseen_probabilities(
+    method: str,
+    schedule: ScheduleLike,
+    data: NoisyData,
+    config: TrainConfig,
+    folds: int = 5,
+    on_epoch: Callable[[int, int], None] | None = None,
+) -> Unseen:
+    """Predict each training sample by a training that has not seen it: cross-validation.
+
+    The same trainings predict the validation samples, where these are clean.
+
+    Parameters
+    ----------
+    method, schedule, data, config
+        As for `train`; fold f trains with the seed ``config.seed + f``.
+    folds
+        Number of trainings, 2 or more, each on all folds but one.
+    on_epoch
+        Called with the fold and the number of its finished epochs.
+
+    Returns
+    -------
+    Unseen
+        Probabilities of the training samples and of clean validation samples.
+
+    Raises
+    ------
+    DataError
+        What `train` and `check_folds` refuse; a training diverged.
+    """
+    check_folds(folds, len(data.y_train))
+    n_samples = len(data.y_train)
+    order = stratified_order(data.y_train.numpy(), np.random.default_rng(config.seed))
+    fold_of = np.empty(n_samples, dtype=np.int64)
+    fold_of[order] = np.arange(n_samples) % folds  # neighbours in this order are of one kind
+    found = np.empty((n_samples, data.n_classes), dtype=np.float32)
+    judges_clean = data.validation == "clean" and not get_method(method).uses_clean_data
+    clean = []
+    for fold in range(folds):
+        rest, out = (torch.from_numpy(np.flatnonzero(mask)) for mask in
+                     (fold_of != fold, fold_of == fold))  # fmt: skip
+        part = replace(
+            data,
+            x_train=take(data.x_train, rest),
+            y_train=data.y_train[rest],
+            y_clean=None,
+            x_test=None,
+            y_test=None,
+        )
+        batch_size = None if config.batch_size is None else min(config.batch_size, len(rest))
+        settings = replace(
+            config,
+            seed=config.seed + fold,
+            batch_size=batch_size,
+            evaluate_every=config.epochs,
+            keep_probabilities=False,
+        )
+        tell = None if on_epoch is None else _telling(on_epoch, fold)
+        (run,) = train(method, [schedule], part, settings, tell)
+        if run.status != "complete" or run.model is None:
+            raise DataError(f"a training of the cross-validation failed: {run.failure}")
+        found[out.numpy()] = predict_proba(run.model, take(data.x_train, out), config.device)
+        if judges_clean:
+            clean.append(predict_proba(run.model, data.x_val, config.device))
+    return Unseen(found, np.stack(clean) if clean else None)
+
+
+def _telling(
+    on_epoch: Callable[[int, int], None], fold: int
+) -> Callable[[int, list[EpochReport]], None]:
+    def tell(epoch: int, _: list[EpochReport]) -> None:
+        on_epoch(fold, epoch + 1)
+
+    return tell

@@ -1,0 +1,408 @@
+"""Joins training and Optuna: an objective for schedules."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
+from optuna.trial import Trial, TrialState
+
+from s2e_optuna.data import Augment, InMemory, Noise, NoisyData, load_data
+from s2e_optuna.errors import DataError
+from s2e_optuna.objective.artifacts import TrialArtifacts, best_so_far
+from s2e_optuna.objective.reporter import Reporter, one_transaction
+from s2e_optuna.objective.resuming import (
+    MINUTES,
+    Group,
+    file_name,
+    groups_of,
+    marker,
+    study_folder,
+)
+from s2e_optuna.schedules import Schedule, get_space, suggest_schedule
+from s2e_optuna.scores import last_epochs, mean_of_last
+from s2e_optuna.training import (
+    CURVES,
+    METHODS,
+    Checkpoint,
+    EpochReport,
+    TrainConfig,
+    TrainResult,
+    get_method,
+    train,
+)
+
+if TYPE_CHECKING:
+    from optuna.artifacts._protocol import ArtifactStore
+
+_logger = logging.getLogger(__name__)
+
+LONGEST_CURVE = 20
+"""Reports of a trial, about, if ``report_every`` is not given."""
+
+_LOST = "the trial was marked as finished by another process"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one trial ended.
+
+    Attributes
+    ----------
+    state
+        ``COMPLETE``, ``PRUNED`` or ``FAIL``.
+    value
+        Validation error rate; None unless the state is ``COMPLETE``.
+    attrs
+        User attributes to store with the trial: numbers, and ``error`` where it failed.
+    error
+        One sentence, if it failed.
+    """
+
+    state: TrialState
+    value: float | None = None
+    attrs: dict[str, float | int | str] = field(default_factory=dict)
+    error: str | None = None
+
+
+class CoTeachingObjective:
+    """Objective for Optuna: train with a suggested schedule, return the validation error rate.
+
+    The value is 1 - validation accuracy, averaged over the last tenth of the epochs (at least
+    5, and all if there are fewer): this is less noisy than one epoch, and a network that begins
+    to memorise wrong labels at the end pays for it. Minimise it.
+
+    Each trial trains with its own seed, derived from ``seed`` and the trial's number; it is
+    stored as the user attribute ``training_seed``. Other user attributes: ``label_precision``
+    (where the truth is known), ``kept_share``, ``test_accuracy`` (stored, never used to choose
+    anything) and ``seconds``. A training that diverges ends as a failed trial with its reason in
+    ``error``; the study goes on.
+
+    Data are loaded when the first trial starts, once in each process.
+
+    Parameters
+    ----------
+    data
+        A name or path for `s2e_optuna.training.load_data`, a pair (images, labels), a torch
+        ``Dataset`` of such pairs, or a `s2e_optuna.training.NoisyData`.
+    noise, noise_rate
+        Label noise to put on the training labels, see `s2e_optuna.training.load_data`.
+    method
+        Name in `s2e_optuna.training.METHODS`; it must use a schedule.
+    network, batch_size, optimizer, learning_rate, precision, execution, augment, device
+        See `s2e_optuna.training.TrainConfig`.
+    space
+        Search space of the schedule, see `suggest_schedule`.
+    epochs
+        Number of epochs T.
+    seed
+        Seed of the label noise and of all trainings.
+    validation, train_size, labels, path_column, label_column, clean_column, image_size, data_root
+        See `s2e_optuna.training.load_data`.
+    report_every
+        Epochs between two calls of ``trial.report`` and of ``trial.should_prune``; by default
+        such that a trial makes about 20. Without a pruner (`optuna.pruners.NopPruner`) they are
+        written together, those of ten seconds in one transaction. Note that a study
+        without a pruner has Optuna's `optuna.pruners.MedianPruner`, and that early errors say
+        little here, because memorisation comes late: consider `optuna.pruners.NopPruner`.
+    artifacts
+        Where each trial leaves a picture of its R(t) and a table of its curves for
+        optuna-dashboard: a folder, or an artifact store of Optuna. None leaves them out.
+    checkpoints
+        Folder in which long trainings are kept from time to time. A trial that is run again (its
+        worker died, or was stopped) goes on from there. None keeps nothing.
+    checkpoint_minutes
+        Minutes between two checkpoints of a training.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or a number out of range.
+
+    Examples
+    --------
+    >>> import optuna
+    >>> from s2e_optuna import CoTeachingObjective, S2ESampler
+    >>> objective = CoTeachingObjective("digits", noise="symmetric", noise_rate=0.5, epochs=5)
+    >>> study = optuna.create_study(sampler=S2ESampler(seed=0))
+    >>> study.optimize(objective, n_trials=2)
+    """
+
+    def __init__(
+        self,
+        data: str | Path | InMemory | NoisyData = "digits",
+        *,
+        noise: Noise | None = None,
+        noise_rate: float | None = None,
+        method: str = "coteaching",
+        network: str = "auto",
+        space: str = "s2e",
+        epochs: int = 50,
+        batch_size: int | None = None,
+        optimizer: str = "adam",
+        learning_rate: float | None = None,
+        precision: str = "float32",
+        execution: str = "auto",
+        augment: str | Augment = "none",
+        seed: int = 0,
+        device: str = "auto",
+        validation: str = "auto",
+        train_size: int | None = None,
+        labels: str | Path | None = None,
+        path_column: str | None = None,
+        label_column: str | None = None,
+        clean_column: str | None = None,
+        image_size: int | None = None,
+        data_root: str | Path | None = None,
+        report_every: int | None = None,
+        artifacts: ArtifactStore | str | Path | None = None,
+        checkpoints: str | Path | None = None,
+        checkpoint_minutes: float = MINUTES,
+    ) -> None:
+        get_space(space)
+        check_searchable(method)
+        if report_every is not None and report_every < 1:
+            raise ValueError(f"report_every must be at least 1, but is {report_every}.")
+        if isinstance(data, NoisyData) and noise is not None:
+            raise ValueError(
+                "noise is put on data that are loaded here: give either noise or a NoisyData."
+            )
+        self.method = method
+        self.space = space
+        self.config = TrainConfig(
+            epochs=epochs,
+            network=network,
+            batch_size=batch_size,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            precision=precision,
+            execution=execution,
+            augment=augment,
+            seed=seed,
+            device=device,
+        )
+        self.report_every = report_every or max(1, -(-epochs // LONGEST_CURVE))
+        self.artifacts = None if artifacts is None else TrialArtifacts(artifacts)
+        self.checkpoints = None if checkpoints is None else Path(checkpoints)
+        self.checkpoint_minutes = checkpoint_minutes
+        self._source: str | Path | InMemory | NoisyData = data
+        self._load_options: dict[str, Any] = {
+            "noise": noise,
+            "noise_rate": noise_rate,
+            "seed": seed,
+            "validation": validation,
+            "train_size": train_size,
+            "labels": labels,
+            "path_column": path_column,
+            "label_column": label_column,
+            "clean_column": clean_column,
+            "image_size": image_size,
+            "data_root": data_root,
+        }
+        self._loaded: NoisyData | None = data if isinstance(data, NoisyData) else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        if not isinstance(self._source, NoisyData):
+            state["_loaded"] = None  # every process loads its own: smaller than a copy in a pipe
+        return state
+
+    @property
+    def data(self) -> NoisyData:
+        """The data, loaded at the first use; raises `s2e_optuna.training.DataError`."""
+        if self._loaded is None:
+            assert not isinstance(self._source, NoisyData)
+            self._loaded = load_data(self._source, **self._load_options)
+        return self._loaded
+
+    @property
+    def last_epochs(self) -> int:
+        """Number of epochs at the end over which the validation error is averaged."""
+        return last_epochs(self.config.epochs)
+
+    def __call__(self, trial: Trial) -> float:
+        """Train one trial.
+
+        Returns
+        -------
+        float
+            Mean validation error rate of the last epochs; NaN, which Optuna turns into a failed
+            trial, if the training diverged.
+
+        Raises
+        ------
+        optuna.TrialPruned
+            If the study's pruner says so.
+        s2e_optuna.training.DataError
+            If the data cannot be used.
+        """
+        (outcome,) = self.evaluate([trial])
+        with one_transaction(trial):
+            for key, value in outcome.attrs.items():
+                trial.set_user_attr(key, value)
+        if outcome.state == TrialState.PRUNED:
+            raise TrialPruned("The pruner stopped the training.")
+        if outcome.value is None:
+            _logger.warning("Trial %d failed: %s", trial.number, outcome.error)
+            return math.nan
+        return outcome.value
+
+    def training_seed(self, number: int) -> int:
+        """Seed of the training of a stack whose first trial has this number."""
+        state = np.random.SeedSequence([self.config.seed, number]).generate_state(1)
+        return int(state[0])
+
+    def evaluate(
+        self, trials: Sequence[Trial], on_epoch: Callable[[int], None] | None = None
+    ) -> list[Outcome]:
+        """Train several trials at once, as one stack.
+
+        They share mini-batches and initial weights, drawn afresh for every stack, so that their
+        schedules are compared under the same luck. Reports and artifacts go to the trials; user
+        attributes are only returned, so that the caller may write them together with the result.
+
+        Parameters
+        ----------
+        trials
+            Running trials, P >= 1 of them.
+        on_epoch
+            Called after each epoch with the number of finished epochs. What it raises ends the
+            training.
+
+        Returns
+        -------
+        list of Outcome
+            In the order of ``trials``.
+
+        Raises
+        ------
+        s2e_optuna.training.DataError
+            If the data cannot be used.
+        """
+        data = self.data  # before anything is suggested: what fails here fails for every trial
+        schedules = _suggest(trials, self.config.epochs, self.space)
+        outcomes: dict[int, Outcome] = {}
+        for group in groups_of(trials):
+            chosen = [trials[i] for i in group.positions]
+            found = self._train(
+                chosen, [schedules[i] for i in group.positions], group, data, on_epoch
+            )
+            outcomes |= dict(zip(group.positions, found, strict=True))
+        return [outcomes[i] for i in range(len(trials))]
+
+    def _train(
+        self,
+        trials: Sequence[Trial],
+        schedules: Sequence[Schedule],
+        group: Group,
+        data: NoisyData,
+        on_epoch: Callable[[int], None] | None,
+    ) -> list[Outcome]:
+        config = replace(self.config, seed=self.training_seed(group.first))
+        reporter = Reporter(trials, self.report_every, self.config.epochs)
+        checkpoint = self._checkpoint(trials, group)
+
+        def relay(epoch: int, reports: list[EpochReport]) -> set[int]:
+            stop = reporter(epoch, reports)
+            if on_epoch is not None:
+                on_epoch(epoch + 1)
+            return stop
+
+        results = train(self.method, schedules, data, config, relay, checkpoint=checkpoint)
+        reporter.flush()
+        if checkpoint is not None:
+            checkpoint.path.unlink(missing_ok=True)
+        outcomes = [
+            Outcome(TrialState.FAIL, attrs={"error": _LOST}, error=_LOST)
+            if i in reporter.lost
+            else self._outcome(result)
+            for i, result in enumerate(results)
+        ]
+        self._attach(
+            {i: trial for i, trial in enumerate(trials) if i not in reporter.lost},
+            schedules,
+            results,
+            outcomes,
+        )
+        return outcomes
+
+    def _checkpoint(self, trials: Sequence[Trial], group: Group) -> Checkpoint | None:
+        study = getattr(trials[0], "study", None)  # a FixedTrial has none
+        if self.checkpoints is None or study is None:
+            return None
+        folder = study_folder(self.checkpoints, study.study_name)
+        return Checkpoint(
+            folder / file_name(group),
+            every=60.0 * self.checkpoint_minutes,
+            resume=None if group.resume is None else folder / group.resume,
+            on_saved=marker(trials, group),
+        )
+
+    def _attach(
+        self,
+        trials: Mapping[int, Trial],
+        schedules: Sequence[Schedule],
+        results: Sequence[TrainResult],
+        outcomes: Sequence[Outcome],
+    ) -> None:
+        """Upload pictures and tables of the trials at these positions: finished ones take none."""
+        if self.artifacts is None or not trials:
+            return
+        first = next(iter(trials.values()))
+        best = best_so_far(first.study)
+        rate = self._load_options["noise_rate"]
+        if rate is None:
+            rate = self.data.noise_rate
+        with one_transaction(first):
+            for i, trial in trials.items():
+                # Somebody may have marked it as failed; its result comes late, too.
+                with contextlib.suppress(UpdateFinishedTrialError):
+                    self.artifacts.attach(
+                        trial,
+                        schedules[i],
+                        {name: getattr(results[i], name) for name in CURVES},
+                        value=outcomes[i].value,
+                        best=best,
+                        noise_rate=rate,
+                    )
+
+    def _outcome(self, result: TrainResult) -> Outcome:
+        attrs: dict[str, float | int | str] = {
+            "training_seed": result.seed,
+            "seconds": round(result.seconds, 3),
+        }
+        for name in ("label_precision", "kept_share", "test_accuracy"):
+            mean = mean_of_last(getattr(result, name), self.last_epochs)
+            if math.isfinite(mean):  # a truth or test part that is not there has no number
+                attrs[name] = round(mean, 6)
+        if result.status == "complete":
+            error = 1.0 - mean_of_last(result.validation_accuracy, self.last_epochs)
+            return Outcome(TrialState.COMPLETE, error, attrs)
+        if result.status == "stopped":
+            return Outcome(TrialState.PRUNED, None, attrs)
+        message = result.failure or "the training failed"
+        return Outcome(TrialState.FAIL, None, {**attrs, "error": message}, message)
+
+
+def check_searchable(method: str) -> None:
+    """Refuse a method that is unknown or has no schedule to search for (`DataError`)."""
+    if not get_method(method).uses_schedule:
+        usable = ", ".join(name for name, rule in METHODS.items() if rule.uses_schedule)
+        raise DataError(
+            f"method {method!r} uses no schedule to search for: choose one of {usable}"
+        )
+
+
+def _suggest(trials: Sequence[Trial], epochs: int, space: str) -> list[Schedule]:
+    for trial in trials:
+        # Samplers draw lazily; they may read and think for long, so not inside the transaction.
+        getattr(trial, "relative_params", None)
+    with one_transaction(trials[0]):
+        return [suggest_schedule(trial, epochs, space) for trial in trials]

@@ -1,0 +1,1 @@
+"""A whole search: its configuration, its workers, what it leaves behind."""

@@ -1,0 +1,533 @@
+"""A whole search: study, workers, recommendation, final comparison, files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import optuna
+from optuna.exceptions import DuplicatedStudyError
+from optuna.pruners import NopPruner
+
+from s2e_optuna.data import NoisyData, OnImages
+from s2e_optuna.labels import (
+    Suspect,
+    Unseen,
+    expectation,
+    suspect_quality,
+    suspects,
+    unseen_probabilities,
+    write_suspects,
+)
+from s2e_optuna.objective.resuming import study_folder
+from s2e_optuna.sampler import recommended_trial
+from s2e_optuna.schedules import Schedule, trial_schedule
+from s2e_optuna.scores import MethodScore, number_or_none
+from s2e_optuna.search.config import (
+    CONFIG_ATTR,
+    ConfigError,
+    SearchConfig,
+    check_direction,
+    check_same,
+    make_sampler,
+    read_stored,
+)
+from s2e_optuna.search.final_comparison import final_comparison, final_seeds
+from s2e_optuna.search.loop import TARGET_ATTR
+from s2e_optuna.search.pool import TICK, LocalPool, SearchError, clear_study
+from s2e_optuna.search.progress import Progress, Tally, tally
+from s2e_optuna.search.ray_pool import RayPool
+from s2e_optuna.storages.open import HEARTBEAT, open_storage, resolve_url
+from s2e_optuna.training import ComparisonProgress, save_model
+from s2e_optuna.writable import check_writable
+
+__all__ = ["SearchError", "SearchResult", "search"]
+
+SCHEDULE_FILE = "schedule.json"
+MODEL_FILE = "model.safetensors"
+COMPARISON_FILE = "comparison.json"
+SUSPECTS_FILE = "suspects.csv"
+COMPARISON_PICTURES = ("learning.png", "precision.png")
+"""What is drawn of a comparison, see `s2e_optuna.commands.search.draw_pictures`."""
+
+_FORMAT = "s2e-comparison-2"
+
+_logger = logging.getLogger(__name__)
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes
+    ----------
+    config
+        What was asked for.
+    n_trials
+        Finished trials of the study.
+    best_value
+        Lowest validation error rate of a trial.
+    recommended
+        Number of the trial whose schedule is recommended.
+    schedule
+        Its schedule.
+    scores
+        Name (``standard``, ``coteaching``, ``s2e``) to accuracies over the final seeds; empty if
+        there was no comparison.
+    noise_rate
+        Share of wrong training labels, where the truth is known.
+    validation
+        ``"clean"`` or ``"noisy"``: what the search validated on.
+    suspects_quality
+        How many samples the list of suspects holds, how many wrong labels, which precision and
+        recall are expected, where that can be estimated, and, where the truth is known, its
+        precision, recall and average precision; None without a final comparison.
+    seconds
+        Wall-clock seconds by phase: ``search`` and ``retrain``.
+    files
+        Name to path of what was written.
+    data
+        What was searched on.
+    """
+
+    config: SearchConfig
+    n_trials: int
+    best_value: float
+    recommended: int
+    schedule: Schedule
+    scores: Mapping[str, MethodScore]
+    noise_rate: float | None
+    validation: str
+    suspects_quality: Mapping[str, float | int | None] | None
+    seconds: Mapping[str, float]
+    files: Mapping[str, Path]
+    data: NoisyData = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as the JSON object of ``s2e search --json``; null where there is no number."""
+        table = {name: score.to_dict() for name, score in self.scores.items()}
+
+        def column(key: str) -> dict[str, Any]:
+            return {name: row[key] for name, row in table.items()}
+
+        return {
+            "study": self.config.study_name,
+            "storage": self.config.masked_storage,
+            "n_trials": self.n_trials,
+            "best_value": self.best_value,
+            "recommended_trial": self.recommended,
+            "schedule": [float(rate) for rate in self.schedule.rates],
+            "test_accuracy": column("test_accuracy_mean"),
+            "test_accuracy_std": column("test_accuracy_std"),
+            "test_accuracy_by_seed": column("test_accuracy"),
+            "validation_accuracy": column("validation_accuracy_mean"),
+            "label_precision": column("label_precision_mean"),
+            "validation": self.validation,
+            **self.data.validation_facts(),
+            "noise_rate": self.noise_rate,
+            "suspects": None if self.suspects_quality is None else dict(self.suspects_quality),
+            "settings": self.config.settings(),
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "files": {name: str(path) for name, path in self.files.items()},
+        }
+
+
+def search(
+    config: SearchConfig,
+    on_progress: OnProgress = lambda progress: None,
+    on_images: OnImages | None = None,
+) -> SearchResult:
+    """Search a schedule, train with it, compare it; the same call again goes on where it stopped.
+
+    Local worker processes import the program's main module: a script that calls this needs
+    ``if __name__ == "__main__":`` around it.
+
+    Parameters
+    ----------
+    config
+        What to do.
+    on_progress
+        Told about twice a second how far it is, from this thread.
+    on_images
+        Told how many images have been decoded, and how many there are.
+
+    Returns
+    -------
+    SearchResult
+        Its files lie in ``config.folder``.
+
+    Raises
+    ------
+    ConfigError, StorageError, s2e_optuna.training.DataError
+        What is wrong with the input; nothing has been written.
+    OSError
+        If a file or folder of the data cannot be read, or the folder of the results not be
+        written, which is tried before anything is done.
+    SearchError
+        If the same error repeats, or workers keep dying.
+    KeyboardInterrupt
+        After Ctrl-C or SIGTERM; running trials have been handed back as failed.
+    """
+    _check_folder(config.folder)
+    data = config.load(on_images)
+    with _interrupted_by_sigterm():
+        started = time.monotonic()
+        study, url = _open(config)
+        target = _raise_target(study, config.trials)
+        _make_artifact_folder(study)
+        if tally(study.get_trials(deepcopy=False)).finished < target:
+            _pool(config, study, url, on_progress).run(target)
+        clear_study(study, target)
+        _remove_checkpoints(config)
+        searched = time.monotonic() - started
+        return _finish(config, study, data, searched, on_progress)
+
+
+def _make_artifact_folder(study: optuna.Study) -> None:
+    """Make the folder that the study's workers put their pictures into."""
+    folder = read_stored(study).get("artifacts")
+    if folder is None:
+        return
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # each worker says that it lacks the folder
+        _logger.warning("The artifact folder %s cannot be made (%s).", folder, error.strerror)
+
+
+def _pool(
+    config: SearchConfig, study: optuna.Study, url: Any, on_progress: OnProgress
+) -> LocalPool | RayPool:
+    if config.launcher == "ray":
+        gpus = config.gpus_per_worker
+        if gpus is None and config.device != "auto":
+            gpus = float(config.devices[0] != "cpu")
+        return RayPool(
+            study,
+            url,
+            workers=config.workers,
+            gpus=gpus,
+            stack=config.stack,
+            on_progress=on_progress,
+        )
+    return LocalPool(
+        study,
+        url,
+        workers=config.workers,
+        devices=config.devices,
+        stack=config.stack,
+        on_progress=on_progress,
+    )
+
+
+def _remove_checkpoints(config: SearchConfig) -> None:
+    """Remove what killed workers have left; all trials have finished."""
+    if config.checkpoints is None:
+        return
+    shutil.rmtree(study_folder(config.checkpoints, config.study_name), ignore_errors=True)
+    with contextlib.suppress(OSError):  # another study's are there
+        config.checkpoints.rmdir()
+
+
+def _check_folder(folder: Path) -> None:
+    for part in (folder, *folder.parents):
+        if part.exists():
+            if not part.is_dir():
+                raise ConfigError(f"out is no folder: {part} is a file.")
+            break
+    check_writable(folder)
+
+
+def _open(config: SearchConfig) -> tuple[optuna.Study, Any]:
+    """Open or create the study; return also what workers open."""
+    if isinstance(config.storage, str):
+        # Resolved here, so that workers do not each hold on to an embedded server.
+        url: Any = resolve_url(config.storage)
+        if config.storage.partition("://")[0] == "embedded-postgres":
+            _logger.info("PostgreSQL runs in %s.", config.storage)
+        storage = open_storage(url, heartbeat=HEARTBEAT)
+    else:
+        url = storage = open_storage(config.storage)
+    sampler = make_sampler(config.settings())
+    options: dict[str, Any] = {"storage": storage, "sampler": sampler, "pruner": NopPruner()}
+    try:
+        study = optuna.load_study(study_name=config.study_name, **options)
+    except KeyError:
+        try:
+            study = optuna.create_study(study_name=config.study_name, **options)
+        except DuplicatedStudyError:  # another search was faster
+            study = optuna.load_study(study_name=config.study_name, **options)
+    check_direction(study)
+    attrs = study.user_attrs
+    if CONFIG_ATTR not in attrs and not study.get_trials(deepcopy=False):
+        study.set_user_attr(CONFIG_ATTR, config.stored())
+        study.set_user_attr(TARGET_ATTR, config.trials)
+    elif CONFIG_ATTR in attrs and TARGET_ATTR not in attrs:
+        study.set_user_attr(TARGET_ATTR, config.trials)
+    check_same(read_stored(study), config)
+    return study, url
+
+
+def _raise_target(study: optuna.Study, trials: int) -> int:
+    """Raise the study's budget to what is asked for; it is never lowered."""
+    target = int(study.user_attrs[TARGET_ATTR])
+    if trials > target:
+        study.set_user_attr(TARGET_ATTR, trials)
+        return trials
+    return target
+
+
+def _finish(
+    config: SearchConfig,
+    study: optuna.Study,
+    data: NoisyData,
+    searched: float,
+    on_progress: OnProgress,
+) -> SearchResult:
+    started = time.monotonic()
+    found = tally(study.get_trials(deepcopy=False))
+    assert found.best_value is not None
+    recommended = recommended_trial(study)
+    schedule = trial_schedule(recommended)
+    assert schedule is not None  # every trial of a search suggests one
+    schedule = replace(schedule, name="S2E")
+    folder = config.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {"schedule": folder / SCHEDULE_FILE}
+    schedule.to_json(files["schedule"])
+    scores: dict[str, MethodScore] = {}
+    quality: Mapping[str, float | int | None] | None = None
+    key = _comparison_key(config, schedule)
+    _remove_other_comparison(folder, key)
+    if config.final_seeds:
+        files |= {
+            "model": folder / MODEL_FILE,
+            "comparison": folder / COMPARISON_FILE,
+            "suspects": folder / SUSPECTS_FILE,
+        }
+        known = _read_comparison(files, key)
+        if known is None:
+            scores, quality = _compare(config, data, schedule, found, files, on_progress)
+            _write_comparison(files["comparison"], key, scores, quality, schedule, data)
+        else:
+            scores, quality = known
+    return SearchResult(
+        config=config,
+        n_trials=found.finished,
+        best_value=found.best_value,
+        recommended=recommended.number,
+        schedule=schedule,
+        scores=scores,
+        noise_rate=data.noise_rate,
+        validation=data.validation,
+        suspects_quality=quality,
+        seconds={"search": searched, "retrain": time.monotonic() - started},
+        files=files,
+        data=data,
+    )
+
+
+def _compare(
+    config: SearchConfig,
+    data: NoisyData,
+    schedule: Schedule,
+    found: Tally,
+    files: Mapping[str, Path],
+    on_progress: OnProgress,
+) -> tuple[dict[str, MethodScore], Mapping[str, float | int | None] | None]:
+    """Train with fresh seeds; write the model and the list of suspects."""
+    started = time.monotonic()
+    shown = -math.inf
+    first: tuple[float, int] | None = None  # preparations count for nothing in the estimate
+
+    def relay(progress: ComparisonProgress) -> None:
+        nonlocal first, shown
+        now = time.monotonic()
+        if first is None or progress.done <= first[1]:  # the cross-validation begins anew
+            first = now, progress.done
+        done, left = progress.done - first[1], progress.total - progress.done
+        if now - shown < TICK and progress.done < progress.total:
+            return
+        shown = now
+        on_progress(
+            Progress(
+                phase="retrain",
+                counts=found.counts,
+                best_value=found.best_value,
+                finished=progress.done,
+                target=progress.total,
+                elapsed=now - started,
+                seconds_left=(now - first[0]) / done * left if done > 0 else None,
+                message=f"{' and '.join(progress.names)}, epoch {progress.epoch}",
+            )
+        )
+
+    scores, trained = final_comparison(
+        data,
+        schedule,
+        config.train_config(),
+        final_seeds(config.seed, config.final_seeds),
+        method=config.method,
+        # The rate that was asked for is what somebody who knows the noise would use.
+        noise_rate=config.noise_rate if config.noise else None,
+        progress=relay,
+    )
+    best = trained[0].model
+    assert best is not None
+    save_model(best, files["model"])
+    unseen = _unseen(config, data, schedule, relay)
+    rows = suspects(trained, data, unseen, config.train_config().device)
+    write_suspects(rows, files["suspects"])
+    return scores, _quality(rows)
+
+
+def _unseen(
+    config: SearchConfig,
+    data: NoisyData,
+    schedule: Schedule,
+    relay: Callable[[ComparisonProgress], None],
+) -> Unseen | None:
+    """Cross-validate with the schedule, so that samples are judged by who has not seen them."""
+    if not config.folds:
+        return None
+    (seed,) = final_seeds(config.seed, config.final_seeds + 1)[-1:]
+    total = config.folds * config.epochs
+
+    def tell(fold: int, epoch: int) -> None:
+        done = fold * config.epochs + epoch
+        relay(ComparisonProgress(("cross-validation",), seed, epoch, done, total))
+
+    training = replace(config.train_config(), seed=seed)
+    return unseen_probabilities(config.method, schedule, data, training, config.folds, tell)
+
+
+def _quality(rows: Sequence[Suspect]) -> Mapping[str, float | int | None]:
+    """Count what is listed, and say how good the list should be and, with the truth, is."""
+    quality, expected = suspect_quality(rows), expectation(rows)
+    found: dict[str, float | int | None] = {
+        "listed": sum(row.listed for row in rows),
+        "samples": len(rows),
+    }
+    if expected is not None:
+        found["expected_wrong"] = expected.wrong
+        found["expected_precision"] = number_or_none(expected.precision)
+        found["expected_recall"] = number_or_none(expected.recall)
+    if quality is None:
+        return found
+    return {
+        **found,
+        "wrong": quality.wrong,
+        "precision": number_or_none(quality.precision),
+        "recall": number_or_none(quality.recall),
+        "average_precision": number_or_none(quality.average_precision),
+    }
+
+
+# -------------------------------------------------------------------- the comparison's file
+
+
+def _comparison_key(config: SearchConfig, schedule: Schedule) -> dict[str, Any]:
+    """Everything that a comparison depends on."""
+    searching = ("space", "sampler", "sampler_options")  # how the schedule was found
+    settings = config.settings()
+    return {
+        **{name: value for name, value in settings.items() if name not in searching},
+        "seeds": final_seeds(config.seed, config.final_seeds),
+        "folds": config.folds,
+        "schedule": [float(rate) for rate in schedule.rates],
+    }
+
+
+def _write_comparison(
+    path: Path,
+    key: Mapping[str, Any],
+    scores: Mapping[str, MethodScore],
+    quality: Mapping[str, float | int | None] | None,
+    schedule: Schedule,
+    data: NoisyData,
+) -> None:
+    content = {
+        "format": _FORMAT,
+        "of": dict(key),
+        "noise": data.noise,
+        "true_noise_rate": data.noise_rate,
+        "validated_on": data.validation,
+        **data.validation_facts(),
+        "methods": {name: score.to_dict() for name, score in scores.items()},
+        "suspects": quality,
+    }
+    # Written last and in one step: a comparison that can be read has its other files, too.
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _read_comparison(
+    files: Mapping[str, Path], key: Mapping[str, Any]
+) -> tuple[dict[str, MethodScore], Mapping[str, float | int | None] | None] | None:
+    """Read the comparison of the same schedule, if an earlier run has left it there."""
+    if not all(path.exists() for path in files.values()):
+        return None
+    try:
+        content = _comparison(files["comparison"])
+        if content["of"] != key:
+            return None
+        scores = {name: MethodScore.from_dict(row) for name, row in content["methods"].items()}
+        return scores, content["suspects"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # damaged: it is made anew
+
+
+def _comparison(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if content["format"] != _FORMAT:
+        raise ValueError(f"{path} has another format.")
+    return {**content, "of": dict(content["of"])}
+
+
+def _remove_other_comparison(folder: Path, key: Mapping[str, Any]) -> None:
+    """Remove what a comparison of another schedule, or on other data, has left in the folder.
+
+    Beside the files of this search it would pass for a part of them. One with other seeds or
+    folds is no other one: it stays until a new one replaces it. Without a comparison's file
+    nothing is removed: model and list may be those of a training.
+    """
+    path = folder / COMPARISON_FILE
+    if not path.exists():
+        return
+    told = {"seeds": key["seeds"], "folds": key["folds"]}
+    try:
+        same = {**_comparison(path)["of"], **told} == key
+    except (ValueError, KeyError, TypeError):
+        same = False
+    if not same:
+        for name in (MODEL_FILE, SUSPECTS_FILE, *COMPARISON_PICTURES, COMPARISON_FILE):
+            (folder / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C, so that a job scheduler's stop leaves the study in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: Any) -> NoReturn:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,1 @@
+"""What the browser shows: optuna-dashboard, with what is ours."""

@@ -1,0 +1,288 @@
+"""What optuna-dashboard shows of a study besides its own pages: a note and four pictures.
+
+One process refreshes them, and rarely: each picture is some dozens of rows of the database.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from s2e_optuna.errors import InputError
+from s2e_optuna.reporting.view import (
+    SETTINGS_ATTR,
+    StudyView,
+    finished_values,
+    generation_bands,
+    generation_rows,
+    read_study,
+    reference_schedule,
+    scored_schedules,
+    space_name,
+)
+from s2e_optuna.schedules import trial_schedule
+from s2e_optuna.storages.urls import artifact_folder
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from optuna.storages import BaseStorage
+
+INTERVAL = 20.0
+"""Seconds between two refreshes, at least."""
+
+SHARE_OF_TIME = 0.05
+"""Refreshes take no more than about this share of the time."""
+
+PUBLISHED_ATTR = "s2e:published"
+"""System attribute of a study: the number of finished trials that its pictures show."""
+
+_SETTINGS = {
+    "network": "network `{}`",
+    "epochs": "{} epochs a trial",
+    "space": "search space `{}`",
+    "sampler": "sampler `{}`",
+}
+
+_logger = logging.getLogger(__name__)
+
+
+def study_plots(view: StudyView) -> dict[str, go.Figure]:
+    """Make the pictures of a study; those that need something it lacks are left out.
+
+    Returns
+    -------
+    dict
+        Name, as the dashboard's address bar takes it, to figure: ``best-so-far``,
+        ``schedules``, ``distribution``, ``entropy``.
+    """
+    from s2e_optuna.reporting import interactive as draw
+
+    plots: dict[str, go.Figure] = {}
+    if not view.ranked:
+        return plots
+    chosen = None if view.recommended is None else trial_schedule(view.recommended)
+    if chosen is not None:
+        coteaching, _ = reference_schedule(view, chosen.epochs)
+        plots["schedules"] = draw.schedules_plot(
+            scored_schedules(view.ranked, chosen.epochs, count=60),
+            total=len(view.ranked),
+            recommended=chosen,
+            coteaching=coteaching,
+            maximise=view.maximise,
+            value_label=view.value_label,
+        )
+        bands = generation_bands(view.generations, space_name(view), chosen.epochs, count=12)
+        if bands:
+            plots["distribution"] = draw.distribution_plot(bands, best=chosen)
+    if view.generations:
+        plots["entropy"] = draw.entropy_plot(generation_rows(view.generations))
+    plots["best-so-far"] = draw.best_so_far_plot(
+        finished_values(view), maximise=view.maximise, value_label=view.value_label
+    )
+    return plots
+
+
+def study_note(view: StudyView) -> str:
+    """Say in Markdown what the study is and how to read it."""
+    settings = view.study.user_attrs.get(SETTINGS_ATTR)
+    parts = ["## What this study is", ""]
+    if isinstance(settings, Mapping) and "data" in settings:
+        parts += [_searched(settings), ""]
+    parts += [
+        "Each trial is one schedule **R(t)**: in epoch *t* of its training, every mini-batch "
+        "keeps only the R(t) share of samples with the smallest loss. Networks learn the easy "
+        "patterns first and memorise wrong labels later, so the right R(t) starts at 1 and falls.",
+        "",
+        "## How to read it",
+        "",
+        f"- The **value** is the {view.value_label}; "
+        f"{'larger' if view.maximise else 'smaller'} is better.",
+    ]
+    if view.value_label != "value":
+        parts += [
+            "- `label_precision` is the share of clean samples among those kept in the last "
+            "epochs (only where the truth is known), `kept_share` their share of all samples; "
+            "`test_accuracy` is written down and never used to choose anything.",
+        ]
+    parts += [
+        "- **Trial pages** have a picture of R(t) and a table of all curves under *Artifacts*, "
+        "and the validation error by epoch.",
+        "- The **first page** has the schedules coloured by their value (dark is good), the "
+        "distribution that S2E draws schedules from, generation by generation, its entropy, and "
+        "the best value so far.",
+    ]
+    if view.recommended is not None:
+        parts += [
+            "- The **recommended** schedule is that of trial "
+            f"{view.recommended.number}: the best by a model of all {len(view.ranked)} finished "
+            "trials, because the lowest of many noisy values is a lucky one.",
+        ]
+    return "\n".join(parts) + "\n"
+
+
+def publish(view: StudyView) -> None:
+    """Write note and pictures into the study; a note that a person has edited is kept."""
+    from optuna.exceptions import ExperimentalWarning
+    from optuna_dashboard import get_note, save_note, save_plotly_graph_object
+
+    study = view.study
+    if view.value_label != "value" and study.metric_names is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names([view.value_label])
+    note, old = study_note(view), get_note(study)
+    if old != note and (not old or old.startswith("## What this study is")):
+        save_note(study, note)
+    for name, figure in study_plots(view).items():
+        save_plotly_graph_object(study, figure, graph_object_id=name)
+    study._storage.set_study_system_attr(study._study_id, PUBLISHED_ATTR, len(view.ranked))
+
+
+def publish_all(storage: BaseStorage) -> None:
+    """Publish the studies whose pictures are older than their trials and that nobody runs.
+
+    A search refreshes its study by itself; this is for those that other programs made.
+    """
+    for summary in storage.get_all_studies():
+        if len(summary.directions) > 1:
+            continue
+        trials = storage.get_all_trials(summary._study_id, deepcopy=False)
+        states = [trial.state.name for trial in trials]
+        shown = summary.system_attrs.get(PUBLISHED_ATTR, 0)
+        has_schedules = any("schedule" in trial.user_attrs for trial in trials)
+        if has_schedules and "RUNNING" not in states and states.count("COMPLETE") != shown:
+            publish(read_study(storage, summary.study_name))
+
+
+def publish_in_background(storage: BaseStorage) -> None:
+    """Do what `publish_all` does in a thread; trouble with it is logged."""
+
+    def run() -> None:
+        try:
+            publish_all(storage)
+        except Exception as error:  # the dashboard is useful without them
+            _warn(error)
+
+    threading.Thread(target=run, name="s2e-publish", daemon=True).start()
+
+
+def find_artifacts(storage: BaseStorage, url: str, given: Path | None = None) -> Path | None:
+    """Return the folder of a storage's artifacts; None if there is none on this machine.
+
+    It is the given one, or that of the newest study that has stored one, or the default for the
+    storage's URL. InputError if the given one does not exist.
+    """
+    if given is not None:
+        if not given.is_dir():
+            raise InputError(f"there is no artifact folder {given}: check --artifacts.")
+        return given
+    stored = [study.user_attrs.get(SETTINGS_ATTR) for study in reversed(storage.get_all_studies())]
+    folders = [
+        Path(attr["artifacts"])
+        for attr in stored
+        if isinstance(attr, dict) and attr.get("artifacts")
+    ]
+    return next((path for path in (*folders, artifact_folder(url)) if path.is_dir()), None)
+
+
+class Refresher:
+    """Refreshes a study's note and pictures now and then, from a thread; a context manager.
+
+    It opens nothing before it is told of a finished trial: a search that refuses its input leaves
+    no trace. Trouble with pictures is logged and costs the search nothing.
+
+    Parameters
+    ----------
+    open_view
+        Reads the study; called in the thread.
+    on_view
+        Told what was read, in the same thread.
+    interval
+        Seconds between two refreshes, at least.
+    """
+
+    def __init__(
+        self,
+        open_view: Callable[[], StudyView],
+        *,
+        on_view: Callable[[StudyView], None] = lambda view: None,
+        interval: float = INTERVAL,
+    ) -> None:
+        self._open_view = open_view
+        self._on_view = on_view
+        self._interval = interval
+        self._stop = threading.Event()
+        self._finished = 0  # told
+        self._seen = 0  # read
+        self._shown = 0  # published
+        self._thread = threading.Thread(target=self._run, name="s2e-dashboard", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        if error is None or self._finished:  # what an interrupted search has found can be seen
+            self.refresh()
+
+    def notice(self, finished: int) -> None:
+        """Take note of the number of finished trials."""
+        self._finished = finished
+
+    def _run(self) -> None:
+        pause, publish_from = self._interval, 0.0
+        while not self._stop.wait(pause):
+            if self._finished <= self._seen:
+                continue
+            started = time.monotonic()
+            self.refresh(publishing=started >= publish_from)
+            took = time.monotonic() - started
+            # Reading is cheap, writing is not: the display may be newer than the dashboard.
+            if started >= publish_from:
+                publish_from = started + took / SHARE_OF_TIME
+            else:
+                pause = max(self._interval, took / SHARE_OF_TIME)
+
+    def refresh(self, *, publishing: bool = True) -> None:
+        """Read the study and, if trials have finished since the last time, publish it."""
+        try:
+            view = self._open_view()
+            self._seen = len(view.ranked)
+            self._on_view(view)
+            if publishing and self._seen > self._shown:
+                publish(view)
+                self._shown = self._seen
+        except Exception as error:  # pictures are not worth a search
+            _warn(error)
+
+
+def _warn(error: Exception) -> None:
+    _logger.warning("The dashboard's pictures could not be refreshed: %s", error)
+    _logger.debug("The traceback:", exc_info=True)
+
+
+def _searched(settings: Mapping[str, Any]) -> str:
+    noise, rate = settings.get("noise"), settings.get("noise_rate")
+    labels = f"{noise} label noise, rate {rate}" if noise else "labels as given"
+    known = [
+        words.format(settings[name])
+        for name, words in _SETTINGS.items()
+        if settings.get(name) is not None
+    ]
+    return (
+        f"A search for the schedule of `{settings.get('method', 'coteaching')}` on "
+        f"`{settings['data']}` ({labels}){': ' * bool(known)}{', '.join(known)}."
+    )

@@ -1,0 +1,99 @@
+"""optuna-dashboard on a study's storage, on this machine only unless told otherwise."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from s2e_optuna.errors import InputError, one_sentence
+from s2e_optuna.web.remembered import Remembered
+from s2e_optuna.web.thinned import FROM, thinned
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True  # an open browser tab does not hold up Ctrl-C
+
+
+class _IPv6Server(_Server):
+    address_family = socket.AF_INET6
+
+
+class _SilentHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Write nothing: the dashboard polls, and a line a request would hide what matters."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on ``host``."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def serve(
+    storage: BaseStorage,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    artifacts: Path | None = None,
+    on_ready: Callable[[str], None] = lambda address: None,
+) -> None:
+    """Serve the dashboard until interrupted.
+
+    Parameters
+    ----------
+    storage
+        An opened storage. Of large studies only some learning curves are shown
+        (`s2e_optuna.web.thinned`), and what their finished trials look like is remembered
+        (`s2e_optuna.web.remembered`).
+    host, port
+        Where to listen; port 0 takes a free one.
+    artifacts
+        Folder with the pictures and curves of the trials.
+    on_ready
+        Called with the dashboard's address once it listens.
+
+    Raises
+    ------
+    InputError
+        If nothing can listen there.
+    """
+    from optuna.artifacts import FileSystemArtifactStore
+    from optuna_dashboard import wsgi
+
+    store = None if artifacts is None else FileSystemArtifactStore(str(artifacts))
+    app = Remembered(wsgi(thinned(storage), artifact_store=store))
+    server_class = _IPv6Server if ":" in host else _Server
+    try:
+        server = make_server(
+            host, port, app, server_class=server_class, handler_class=_SilentHandler
+        )
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"the dashboard cannot listen on {host} port {port} ({one_sentence(error)}): "
+            "choose another with --port."
+        ) from error
+    with server:
+        name = f"[{host}]" if ":" in host else host
+        on_ready(f"http://{name}:{server.server_port}/")
+        threading.Thread(
+            target=_prepare_newest, args=(app, storage), name="s2e-prepare", daemon=True
+        ).start()
+        server.serve_forever()
+
+
+def _prepare_newest(app: Remembered, storage: BaseStorage) -> None:
+    """Make the first answer of the newest study while its reader still opens a browser."""
+    studies = [study._study_id for study in storage.get_all_studies()]
+    if studies and storage.get_n_trials(max(studies)) > FROM:
+        app.prepare(max(studies))

@@ -1,0 +1,123 @@
+import io
+import json
+
+import optuna
+import pytest
+from rich.console import Console
+
+from s2e_optuna import S2ESampler
+from s2e_optuna.cli import main
+from s2e_optuna.commands.audit import Audit, audit_study, print_audit
+from s2e_optuna.errors import InputError
+from s2e_optuna.sampler.ledger import TAG_KEY
+
+
+def objective(trial):
+    return (trial.suggest_float("x", 0, 1) - 0.3) ** 2 + trial.suggest_float("y", 0, 1)
+
+
+@pytest.fixture
+def study():
+    study = optuna.create_study(sampler=S2ESampler(seed=0))
+    study.optimize(objective, n_trials=12)
+    return study
+
+
+def falsify(study, change):
+    """Change the last commit of a study as nobody may."""
+    trial = next(t for t in reversed(study.trials) if "commit" in t.system_attrs[TAG_KEY])
+    tag = trial.system_attrs[TAG_KEY]
+    change(tag["commit"])
+    stored = study._storage._get_trial(trial._trial_id)
+    stored.system_attrs = {**stored.system_attrs, TAG_KEY: tag}
+
+
+def test_a_study_that_agrees(study):
+    found = audit_study(study)
+    assert found.clean and found.commits == found.checked >= 3
+    stream = io.StringIO()
+    print_audit(Console(file=stream, width=80), found)
+    assert "all agree" in stream.getvalue()
+
+
+def test_a_changed_theta_is_found(study):
+    falsify(study, lambda commit: commit["theta"].__setitem__(0, commit["theta"][0] + 0.5))
+    found = audit_study(study)
+    assert not found.clean
+    assert "is not what its batch gives" in found.problems[0]
+
+
+def test_a_trial_in_two_batches_is_found(study):
+    falsify(study, lambda commit: commit["batch"].append(0))
+    assert any("Trial 0 is in the batches" in problem for problem in audit_study(study).problems)
+
+
+def test_the_options_of_the_sampler_are_found_out():
+    for sampler in (S2ESampler.paper(seed=0), S2ESampler(seed=0, batch_size=2)):
+        study = optuna.create_study(sampler=sampler)
+        study.optimize(objective, n_trials=16)
+        found = audit_study(study)
+        if sampler._options.batch_size == 2:
+            assert found.clean and found.checked == 0 and "had options" in found.unchecked[0]
+            settings = {"sampler": "s2e", "sampler_options": {"batch_size": 2}}
+            study.set_user_attr("s2e:search", settings)
+            found = audit_study(study)
+        assert found.clean and found.checked == found.commits > 0 and not found.unchecked
+
+
+def test_updates_of_an_earlier_search_space_are_told_and_not_wrong(study):
+    before = audit_study(study).commits
+
+    def of_more(trial):
+        return objective(trial) + trial.suggest_float("z", 0, 1)
+
+    def of_less(trial):
+        return trial.suggest_float("x", 0, 1)
+
+    study.optimize(of_more, n_trials=2)
+    assert audit_study(study).unchecked == ()
+    study.optimize(of_less, n_trials=2)
+    found = audit_study(study)
+    assert found.clean and found.unchecked and found.commits >= before
+    stream = io.StringIO()
+    print_audit(Console(file=stream, width=200), found)
+    assert f"{found.commits - found.checked} of {found.commits} updates were not" in (
+        stream.getvalue()
+    )
+
+
+def test_other_samplers_have_no_theta():
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(objective, n_trials=2)
+    with pytest.raises(InputError, match="no theta to recompute"):
+        audit_study(study)
+
+
+def test_the_command_line(stored, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["s2e", "show", "--storage", stored, "--audit", "--json"])
+    with pytest.raises(SystemExit) as info:
+        main()
+    content = json.loads(capsys.readouterr().out)
+    assert info.value.code == 0  # the study's sampler had K = 4, which its settings do not say
+    audit = content["audit"]
+    assert audit["checked"] == 0 and audit["unchecked"] and not audit["problems"]
+
+
+def test_the_exit_code_of_a_wrong_study(stored, monkeypatch, capsys):
+    wrong = Audit(3, 3, ("The theta in trial 3 is not what its batch gives.",))
+    monkeypatch.setattr("s2e_optuna.commands.audit.audit_study", lambda study: wrong)
+    monkeypatch.setattr("sys.argv", ["s2e", "show", "--storage", stored, "--audit"])
+    with pytest.raises(SystemExit) as info:
+        main()
+    assert info.value.code == 1
+    assert "1 things are wrong" in capsys.readouterr().out
+
+
+def test_the_exit_code_of_a_clean_study(stored, monkeypatch, capsys):
+    clean = Audit(3, 3, ())
+    monkeypatch.setattr("s2e_optuna.commands.audit.audit_study", lambda study: clean)
+    monkeypatch.setattr("sys.argv", ["s2e", "show", "--storage", stored, "--audit"])
+    with pytest.raises(SystemExit) as info:
+        main()
+    assert info.value.code == 0
+    assert "3 of 3 updates of theta recomputed: all agree." in capsys.readouterr().out

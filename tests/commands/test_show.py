@@ -1,0 +1,127 @@
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from s2e_optuna.commands.show import (
+    print_studies,
+    print_study,
+    save_study_pictures,
+    study_dict,
+)
+from s2e_optuna.errors import InputError
+from s2e_optuna.reporting.view import StudyView, generation_rows, read_study
+
+
+@pytest.fixture(scope="module")
+def view(study: optuna.Study) -> StudyView:
+    return read_study(study._storage, "tiny")
+
+
+def printed(view: StudyView, **options: int) -> str:
+    stream = io.StringIO()
+    print_study(Console(file=stream, width=80, highlight=False), view, **options)
+    return stream.getvalue()
+
+
+def test_a_study_is_shown_with_its_best_curve_and_generations(view: StudyView) -> None:
+    text = printed(view)
+    best = view.study.best_trial.number
+    for part in ("Study tiny", "15 complete", f"trial {best}", "Co-teaching", "kept share R(t)"):
+        assert part in text
+    assert "start" in text and "mean alpha (f1 f2 f3 f4)" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\x1b" not in text
+
+
+def test_trials_are_ranked_best_first(view: StudyView) -> None:
+    values = [trial.value for trial in view.ranked]
+    assert values == sorted(values)  # type: ignore[type-var]
+    assert view.ranked[0].number == view.study.best_trial.number
+
+
+def test_one_trial_is_shown_with_its_parameters_over_the_recommended(view: StudyView) -> None:
+    other = view.ranked[-1].number
+    text = printed(view, trial_number=other)
+    assert f"Trial {other} (complete" in text and "f1_a1" in text and "(recommended)" in text
+
+
+@pytest.mark.parametrize("number", [-1, 15, 1000])
+def test_a_trial_that_is_not_there(view: StudyView, number: int) -> None:
+    with pytest.raises(InputError, match=f"no trial {number}: its trials are 0 to 14"):
+        printed(view, trial_number=number)
+
+
+def test_generations_begin_uniform_and_then_move(view: StudyView) -> None:
+    rows = generation_rows(view.generations)
+    assert rows[0].trial_number is None and rows[0].kl is None
+    assert rows[0].mean_alpha == pytest.approx([0.25] * 4)
+    assert len(rows) >= 3
+    assert all(row.kl is not None and row.kl > 0 and row.batch >= 4 for row in rows[1:])
+    assert all(sum(row.mean_alpha) == pytest.approx(1.0) for row in rows)
+
+
+def test_of_many_generations_some_are_shown(
+    view: StudyView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s2e_optuna.commands.show.MOST_GENERATIONS", 2)
+    count = len(view.generations)
+    text = printed(view)
+    assert f"Generations of theta, 2 of {count} (all of them: --json)" in text
+    last = generation_rows(view.generations)[-1]
+    assert "start" in text and f"trial {last.trial_number}" in text.rsplit("Generations", 1)[1]
+
+
+def test_the_dictionary_is_json(view: StudyView) -> None:
+    content = json.loads(json.dumps(study_dict(view, storage="x"), allow_nan=False))
+    assert content["study"] == "tiny" and content["n_trials"] == 15
+    assert content["best_value"] == view.study.best_value
+    assert len(content["trial"]["schedule"]) == 20
+    assert content["generations"][0]["batch"] == []
+
+
+def test_pictures_of_a_study(view: StudyView, tmp_path: Path) -> None:
+    written = save_study_pictures(view, tmp_path / "r.png")
+    assert [path.name for path in written] == ["r.png", "r-progress.png", "r-generations.png"]
+    for path in written:
+        assert np.asarray(Image.open(path).convert("L")).std() > 10
+
+
+def test_studies_of_other_kinds_are_shown_too() -> None:
+    study = optuna.create_study(
+        sampler=optuna.samplers.RandomSampler(seed=0), direction="maximize"
+    )
+    empty = read_study(study._storage, study.study_name)
+    assert "No trial has finished yet." in printed(empty)
+    with pytest.raises(InputError, match="no trials yet"):
+        empty.chosen(0)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    view = read_study(study._storage, study.study_name)
+    assert "hold no schedule" in printed(view)
+    assert view.ranked[0].number == study.best_trial.number
+    with pytest.raises(InputError, match="no schedule to draw"):
+        save_study_pictures(view, Path("r.png"))
+
+
+def test_several_objectives_are_refused() -> None:
+    study = optuna.create_study(directions=["minimize", "minimize"])
+    with pytest.raises(InputError, match="several objectives"):
+        read_study(study._storage, study.study_name)
+
+
+def test_a_study_that_is_not_there(view: StudyView) -> None:
+    with pytest.raises(InputError, match="no study 'nope' in this storage: there are tiny"):
+        read_study(view.study._storage, "nope")
+    with pytest.raises(InputError, match="the storage is empty"):
+        read_study(optuna.storages.InMemoryStorage(), "nope")
+
+
+def test_the_list_of_studies(view: StudyView) -> None:
+    stream = io.StringIO()
+    print_studies(Console(file=stream, width=80), view.study._storage)
+    assert "tiny" in stream.getvalue() and "15" in stream.getvalue()

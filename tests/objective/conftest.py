@@ -1,0 +1,3 @@
+"""Storages of all kinds."""
+
+from stores import *  # noqa: F403 - fixtures

@@ -1,0 +1,46 @@
+import optuna
+import pytest
+
+from s2e_optuna.web import thinned as module
+from s2e_optuna.web.thinned import thinned
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch) -> optuna.Study:
+    """Twenty trials; the best one is the first."""
+    monkeypatch.setattr(module, "FROM", 10)
+    monkeypatch.setattr(module, "KEPT", 3)
+    study = optuna.create_study(study_name="many")
+    for number in range(20):
+        study.add_trial(
+            optuna.create_trial(value=float(number), intermediate_values={0: 1.0, 1: 2.0})
+        )
+    return study
+
+
+def test_the_best_and_the_newest_keep_their_curves(study: optuna.Study) -> None:
+    trials = thinned(study._storage).get_all_trials(study._study_id)
+    assert len(trials) == 20
+    shown = [trial.number for trial in trials if trial.intermediate_values]
+    assert shown == [0, 1, 2, 17, 18, 19]
+
+
+def test_the_study_itself_is_not_touched(study: optuna.Study) -> None:
+    thinned(study._storage).get_all_trials(study._study_id, deepcopy=False)
+    assert all(trial.intermediate_values for trial in study.trials)
+
+
+def test_a_small_study_is_shown_as_it_is(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FROM", 20)
+    trials = thinned(study._storage).get_all_trials(study._study_id)
+    assert all(trial.intermediate_values for trial in trials)
+
+
+def test_everything_else_is_passed_on(study: optuna.Study) -> None:
+    storage = thinned(study._storage)
+    storage.set_study_user_attr(study._study_id, "seen", True)
+    assert study.user_attrs == {"seen": True}
+    assert [found.study_name for found in storage.get_all_studies()] == ["many"]
+    assert optuna.load_study(study_name="many", storage=storage).best_value == 0.0
