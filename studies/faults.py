@@ -147,7 +147,8 @@ def put_clock_forward(seconds: float) -> None:
     """Let this process believe that it is later: its wall clock, wherever it is read."""
     from optuna.storages._rdb import storage as optunas
 
-    from s2e_optuna.storages import leased, rows
+    from s2e_optuna.storages import journal as leased
+    from s2e_optuna.storages import rows
 
     real = time.time
     time.time = lambda: real() + seconds

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import pytest
 import torch
 
+import s2e_optuna.device as device
 from s2e_optuna.training import (
     TrainConfig,
     blocks,
-    device,
     get_method,
     make_network,
     streaming,

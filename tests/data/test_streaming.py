@@ -7,7 +7,8 @@ from PIL import Image
 
 from s2e_optuna.data import ImageFiles, load_data
 from s2e_optuna.labels import suspects_of_models, unseen_probabilities
-from s2e_optuna.training import TrainConfig, streaming, train
+from s2e_optuna.data import streaming
+from s2e_optuna.training import TrainConfig, train
 from s2e_optuna.data.streaming import HostImages, should_stream
 
 CONFIG = TrainConfig(epochs=2, batch_size=16, network="mlp")

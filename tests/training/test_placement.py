@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from s2e_optuna.data import from_arrays
-from s2e_optuna.training import METHODS, TrainConfig, blocks, stack, streaming, trainer
+from s2e_optuna.data import from_arrays, streaming
+from s2e_optuna.training import METHODS, TrainConfig, blocks, stack, trainer
 from s2e_optuna.training.blocks import train_blocks
 from s2e_optuna.training.evaluation import evaluate
 from s2e_optuna.training.parts import put_on_device
