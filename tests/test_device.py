@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import s2e_optuna.device as device
+from s2e_optuna.data import streaming
 from s2e_optuna.training import (
     TrainConfig,
     blocks,
     get_method,
     make_network,
-    streaming,
     train,
     trainer,
 )
