@@ -1,0 +1,3 @@
+"""Small data, one thread."""
+
+from training_data import *  # noqa: F403 - fixtures
