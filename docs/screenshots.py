@@ -54,7 +54,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        config = SearchConfig(
+        config = SearchConfig.of(
             noise="symmetric", noise_rate=0.5, workers=2, storage="sqlite:///s2e.db"
         )
         watcher = Watcher(recorder())

@@ -23,11 +23,14 @@ import typer
 from s2e_optuna import __version__
 from s2e_optuna.commands import options as opt
 from s2e_optuna.commands.locations import (
-    default_storage,
     require_existing,
     studies_folder,
     study_scripts,
 )
+from s2e_optuna.commands.requests import JudgedData, TrainRequest
+from s2e_optuna.commands.takes import as_flags, takes
+from s2e_optuna.search.config import SearchConfig
+from s2e_optuna.storages.urls import default_storage
 
 app = typer.Typer(
     name="s2e",
@@ -44,500 +47,12 @@ app = typer.Typer(
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"s2e {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Show the version."
-        ),
-    ] = False,
-) -> None:
-    from s2e_optuna.reporting.terminal import tolerate_narrow_encodings
-
-    tolerate_narrow_encodings()
-
-
-@app.command(epilog="Example: s2e search mnist --noise pair --noise-rate 0.45 --workers 2")
-def search(
-    data: opt.Data = "digits",
-    noise: opt.Noise = None,
-    noise_rate: opt.NoiseRate = None,
-    train_size: opt.TrainSize = None,
-    validation: opt.Validation = "auto",
-    labels: opt.Labels = None,
-    path_column: opt.PathColumn = None,
-    label_column: opt.LabelColumn = None,
-    clean_column: opt.CleanColumn = None,
-    save_labels: opt.SaveLabels = None,
-    image_size: opt.ImageSize = None,
-    data_root: opt.DataRoot = None,
-    method: opt.SearchedMethod = "coteaching",
-    network: opt.Network = "auto",
-    epochs: opt.SearchEpochs = 60,
-    batch_size: opt.BatchSize = None,
-    optimizer: opt.Optimizer = "adam",
-    precision: opt.Precision = "float32",
-    execution: opt.Execution = "auto",
-    augment: opt.Augment = "none",
-    device: opt.Devices = "auto",
-    trials: opt.Trials = 48,
-    sampler: opt.Sampler = "s2e",
-    space: opt.Space = "s2e",
-    seed: opt.Seed = 0,
-    seeds: opt.FinalSeeds = 5,
-    folds: opt.Folds = 5,
-    workers: opt.Workers = 1,
-    stack: opt.Stack = 4,
-    checkpoint_minutes: opt.CheckpointMinutes = 5.0,
-    launcher: opt.Launcher = "local",
-    gpus_per_worker: opt.GpusPerWorker = None,
-    storage: opt.Storage = None,
-    study: opt.NewStudy = None,
-    artifacts: opt.Artifacts = None,
-    out: opt.SearchOut = None,
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-) -> None:
-    """Search R(t) for a data set and train a model with it.
-
-    Ends with a comparison of the schedule it found with plain training and with
-    Co-teaching. The same command goes on where an interrupted search stopped.
-    """
-    with _sentences("Interrupted. The same command goes on where this one stopped."):
-        from s2e_optuna.commands.search import print_search, run_search
-        from s2e_optuna.reporting.progress import ProgressDisplay
-        from s2e_optuna.reporting.terminal import console
-        from s2e_optuna.search.config import SearchConfig
-
-        _silence_optuna()
-        config = SearchConfig(
-            data=data,
-            noise=noise,
-            noise_rate=noise_rate,
-            validation=validation,
-            train_size=train_size,
-            labels=labels,
-            path_column=path_column,
-            label_column=label_column,
-            clean_column=clean_column,
-            image_size=image_size,
-            method=method,
-            network=network,
-            space=space,
-            epochs=epochs,
-            batch_size=batch_size,
-            optimizer=optimizer,
-            precision=precision,
-            execution=execution,
-            augment=augment,
-            seed=seed,
-            trials=trials,
-            workers=workers,
-            stack=stack,
-            checkpoint_minutes=checkpoint_minutes,
-            launcher=launcher,
-            gpus_per_worker=gpus_per_worker,
-            storage=storage or default_storage(),
-            study=study,
-            sampler=sampler,
-            device=device,
-            final_seeds=seeds,
-            folds=folds,
-            out=out,
-            data_root=data_root,
-            artifacts=artifacts,
-        )
-        result, files = run_search(config, ProgressDisplay(quiet=quiet), save_labels)
-        if as_json:
-            names = {name: str(path) for name, path in files.items()}
-            _print_json({**result.to_dict(), "files": names})
-        else:
-            print_search(console(), result, files)
-
-
-@app.command(epilog="Example: s2e worker --storage grpc://head:13000 --study digits --stack 4")
-def worker(
-    study: opt.JoinedStudy,
-    storage: opt.Storage = None,
-    stack: opt.Stack = 1,
-    device: opt.Device = "auto",
-    threads: opt.Threads = None,
-    artifacts: opt.Artifacts = None,
-    quiet: opt.Quiet = False,
-) -> None:
-    """Join a search from this or another machine.
-
-    Trains trials until the study has as many as the search asked for. Ctrl-C
-    hands running trials back.
-    """
-    with _sentences("Interrupted. Running trials have been handed back."):
-        from s2e_optuna.reporting.progress import ProgressDisplay
-        from s2e_optuna.search.worker import run_worker, search_job
-
-        _silence_optuna()
-        url = require_existing(storage or default_storage())
-        with ProgressDisplay(quiet=quiet) as display:
-            done = run_worker(
-                url,
-                study,
-                stack=stack,
-                device=device,
-                threads=threads,
-                notify=display.worker,
-                make_job=functools.partial(search_job, artifacts=artifacts),
-            )
-        if not quiet:
-            typer.echo(f"This worker completed {done} trials.", err=True)
-
-
-@app.command(epilog="Example: s2e show --storage sqlite:///s2e.db --study digits --png r.png")
-def show(
-    storage: opt.Storage = None,
-    study: opt.ShownStudy = None,
-    trial: opt.ShownTrial = None,
-    top: opt.Top = 10,
-    png: opt.Picture = None,
-    audit: opt.Audit = False,
-    as_json: opt.Json = False,
-) -> None:
-    """Show a study: its best trials, the best R(t), theta by generation.
-
-    Without --study, lists the studies of a storage that holds several. With --audit,
-    recomputes what it can of every theta from the stored trials; exit code 1 if one does
-    not agree.
-    """
-    agrees = True
-    with _sentences():
-        from s2e_optuna.commands import audit as auditing
-        from s2e_optuna.commands import show as printing
-        from s2e_optuna.reporting import view
-        from s2e_optuna.reporting.plots import check_picture_path
-        from s2e_optuna.reporting.terminal import console
-        from s2e_optuna.storages import mask_password
-
-        url = storage or default_storage()
-        masked = mask_password(url)
-        if png is not None:
-            check_picture_path(png)
-        opened = _open_existing(url)
-        if study is None:
-            names = view.study_names(opened)
-            if len(names) != 1:
-                if as_json:
-                    _print_json({"storage": masked, "studies": names})
-                elif names:
-                    printing.print_studies(console(), opened)
-                else:
-                    _fail(f"the storage {masked} holds no study yet.")
-                return
-            study = names[0]
-        found = view.read_study(opened, study)
-        audited = auditing.audit_study(found.study) if audit else None
-        agrees = audited is None or audited.clean
-        written = (
-            [] if png is None else printing.save_study_pictures(found, png, trial_number=trial)
-        )
-        if as_json:
-            content = printing.study_dict(found, storage=masked, trial_number=trial, top=top)
-            content["files"] = [str(path) for path in written]
-            _print_json(content if audited is None else {**content, "audit": audited.to_dict()})
-        else:
-            target = console()
-            printing.print_study(target, found, trial_number=trial, top=top)
-            for path in written:
-                target.print(f"Wrote {path}", markup=False, soft_wrap=True)
-            if audited is not None:
-                target.print()
-                auditing.print_audit(target, audited)
-    if not agrees:
-        raise typer.Exit(1)
-
-
-@app.command(
-    epilog="Example: s2e train mnist --schedule schedule.json --out model", help=opt.TRAIN_HELP
-)
-def train(
-    data: opt.Data = "digits",
-    schedule: opt.ScheduleFile = None,
-    keep_rate: opt.KeepRate = None,
-    method: opt.TrainedMethod = None,
-    noise: opt.Noise = None,
-    noise_rate: opt.NoiseRate = None,
-    train_size: opt.TrainSize = None,
-    validation: opt.Validation = "auto",
-    labels: opt.Labels = None,
-    path_column: opt.PathColumn = None,
-    label_column: opt.LabelColumn = None,
-    clean_column: opt.CleanColumn = None,
-    save_labels: opt.SaveLabels = None,
-    image_size: opt.ImageSize = None,
-    data_root: opt.DataRoot = None,
-    network: opt.Network = "auto",
-    epochs: opt.TrainEpochs = None,
-    batch_size: opt.BatchSize = None,
-    optimizer: opt.Optimizer = "adam",
-    precision: opt.Precision = "float32",
-    execution: opt.Execution = "auto",
-    augment: opt.Augment = "none",
-    device: opt.Device = "auto",
-    seed: opt.Seed = 0,
-    seeds: opt.Seeds = 3,
-    folds: opt.TrainFolds = 0,
-    out: opt.TrainOut = None,
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-) -> None:
-    """Train with one method, over several seeds."""
-    with _sentences():
-        from s2e_optuna.reporting import training_output, training_run
-        from s2e_optuna.reporting.progress import ProgressDisplay
-        from s2e_optuna.reporting.terminal import console
-
-        training_run.check_output_folder(out)
-        training_run.check_labels_file(save_labels)
-        request = training_run.TrainRequest(
-            data=data,
-            noise=noise,
-            noise_rate=noise_rate,
-            train_size=train_size,
-            labels=labels,
-            path_column=path_column,
-            label_column=label_column,
-            clean_column=clean_column,
-            image_size=image_size,
-            validation=validation,
-            method=method,
-            schedule=schedule,
-            keep_rate=keep_rate,
-            network=network,
-            epochs=epochs,
-            batch_size=batch_size,
-            optimizer=optimizer,
-            precision=precision,
-            execution=execution,
-            augment=augment,
-            device=device,
-            data_root=data_root,
-            seed=seed,
-            seeds=seeds,
-            folds=folds,
-        )
-        with ProgressDisplay(quiet=quiet) as display:
-            outcome = training_run.run_training(request, display)
-        written = [] if out is None else training_output.save_outcome(outcome, out)
-        if save_labels is not None:
-            written.append(training_output.save_drawn_labels(outcome, save_labels))
-        if as_json:
-            _print_json(training_output.outcome_dict(outcome, written))
-        else:
-            training_output.print_outcome(console(), outcome, written)
-    if not outcome.complete:
-        raise typer.Exit(1)
-
-
-@app.command(epilog="Example: s2e suspects s2e-out/digits --given 3 --out threes.csv")
-def suspects(
-    source: opt.SuspectSource,
-    model: opt.ModelFile = None,
-    given: opt.GivenClasses = None,
-    predicted: opt.PredictedClasses = None,
-    top: opt.TopSuspects = 20,
-    noise: opt.Noise = None,
-    noise_rate: opt.NoiseRate = None,
-    train_size: opt.TrainSize = None,
-    validation: opt.Validation = "auto",
-    labels: opt.Labels = None,
-    path_column: opt.PathColumn = None,
-    label_column: opt.LabelColumn = None,
-    clean_column: opt.CleanColumn = None,
-    image_size: opt.ImageSize = None,
-    data_root: opt.DataRoot = None,
-    seed: opt.Seed = 0,
-    out: opt.SuspectsOut = None,
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-) -> None:
-    """List the labels that are probably wrong.
-
-    Of a finished search or training (its folder), or of any data set by the
-    predictions of a trained model. Options about data are for the latter.
-    """
-    with _sentences():
-        from s2e_optuna.commands import suspects as view
-        from s2e_optuna.reporting.progress import ProgressDisplay
-        from s2e_optuna.reporting.terminal import console
-
-        view.check_csv_path(out)
-        if model is None:
-            found = view.read_list(Path(source))
-        else:
-            from s2e_optuna.data import load_data
-
-            with ProgressDisplay(quiet=quiet) as display:
-                data = load_data(
-                    source,
-                    noise=noise,
-                    noise_rate=noise_rate,
-                    seed=seed,
-                    train_size=train_size,
-                    validation=validation,
-                    labels=labels,
-                    path_column=path_column,
-                    label_column=label_column,
-                    clean_column=clean_column,
-                    image_size=image_size,
-                    data_root=data_root,
-                    progress=display.reading,
-                )
-                found = view.judge(model, data)
-        found = view.choose(found, given or (), predicted or ())
-        if out is not None:
-            view.write_listed(found, out)
-        if as_json:
-            files = [] if out is None else [str(out)]
-            _print_json({**view.list_dict(found, top=top), "files": files})
-        else:
-            view.print_list(console(), found, top=top)
-            if out is not None:
-                typer.echo(f"Wrote {out}")
-
-
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    epilog="Example: s2e bench bench_search digits-sym50 --seeds 5",
-)
-def bench(
-    context: typer.Context,
-    name: opt.Benchmark = None,
-) -> None:
-    """Run a table, a figure or a benchmark of the folder studies.
-
-    Further options are handed to it.
-    """
-    with _sentences():
-        folder = studies_folder()
-        if folder is None:
-            _fail("there is no folder studies here: run this where you cloned s2e_optuna.")
-        scripts = study_scripts(folder)
-        if name is None:
-            widest = max(map(len, scripts))
-            for script, summary in scripts.items():
-                typer.echo(f"{script:{widest}}  {summary}".rstrip())
-            return
-        if name not in scripts:
-            _fail(f"there is no study {name!r} in {folder}: choose one of {', '.join(scripts)}.")
-        command = [sys.executable, "-m", f"{folder.name}.{name}", *context.args]
-        code = subprocess.run(command, cwd=folder.parent, check=False).returncode
-    # A process that a signal ended has a negative code; the shell's convention is 128 + signal.
-    raise typer.Exit(code if code >= 0 else 128 - code)
-
-
-@app.command(epilog="Example: s2e dashboard --storage sqlite:///s2e.db --port 8080")
-def dashboard(
-    storage: opt.Storage = None,
-    artifacts: opt.Artifacts = None,
-    host: opt.Host = "127.0.0.1",
-    port: opt.Port = 8080,
-) -> None:
-    """Look at studies in the browser, with optuna-dashboard.
-
-    Listens on this machine only, unless --host says otherwise. There is no login:
-    whoever can reach it can change and delete your studies.
-    """
-    with _sentences():
-        from s2e_optuna.storages import mask_password
-        from s2e_optuna.web.dashboard import find_artifacts, publish_in_background
-        from s2e_optuna.web.serve import is_loopback, serve
-
-        url = storage or default_storage()
-        opened = _open_existing(url, prepare=True)
-
-        folder = find_artifacts(opened, url, artifacts)
-
-        def announce(address: str) -> None:
-            typer.echo(f"Dashboard of {mask_password(url)}: {address} (Ctrl-C stops it)", err=True)
-            if not is_loopback(host):
-                typer.echo(
-                    f"Warning: {host} is not this machine alone. Whoever can reach it can "
-                    "change and delete your studies.",
-                    err=True,
-                )
-            if folder is None:
-                typer.echo(
-                    "No artifact folder is here: trials have no pictures. If your search made "
-                    "one elsewhere, name it with --artifacts.",
-                    err=True,
-                )
-            publish_in_background(opened)
-
-        serve(opened, host=host, port=port, artifacts=folder, on_ready=announce)
-
-
-@app.command(epilog="Example: s2e proxy --storage postgresql+psycopg://… --host 0.0.0.0")
-def proxy(
-    storage: opt.Storage = None,
-    host: opt.Host = "127.0.0.1",
-    port: opt.ProxyPort = 13000,
-) -> None:
-    """Stand between a database and very many workers (grpc://HOST:PORT).
-
-    Workers of all machines share its few connections and its cache. Listens on
-    this machine only, unless --host says otherwise. There is no login: whoever
-    can reach it can change and delete your studies.
-    """
-    with _sentences():
-        from s2e_optuna.storages import mask_password
-        from s2e_optuna.storages.proxy import run_proxy
-        from s2e_optuna.web.serve import is_loopback
-
-        _silence_optuna()
-        url = storage or default_storage()
-
-        def announce(bound: int) -> None:
-            typer.echo(f"Proxy of {mask_password(url)}: grpc://{host}:{bound}", err=True)
-            if not is_loopback(host):
-                typer.echo(
-                    f"Warning: {host} is not this machine alone. Whoever can reach it can "
-                    "change and delete your studies.",
-                    err=True,
-                )
-
-        run_proxy(url, host=host, port=port, on_ready=announce)
-
-
-@app.command(epilog="Example: s2e doctor --storage sqlite:///s2e.db")
-def doctor(
-    storage: opt.Storage = None, bench: opt.MeasureSpeed = False, as_json: opt.Json = False
-) -> None:
-    """Check the installation, the devices and, with --storage, a storage.
-
-    Exit code 1 if something that is needed is broken; it says what to do.
-    """
-    with _sentences():
-        from s2e_optuna.commands import doctor as checks
-        from s2e_optuna.reporting.terminal import console
-
-        found = checks.examine(storage)
-        if bench:
-            found += checks.measure()
-        if as_json:
-            _print_json(checks.to_dict(found))
-        else:
-            checks.print_checks(console(), found)
-    if not checks.is_healthy(found):
-        raise typer.Exit(1)
-
-
 @contextmanager
-def _sentences(interrupted: str = "Interrupted.") -> Iterator[None]:
-    """Say in one sentence what a user can do something about; other errors pass."""
+def _sentences(interrupted: str = "Interrupted.", config: type | None = None) -> Iterator[None]:
+    """Say in one sentence what a user can do something about; other errors pass.
+
+    Options of a configuration that a sentence names are written as the command line knows them.
+    """
     try:
         yield
     except KeyboardInterrupt as error:
@@ -548,7 +63,8 @@ def _sentences(interrupted: str = "Interrupted.") -> Iterator[None]:
 
         if (said := explain(error)) is None:
             raise
-        _fail(*said)
+        message, code = said
+        _fail(message if config is None else as_flags(message, config), code)
 
 
 def _fail(message: str, code: int = 2) -> NoReturn:
@@ -581,6 +97,347 @@ def _open_existing(url: str, *, prepare: bool = False) -> Any:
 def _print_json(content: dict[str, Any]) -> None:
     # NaN is no JSON: other programs could not read it.
     typer.echo(json.dumps(content, allow_nan=False))
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"s2e {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version."
+        ),
+    ] = False,
+) -> None:
+    from s2e_optuna.reporting.terminal import tolerate_narrow_encodings
+
+    tolerate_narrow_encodings()
+
+
+@app.command(epilog="Example: s2e search mnist --noise pair --noise-rate 0.45 --workers 2")
+@_sentences("Interrupted. The same command goes on where this one stopped.", SearchConfig)
+@takes(SearchConfig)
+def search(
+    config: SearchConfig,
+    save_labels: opt.SaveLabels = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Search R(t) for a data set and train a model with it.
+
+    Ends with a comparison of the schedule it found with plain training and with
+    Co-teaching. The same command goes on where an interrupted search stopped.
+    """
+    from s2e_optuna.commands.search import print_search, run_search
+    from s2e_optuna.reporting.progress import ProgressDisplay
+    from s2e_optuna.reporting.terminal import console
+
+    _silence_optuna()
+    result, files = run_search(config, ProgressDisplay(quiet=quiet), save_labels)
+    if as_json:
+        names = {name: str(path) for name, path in files.items()}
+        _print_json({**result.to_dict(), "files": names})
+    else:
+        print_search(console(), result, files)
+
+
+@app.command(epilog="Example: s2e worker --storage grpc://head:13000 --study digits --stack 4")
+@_sentences("Interrupted. Running trials have been handed back.")
+def worker(
+    study: opt.JoinedStudy,
+    storage: opt.Storage = None,
+    stack: opt.Stack = 1,
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
+    artifacts: opt.Artifacts = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Join a search from this or another machine.
+
+    Trains trials until the study has as many as the search asked for. Ctrl-C
+    hands running trials back.
+    """
+    from s2e_optuna.reporting.progress import ProgressDisplay
+    from s2e_optuna.search.worker import run_worker, search_job
+
+    _silence_optuna()
+    url = require_existing(storage or default_storage())
+    with ProgressDisplay(quiet=quiet) as display:
+        done = run_worker(
+            url,
+            study,
+            stack=stack,
+            device=device,
+            threads=threads,
+            notify=display.worker,
+            make_job=functools.partial(search_job, artifacts=artifacts),
+        )
+    if not quiet:
+        typer.echo(f"This worker completed {done} trials.", err=True)
+
+
+@app.command(epilog="Example: s2e show --storage sqlite:///s2e.db --study digits --png r.png")
+@_sentences()
+def show(
+    storage: opt.Storage = None,
+    study: opt.ShownStudy = None,
+    trial: opt.ShownTrial = None,
+    top: opt.Top = 10,
+    png: opt.Picture = None,
+    audit: opt.Audit = False,
+    as_json: opt.Json = False,
+) -> None:
+    """Show a study: its best trials, the best R(t), theta by generation.
+
+    Without --study, lists the studies of a storage that holds several. With --audit,
+    recomputes what it can of every theta from the stored trials; exit code 1 if one does
+    not agree.
+    """
+    agrees = True
+    from s2e_optuna.commands import audit as auditing
+    from s2e_optuna.commands import show as printing
+    from s2e_optuna.reporting import view
+    from s2e_optuna.reporting.plots import check_picture_path
+    from s2e_optuna.reporting.terminal import console
+    from s2e_optuna.storages import mask_password
+
+    url = storage or default_storage()
+    masked = mask_password(url)
+    if png is not None:
+        check_picture_path(png)
+    opened = _open_existing(url)
+    if study is None:
+        names = view.study_names(opened)
+        if len(names) != 1:
+            if as_json:
+                _print_json({"storage": masked, "studies": names})
+            elif names:
+                printing.print_studies(console(), opened)
+            else:
+                _fail(f"the storage {masked} holds no study yet.")
+            return
+        study = names[0]
+    found = view.read_study(opened, study)
+    audited = auditing.audit_study(found.study) if audit else None
+    agrees = audited is None or audited.clean
+    written = [] if png is None else printing.save_study_pictures(found, png, trial_number=trial)
+    if as_json:
+        content = printing.study_dict(found, storage=masked, trial_number=trial, top=top)
+        content["files"] = [str(path) for path in written]
+        _print_json(content if audited is None else {**content, "audit": audited.to_dict()})
+    else:
+        target = console()
+        printing.print_study(target, found, trial_number=trial, top=top)
+        for path in written:
+            target.print(f"Wrote {path}", markup=False, soft_wrap=True)
+        if audited is not None:
+            target.print()
+            auditing.print_audit(target, audited)
+    if not agrees:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Example: s2e train mnist --schedule schedule.json --out model", help=opt.TRAIN_HELP
+)
+@_sentences(config=TrainRequest)
+@takes(TrainRequest)
+def train(
+    request: TrainRequest,
+    save_labels: opt.SaveLabels = None,
+    out: opt.TrainOut = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Train with one method, over several seeds."""
+    from s2e_optuna.commands import training, training_output
+    from s2e_optuna.reporting.progress import ProgressDisplay
+    from s2e_optuna.reporting.terminal import console
+
+    training.check_output_folder(out)
+    training.check_labels_file(save_labels)
+    with ProgressDisplay(quiet=quiet) as display:
+        outcome = training.run_training(request, display)
+    written = [] if out is None else training_output.save_outcome(outcome, out)
+    if save_labels is not None:
+        written.append(training_output.save_drawn_labels(outcome, save_labels))
+    if as_json:
+        _print_json(training_output.outcome_dict(outcome, written))
+    else:
+        training_output.print_outcome(console(), outcome, written)
+    if not outcome.complete:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: s2e suspects s2e-out/digits --given 3 --out threes.csv")
+@_sentences(config=JudgedData)
+@takes(JudgedData)
+def suspects(
+    data: JudgedData,
+    model: opt.ModelFile = None,
+    given: opt.GivenClasses = None,
+    predicted: opt.PredictedClasses = None,
+    top: opt.TopSuspects = 20,
+    out: opt.SuspectsOut = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """List the labels that are probably wrong.
+
+    Of a finished search or training (its folder), or of any data set by the
+    predictions of a trained model. Options about data are for the latter.
+    """
+    from s2e_optuna.commands import suspects as view
+    from s2e_optuna.reporting.progress import ProgressDisplay
+    from s2e_optuna.reporting.terminal import console
+
+    view.check_csv_path(out)
+    if model is None:
+        found = view.read_list(Path(str(data.data)))
+    else:
+        with ProgressDisplay(quiet=quiet) as display:
+            found = view.judge(model, data.load(display.reading))
+    found = view.choose(found, given or (), predicted or ())
+    if out is not None:
+        view.write_listed(found, out)
+    if as_json:
+        files = [] if out is None else [str(out)]
+        _print_json({**view.list_dict(found, top=top), "files": files})
+    else:
+        view.print_list(console(), found, top=top)
+        if out is not None:
+            typer.echo(f"Wrote {out}")
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    epilog="Example: s2e bench bench_search digits-sym50 --seeds 5",
+)
+@_sentences()
+def bench(
+    context: typer.Context,
+    name: opt.Benchmark = None,
+) -> None:
+    """Run a table, a figure or a benchmark of the folder studies.
+
+    Further options are handed to it.
+    """
+    folder = studies_folder()
+    if folder is None:
+        _fail("there is no folder studies here: run this where you cloned s2e_optuna.")
+    scripts = study_scripts(folder)
+    if name is None:
+        widest = max(map(len, scripts))
+        for script, summary in scripts.items():
+            typer.echo(f"{script:{widest}}  {summary}".rstrip())
+        return
+    if name not in scripts:
+        _fail(f"there is no study {name!r} in {folder}: choose one of {', '.join(scripts)}.")
+    command = [sys.executable, "-m", f"{folder.name}.{name}", *context.args]
+    code = subprocess.run(command, cwd=folder.parent, check=False).returncode
+    # A process that a signal ended has a negative code; the shell's convention is 128 + signal.
+    raise typer.Exit(code if code >= 0 else 128 - code)
+
+
+@app.command(epilog="Example: s2e dashboard --storage sqlite:///s2e.db --port 8080")
+@_sentences()
+def dashboard(
+    storage: opt.Storage = None,
+    artifacts: opt.Artifacts = None,
+    host: opt.Host = "127.0.0.1",
+    port: opt.Port = 8080,
+) -> None:
+    """Look at studies in the browser, with optuna-dashboard.
+
+    Listens on this machine only, unless --host says otherwise. There is no login:
+    whoever can reach it can change and delete your studies.
+    """
+    from s2e_optuna.storages import mask_password
+    from s2e_optuna.web.dashboard import find_artifacts, publish_in_background
+    from s2e_optuna.web.serve import is_loopback, serve
+
+    url = storage or default_storage()
+    opened = _open_existing(url, prepare=True)
+
+    folder = find_artifacts(opened, url, artifacts)
+
+    def announce(address: str) -> None:
+        typer.echo(f"Dashboard of {mask_password(url)}: {address} (Ctrl-C stops it)", err=True)
+        if not is_loopback(host):
+            typer.echo(
+                f"Warning: {host} is not this machine alone. Whoever can reach it can "
+                "change and delete your studies.",
+                err=True,
+            )
+        if folder is None:
+            typer.echo(
+                "No artifact folder is here: trials have no pictures. If your search made "
+                "one elsewhere, name it with --artifacts.",
+                err=True,
+            )
+        publish_in_background(opened)
+
+    serve(opened, host=host, port=port, artifacts=folder, on_ready=announce)
+
+
+@app.command(epilog="Example: s2e proxy --storage postgresql+psycopg://… --host 0.0.0.0")
+@_sentences()
+def proxy(
+    storage: opt.Storage = None,
+    host: opt.Host = "127.0.0.1",
+    port: opt.ProxyPort = 13000,
+) -> None:
+    """Stand between a database and very many workers (grpc://HOST:PORT).
+
+    Workers of all machines share its few connections and its cache. Listens on
+    this machine only, unless --host says otherwise. There is no login: whoever
+    can reach it can change and delete your studies.
+    """
+    from s2e_optuna.storages import mask_password
+    from s2e_optuna.storages.proxy import run_proxy
+    from s2e_optuna.web.serve import is_loopback
+
+    _silence_optuna()
+    url = storage or default_storage()
+
+    def announce(bound: int) -> None:
+        typer.echo(f"Proxy of {mask_password(url)}: grpc://{host}:{bound}", err=True)
+        if not is_loopback(host):
+            typer.echo(
+                f"Warning: {host} is not this machine alone. Whoever can reach it can "
+                "change and delete your studies.",
+                err=True,
+            )
+
+    run_proxy(url, host=host, port=port, on_ready=announce)
+
+
+@app.command(epilog="Example: s2e doctor --storage sqlite:///s2e.db")
+@_sentences()
+def doctor(
+    storage: opt.Storage = None, bench: opt.MeasureSpeed = False, as_json: opt.Json = False
+) -> None:
+    """Check the installation, the devices and, with --storage, a storage.
+
+    Exit code 1 if something that is needed is broken; it says what to do.
+    """
+    from s2e_optuna.commands import doctor as checks
+    from s2e_optuna.reporting.terminal import console
+
+    found = checks.examine(storage)
+    if bench:
+        found += checks.measure()
+    if as_json:
+        _print_json(checks.to_dict(found))
+    else:
+        checks.print_checks(console(), found)
+    if not checks.is_healthy(found):
+        raise typer.Exit(1)
 
 
 def main() -> None:

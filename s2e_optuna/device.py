@@ -94,3 +94,16 @@ def resolve_device(name: str) -> torch.device:
                 "CUDA device(s), counted from cuda:0"
             )
     return device
+
+
+def split_devices(device: str) -> tuple[str, ...]:
+    """Turn ``auto`` or a list with commas into devices; all GPUs for ``auto``, or the CPU.
+
+    Raises `DataError` if one of them is unknown or not there.
+    """
+    if device == "auto":
+        if resolve_device("auto").type == "cpu":
+            return ("cpu",)
+        return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    names = tuple(name.strip() for name in device.split(","))
+    return tuple(str(resolve_device(name)) for name in names)

@@ -10,6 +10,10 @@ class DataError(ValueError):
     """Input that cannot be trained on; its message is one sentence that says what to do."""
 
 
+class ConfigError(ValueError):
+    """Settings that cannot be searched with; the message is one sentence that says why."""
+
+
 def unknown_name(what: str, name: object, known: Iterable[str]) -> DataError:
     """Build the error for a name that no registry holds.
 

@@ -23,12 +23,12 @@ from s2e_optuna.data import NoisyData, from_arrays
 from s2e_optuna.data.assemble import stratified_order
 from s2e_optuna.data.label_tables import is_missing
 from s2e_optuna.errors import DataError
-from s2e_optuna.labels import check_folds, suspects, unseen_probabilities
+from s2e_optuna.labels import check_folds
 from s2e_optuna.objective import CoTeachingObjective
 from s2e_optuna.sampler import S2ESampler, best_schedule
-from s2e_optuna.search.final_comparison import final_seeds
+from s2e_optuna.search.final import train_final
 from s2e_optuna.storages import open_storage
-from s2e_optuna.training import TrainConfig, evaluate_schedules, predict_proba
+from s2e_optuna.training import TrainConfig, predict_proba
 
 MOST_DEVIATIONS = 20.0
 """Standardised features are cut off at so many standard deviations."""
@@ -131,7 +131,7 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         *,
         n_trials: int = 24,
-        epochs: int = 40,
+        epochs: int = TrainConfig.epochs,
         network: str = "auto",
         method: str = "coteaching",
         space: str = "s2e",
@@ -295,15 +295,7 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _search(self, data: NoisyData, seed: int, bar: tqdm[Any]) -> None:
         study = self.study_
         objective = CoTeachingObjective(
-            data,
-            method=self.method,
-            network=self.network,
-            space=self.space,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            seed=seed,
-            device=self.device,
+            data, training=self._training(seed), method=self.method, space=self.space
         )
         failures = 0
         while (left := self.n_trials - _finished(study)) > 0:
@@ -327,46 +319,38 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> None:
         """Train on all samples; what was held out validates, which decides nothing any more."""
         data = self._data(images, labels, searched.x_val.numpy(), searched.y_val.numpy())
-        config = TrainConfig(
+        final = train_final(
+            {"s2e": (self.method, self.schedule_)},
+            data,
+            replace(self._training(seed), evaluate_every=self.epochs),
+            seeds=self.n_seeds,
+            folds=self.cross_validate or 0,
+            progress=_ticking(bar, 1),
+        )
+        final.require_complete()
+        if final.unseen is not None and len(searched.y_train) < len(labels):
+            # What validates is trained on, and is noisy.
+            final = replace(final, unseen=replace(final.unseen, clean=None))
+        self.models_ = [run.model for run in final.complete if run.model is not None]
+        self.given_labels_ = labels
+        found = [run.training_probabilities for run in final.complete]
+        own = np.mean([p for p in found if p is not None], axis=0)
+        self.pred_probs_ = _normalised(own if final.unseen is None else final.unseen.training)
+        self.suspects_ = final.suspects(data)
+        self.suspicion_ = np.empty(len(labels))
+        for row in self.suspects_:
+            self.suspicion_[int(row.id)] = row.score
+
+    def _training(self, seed: int) -> TrainConfig:
+        """How trials and the final trainings train."""
+        return TrainConfig(
             epochs=self.epochs,
             network=self.network,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
+            seed=seed,
             device=self.device,
-            evaluate_every=self.epochs,
-            keep_probabilities=True,
         )
-        runs = evaluate_schedules(
-            {"s2e": (self.method, self.schedule_)},
-            data,
-            config,
-            final_seeds(seed, self.n_seeds),
-            _ticking(bar, 1),
-        )["s2e"]
-        complete = [run for run in runs if run.status == "complete"]
-        if not complete:
-            raise DataError(f"every training with the schedule failed: {runs[0].failure}")
-        self.models_ = [run.model for run in complete if run.model is not None]
-        self.given_labels_ = labels
-        unseen = None
-        if self.cross_validate is not None:
-            unseen = unseen_probabilities(
-                self.method,
-                self.schedule_,
-                data,
-                replace(config, seed=seed),
-                self.cross_validate,
-                _ticking(bar, 1),
-            )
-            if len(searched.y_train) < len(labels):  # what validates is trained on, and is noisy
-                unseen = replace(unseen, clean=None)
-        found = [run.training_probabilities for run in complete]
-        own = np.mean([p for p in found if p is not None], axis=0)
-        self.pred_probs_ = _normalised(own if unseen is None else unseen.training)
-        self.suspects_ = suspects(complete, data, unseen, self.device)
-        self.suspicion_ = np.empty(len(labels))
-        for row in self.suspects_:
-            self.suspicion_[int(row.id)] = row.score
 
     # ------------------------------------------------------------------ checks and scaling
 

@@ -14,7 +14,7 @@ MOVED = {
     "artifacts": "objective",
     "artifacts.attach": "objective.artifacts",
     "checkpoints": "objective.resuming",
-    "final_comparison": "search.final_comparison",
+    "final_comparison": "search.final",
     "reporting.dashboard": "web.dashboard",
     "reporting.serve": "web.serve",
     "training.cross_validation": "labels.out_of_fold",

@@ -45,10 +45,11 @@ from s2e_optuna.objective.reporter import one_transaction
 from s2e_optuna.sampler.codec import Codec
 from s2e_optuna.sampler.ledger import TAG_KEY, Commit, Tag, space_signature
 from s2e_optuna.schedules import SPACES
-from s2e_optuna.search.config import make_sampler
-from s2e_optuna.search.loop import TARGET_ATTR, work
+from s2e_optuna.search.loop import work
+from s2e_optuna.search.samplers import make_sampler
 from s2e_optuna.storages.cached import SharedStorage
 from s2e_optuna.storages.rows import OWNER_ATTR, Batch
+from s2e_optuna.stored_names import TARGET_ATTR
 from studies.main_job import commit, hardware
 
 RESULTS = Path(__file__).parent / "results" / "bench_overhead"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s2e_optuna.schedules import Schedule, trial_schedule
-from s2e_optuna.search.final_comparison import final_seeds
+from s2e_optuna.search.final import final_seeds
 from studies.frame import Frame, Setting, Study, data_sets, main, paper_setting
 from studies.pages import Table, mean_sd, provenance, tidy, usable
 from studies.searches import Found, Search, recommended_of, searched

@@ -34,11 +34,11 @@ from optuna.pruners import NopPruner
 from optuna.trial import TrialState
 
 from s2e_optuna import S2ESampler, open_storage, suggest_schedule
-from s2e_optuna.search.loop import TARGET_ATTR
 from s2e_optuna.search.pool import LocalPool
 from s2e_optuna.search.worker import Job
 from s2e_optuna.storages.cached import batch_of
 from s2e_optuna.storages.rows import OWNER_ATTR
+from s2e_optuna.stored_names import TARGET_ATTR
 
 RESULTS = Path(__file__).parent / "results" / "bench_workers"
 SECONDS = 10.0

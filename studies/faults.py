@@ -38,12 +38,13 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from s2e_optuna import S2ESampler, open_storage, suggest_schedule
-from s2e_optuna.search.loop import TARGET_ATTR, Failure
+from s2e_optuna.search.loop import Failure
 from s2e_optuna.search.pool import LocalPool, SearchError, clear_study
 from s2e_optuna.search.progress import Progress
 from s2e_optuna.search.worker import Job, run_worker
 from s2e_optuna.storages.cached import batch_of
 from s2e_optuna.storages.rows import OWNER_ATTR
+from s2e_optuna.stored_names import TARGET_ATTR
 
 RESULTS = Path(__file__).parent / "results" / "faults"
 STUDY = "faults"

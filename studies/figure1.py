@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2e_optuna.schedules import Schedule, get_space
-from s2e_optuna.search.final_comparison import final_seeds
+from s2e_optuna.search.final import final_seeds
 from studies.frame import NETWORKS, NOISES, Frame, Setting, Study, StudyError, main
 from studies.pages import Table, draw_band, mean_sd, provenance, standard_error, tidy
 from studies.searches import Found, Search, searched

@@ -111,7 +111,7 @@ class Frame:
     sources
         Name of a data set to the file or folder that it is read from.
     device
-        See `s2e_optuna.search.config.split_devices`.
+        See `s2e_optuna.device.split_devices`.
     runs
         Folder for finished trainings.
     trains

@@ -94,7 +94,7 @@ def search(column: str, given: dict[str, str], frame: Frame, folder: Path) -> di
     from s2e_optuna.reporting.progress import ProgressDisplay
 
     scale = SCALES[frame.scale]
-    config = SearchConfig(
+    config = SearchConfig.of(
         data=given["images"],
         labels=given["labels"],
         label_column=column,

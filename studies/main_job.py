@@ -107,7 +107,7 @@ def main() -> None:
     arguments = parser.parse_args()
     name = f"main-job-{arguments.task}"
     task = TASKS[arguments.task]
-    config = SearchConfig(
+    config = SearchConfig.of(
         **{**task, "data": arguments.data or task["data"]},
         workers=arguments.workers,
         storage=arguments.storage,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from s2e_optuna.schedules import Schedule
-from s2e_optuna.search.final_comparison import final_seeds
+from s2e_optuna.search.final import final_seeds
 from studies.frame import (
     NETWORKS,
     NOISES,

@@ -51,7 +51,7 @@ class Search:
     space, method
         See `s2e_optuna.CoTeachingObjective`.
     sampler, sampler_options
-        See `s2e_optuna.search.config.make_sampler`; options as pairs of name and value.
+        See `s2e_optuna.search.samplers.make_sampler`; options as pairs of name and value.
     pruner
         A key of `PRUNERS`.
     trials
@@ -134,9 +134,9 @@ def searched(search: Search, frame: Frame) -> Found:
 
     With ``frame.trains`` off, take it as it is; StudyError if no trial is there.
     """
-    from s2e_optuna.search.loop import TARGET_ATTR
     from s2e_optuna.search.progress import tally
     from s2e_optuna.storages.open import HEARTBEAT, open_storage, resolve_url
+    from s2e_optuna.stored_names import TARGET_ATTR
 
     if frame.storage.startswith("sqlite:///"):
         frame.runs.mkdir(parents=True, exist_ok=True)
@@ -166,8 +166,8 @@ def searched(search: Search, frame: Frame) -> Found:
 
 
 def _search(search: Search, frame: Frame, study: optuna.Study, url: Any) -> None:
+    from s2e_optuna.device import split_devices
     from s2e_optuna.reporting.progress import ProgressDisplay
-    from s2e_optuna.search.config import split_devices
     from s2e_optuna.search.pool import LocalPool, clear_study
     from s2e_optuna.search.worker import run_worker
 
@@ -199,7 +199,7 @@ def _search(search: Search, frame: Frame, study: optuna.Study, url: Any) -> None
 def _job(study: optuna.Study, device: str, number: int, *, search: Search, frame: Frame) -> Job:
     """Make what a worker does; called in its process."""
     from s2e_optuna.objective import CoTeachingObjective
-    from s2e_optuna.search.config import make_sampler
+    from s2e_optuna.search.samplers import make_sampler
     from s2e_optuna.search.worker import Job
     from studies.trainings import data_of
 

@@ -27,9 +27,10 @@ from rich.progress import track
 
 from s2e_optuna import Schedule
 from s2e_optuna.data import NoisyData, load_data
+from s2e_optuna.device import split_devices
 from s2e_optuna.errors import DataError
-from s2e_optuna.search.config import SearchConfig, split_devices
-from s2e_optuna.search.final_comparison import final_seeds
+from s2e_optuna.search.config import SearchConfig
+from s2e_optuna.search.final import final_seeds
 from s2e_optuna.training import TrainConfig, TrainResult, get_method, train
 from studies.faces import FacePairs, read_cfp, read_pairs, verify
 from studies.frame import Frame, Study, StudyError, digest, main
@@ -149,7 +150,7 @@ def search(faces: Faces, frame: Frame, folder: Path) -> Schedule:
     scale = SCALES[frame.scale]
     found = folder / "schedule.json"
     if not found.exists():
-        config = SearchConfig(
+        config = SearchConfig.of(
             data=str(faces.folder),
             image_size=scale.image_size,
             network=scale.network,

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from s2e_optuna.device import split_devices
 from s2e_optuna.schedules import Schedule
 from s2e_optuna.scores import last_epochs
-from s2e_optuna.search.config import split_devices
-from s2e_optuna.search.final_comparison import final_seeds
+from s2e_optuna.search.final import final_seeds
 from studies.frame import Frame, Setting, Study, data_sets, digest, main, paper_setting
 from studies.main_job import commit, hardware
 from studies.pages import (

@@ -144,7 +144,7 @@ def _work(stacks: list[list[Training]], frame: Frame) -> Iterable[tuple[list[Tra
 
 
 def _devices(device: str) -> tuple[str, ...]:
-    from s2e_optuna.search.config import split_devices
+    from s2e_optuna.device import split_devices
 
     return split_devices(device)
 

@@ -42,10 +42,10 @@ from s2e_optuna.schedules import Schedule, get_space
 from s2e_optuna.schedules.spaces import Space
 from s2e_optuna.training import TrainConfig, get_method, make_network
 from s2e_optuna.training.blocks import train_blocks
+from s2e_optuna.training.config import default_batch_size
 from s2e_optuna.training.evaluation import evaluate
 from s2e_optuna.training.optimizer import make_optimizer
 from s2e_optuna.training.parts import Batches, EpochOrder, put_on_device
-from s2e_optuna.training.results import default_batch_size
 from s2e_optuna.training.selection import keep_counts
 from s2e_optuna.training.stack import Stack, StepOptions
 

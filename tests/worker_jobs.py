@@ -11,9 +11,9 @@ import optuna
 from optuna.trial import TrialState
 
 from s2e_optuna.sampler import S2ESampler
-from s2e_optuna.search.loop import TARGET_ATTR
 from s2e_optuna.search.worker import Job
 from s2e_optuna.storages.rows import OWNER_ATTR
+from s2e_optuna.stored_names import TARGET_ATTR
 
 
 @dataclass(frozen=True)

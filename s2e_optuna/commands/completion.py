@@ -9,8 +9,8 @@ from contextlib import closing
 
 import typer
 
-from s2e_optuna.commands.locations import default_storage, studies_folder, study_scripts
-from s2e_optuna.storages.urls import stored_file
+from s2e_optuna.commands.locations import studies_folder, study_scripts
+from s2e_optuna.storages.urls import default_storage, stored_file
 
 
 def one_of(names: tuple[str, ...]) -> Callable[[str], list[str]]:

@@ -10,11 +10,6 @@ from s2e_optuna.errors import InputError
 from s2e_optuna.storages.urls import stored_file
 
 
-def default_storage() -> str:
-    """Return the storage URL for someone who names none: a file in ``storage/`` or here."""
-    return "sqlite:///storage/s2e.db" if Path("storage").is_dir() else "sqlite:///s2e.db"
-
-
 def missing_file(url: str) -> Path | None:
     """Return the file behind a storage URL if it does not exist yet."""
     file = stored_file(url)

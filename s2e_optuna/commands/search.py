@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 from s2e_optuna.commands.locations import shell
+from s2e_optuna.commands.requests import TrainRequest
 from s2e_optuna.commands.show import progress_figure
+from s2e_optuna.commands.takes import flags
 from s2e_optuna.reporting.label_words import result_words
 from s2e_optuna.reporting.plots import (
     distribution_figure,
@@ -152,7 +152,7 @@ def coteaching(result: SearchResult) -> Schedule | None:
     """Co-teaching's schedule with the noise rate that somebody who knows it would use."""
     if "coteaching" in result.scores:
         return Schedule.clipped(result.scores["coteaching"].schedule, name="Co-teaching")
-    rate = result.config.noise_rate if result.config.noise else result.noise_rate
+    rate = result.config.data.noise_rate if result.config.data.noise else result.noise_rate
     return None if rate is None else Schedule.coteaching(result.schedule.epochs, rate)
 
 
@@ -203,7 +203,8 @@ def print_search(target: Console, result: SearchResult, files: dict[str, Path]) 
 def next_commands(config: SearchConfig, files: dict[str, Path]) -> list[tuple[str, str]]:
     """Say what to do next, and the command for it, ready to be pasted into a shell."""
     storage = _storage_words(config)
-    training = ["s2e", "train", str(config.data), *_options(config, _TRAINING)]
+    request = TrainRequest(config.data, config.training, method=config.method)
+    training = ["s2e", "train", *flags(request, frozenset({"epochs"}))]
     if "schedule" in files:
         training += ["--schedule", str(files["schedule"])]
     suspicious = []
@@ -218,43 +219,11 @@ def next_commands(config: SearchConfig, files: dict[str, Path]) -> list[tuple[st
     ]
 
 
-_TRAINING = (
-    *("noise", "noise_rate", "train_size", "validation", "labels", "path_column", "label_column"),
-    *("clean_column", "image_size", "data_root", "method", "network", "batch_size", "seed"),
-    *("optimizer", "precision", "execution", "augment"),
-)
-"""Options that a search and a training have in common."""
-
-_SEARCHING = (
-    "space",
-    "epochs",
-    "trials",
-    "sampler",
-    "device",
-    "workers",
-    "stack",
-    "final_seeds",
-    "folds",
-)
-
-
 def search_command(config: SearchConfig) -> str:
     """Return the command that runs this search."""
-    options = _options(config, (*_TRAINING, *_SEARCHING))
-    words = shell("s2e", "search", str(config.data), *options, "--study", config.study_name)
-    return f"{words} {_storage_words(config)} {shell('--out', str(config.folder))}"
-
-
-def _options(config: SearchConfig, names: Sequence[str]) -> list[str]:
-    """Write options as words of the command line; those at their defaults are left out."""
-    defaults = {field.name: field.default for field in fields(config)}
-    words: list[str] = []
-    for name in names:
-        value = getattr(config, name)
-        if value != defaults[name]:
-            option = "--" + {"final_seeds": "seeds"}.get(name, name).replace("_", "-")
-            words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
-    return words
+    words = shell("s2e", "search", *flags(config, frozenset({"study", "storage", "out"})))
+    study, out = shell("--study", config.study_name), shell("--out", str(config.folder))
+    return f"{words} {study} {_storage_words(config)} {out}"
 
 
 def _storage_words(config: SearchConfig) -> str:

@@ -14,13 +14,12 @@ from rich.table import Table
 from s2e_optuna.errors import InputError
 from s2e_optuna.reporting.label_words import LARGEST_MATRIX, count_pairs, expected_of
 from s2e_optuna.reporting.terminal import share
+from s2e_optuna.stored_names import SUSPECTS_FILE
 from s2e_optuna.writable import check_writable
 
 if TYPE_CHECKING:
     from s2e_optuna.data import NoisyData
     from s2e_optuna.labels import Suspect
-
-SUSPECTS_FILE = "suspects.csv"
 
 _MOST_PAIRS = 15
 

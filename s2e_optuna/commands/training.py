@@ -8,70 +8,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from s2e_optuna.commands.requests import TrainRequest
 from s2e_optuna.errors import InputError, one_sentence
 from s2e_optuna.reporting.progress import ProgressDisplay
-from s2e_optuna.reporting.terminal import (
-    ComparisonRow,
-)
+from s2e_optuna.reporting.terminal import ComparisonRow
 from s2e_optuna.schedules import Schedule
+from s2e_optuna.training.config import TrainConfig
 from s2e_optuna.writable import check_writable
 
 if TYPE_CHECKING:
     from s2e_optuna.data import NoisyData
-    from s2e_optuna.labels import Suspect, Unseen
-    from s2e_optuna.training import ComparisonProgress, TrainConfig, TrainResult
-
-DEFAULT_EPOCHS = 200
-
-
-@dataclass(frozen=True)
-class TrainRequest:
-    """What to train; the command line's options.
-
-    Attributes
-    ----------
-    data, noise, noise_rate, train_size, validation, labels, path_column, label_column,
-    clean_column, image_size, data_root
-        See `s2e_optuna.training.load_data`.
-    method
-        A name in `s2e_optuna.training.METHODS`; None is ``coteaching``.
-    schedule
-        File with a schedule, or None.
-    keep_rate
-        Share of a batch to keep in the end, in place of a schedule; or None.
-    network, epochs, batch_size, optimizer, precision, execution, augment, device
-        See `s2e_optuna.training.TrainConfig`; no epochs are those of the schedule, or 200.
-    seed, seeds
-        The first seed, and how many.
-    folds
-        Folds of a cross-validation for the list of suspects; 0 leaves it out.
-    """
-
-    data: str = "digits"
-    noise: str | None = None
-    noise_rate: float | None = None
-    train_size: int | None = None
-    validation: str = "auto"
-    labels: Path | None = None
-    path_column: str | None = None
-    label_column: str | None = None
-    clean_column: str | None = None
-    image_size: int | None = None
-    method: str | None = None
-    schedule: Path | None = None
-    keep_rate: float | None = None
-    network: str = "auto"
-    epochs: int | None = None
-    batch_size: int | None = None
-    optimizer: str = "adam"
-    precision: str = "float32"
-    execution: str = "auto"
-    augment: str = "none"
-    device: str = "auto"
-    data_root: Path | None = None
-    seed: int = 0
-    seeds: int = 3
-    folds: int = 0
+    from s2e_optuna.labels import Suspect
+    from s2e_optuna.search.final import Final
+    from s2e_optuna.training import ComparisonProgress, TrainResult
 
 
 @dataclass(frozen=True)
@@ -80,12 +29,19 @@ class TrainOutcome:
 
     request: TrainRequest
     name: str
-    method: str
     schedule: Schedule | None
-    config: TrainConfig
     data: NoisyData
-    results: tuple[TrainResult, ...]
-    unseen: Unseen | None = None
+    final: Final
+
+    @property
+    def config(self) -> TrainConfig:
+        """How it was trained, but for the seeds."""
+        return self.final.training
+
+    @property
+    def results(self) -> tuple[TrainResult, ...]:
+        """The trainings, one a seed."""
+        return self.final.results[self.name]
 
     @property
     def complete(self) -> tuple[TrainResult, ...]:
@@ -95,24 +51,20 @@ class TrainOutcome:
     @property
     def best(self) -> TrainResult | None:
         """The training with the best validation accuracy: the one whose model is kept."""
-        return max(
-            self.complete,
-            key=lambda result: _mean_of_last(result, "validation_accuracy"),
-            default=None,
-        )
+        return next(iter(self.final.complete), None)
 
     @cached_property
     def suspects(self) -> list[Suspect]:
         """All samples, the most doubtful labels first; at least one training is complete."""
-        from s2e_optuna.labels import suspects
-
-        return suspects(self.complete, self.data, self.unseen, self.config.device)
+        return self.final.suspects(self.data)
 
     @property
     def network(self) -> str:
         """Name of the network that was trained."""
         best = self.best
-        return self.request.network if best is None or best.model is None else best.model.network
+        if best is None or best.model is None:
+            return str(self.request.training.network)
+        return best.model.network
 
     @property
     def row(self) -> ComparisonRow:
@@ -132,55 +84,39 @@ def run_training(request: TrainRequest, display: ProgressDisplay) -> TrainOutcom
     ------
     InputError
         If the schedule cannot be read or does not fit the other options.
-    s2e_optuna.training.DataError
+    s2e_optuna.errors.DataError
         If the data, the method or the device cannot be used.
     """
-    from s2e_optuna.data import DATA_OPTIONS, load_data
-    from s2e_optuna.labels import check_folds, unseen_probabilities
-    from s2e_optuna.training import TrainConfig, evaluate_schedules, get_method
+    from s2e_optuna.search.final import FOLDING, train_final
+    from s2e_optuna.training import get_method
 
-    if request.seeds < 1:
-        raise InputError(f"--seeds must be at least 1, but is {request.seeds}.")
-    if request.folds < 0 or request.folds == 1:
-        raise InputError(f"--folds must be 0 or at least 2, but is {request.folds}.")
-    method = request.method or "coteaching"
-    rule = get_method(method)
-    schedule = _schedule(request, method, rule.uses_schedule)
-    epochs = _epochs(request) if schedule is None else schedule.epochs
-    options = {name: getattr(request, name) for name in DATA_OPTIONS}
-    data = load_data(request.data, seed=request.seed, progress=display.reading, **options)
-    if request.folds:
-        check_folds(request.folds, len(data.y_train))
-    config = TrainConfig(
-        epochs=epochs,
-        network=request.network,
-        batch_size=request.batch_size,
-        optimizer=request.optimizer,
-        precision=request.precision,
-        execution=request.execution,
-        augment=request.augment,
-        device=request.device,
-    )
-    name = method if request.schedule is None else f"{method}, {request.schedule.name}"
+    rule = get_method(request.method)
+    schedule = _schedule(request, rule.uses_schedule)
+    training = request.training
+    if schedule is not None:
+        training = replace(training, epochs=schedule.epochs)
+    data = request.data.load(display.reading)
+    name = request.method
+    if request.schedule is not None and schedule is not None:
+        name = f"{request.method}, {request.schedule.name}"
     if rule.uses_clean_data:
         name += " (learns from clean data)"
-    seeds = range(request.seed, request.seed + request.seeds)
 
     def show(progress: ComparisonProgress) -> None:
-        number = progress.seed - request.seed + 1
-        what = f"seed {number} of {len(seeds)}" + (", preparing" if progress.preparing else "")
-        display.training(what, progress.epoch, epochs)
+        folding = FOLDING in progress.names
+        what = f"{'fold' if folding else 'seed'} {progress.number + 1} of {progress.of}"
+        what += ", preparing" if progress.preparing else ""
+        display.training(what, progress.epoch, training.epochs)
 
-    results = evaluate_schedules({name: (method, schedule)}, data, config, seeds, show)[name]
-    unseen = None
-    if request.folds and any(result.status == "complete" for result in results):
-
-        def show_fold(fold: int, epoch: int) -> None:
-            display.training(f"fold {fold + 1} of {request.folds}", epoch, epochs)
-
-        settings = replace(config, seed=request.seed + request.seeds)
-        unseen = unseen_probabilities(method, schedule, data, settings, request.folds, show_fold)
-    return TrainOutcome(request, name, method, schedule, config, data, tuple(results), unseen)
+    final = train_final(
+        {name: (request.method, schedule)},
+        data,
+        training,
+        seeds=request.seeds,
+        folds=request.folds,
+        progress=show,
+    )
+    return TrainOutcome(request, name, schedule, data, final)
 
 
 def read_schedule(path: Path) -> Schedule:
@@ -212,17 +148,18 @@ def check_labels_file(path: Path | None) -> None:
         check_labels_path(path)
 
 
-def _schedule(request: TrainRequest, method: str, uses_schedule: bool) -> Schedule | None:
+def _schedule(request: TrainRequest, uses_schedule: bool) -> Schedule | None:
     """Return the schedule to train with: of a file, of a share to keep, or of the noise rate."""
+    epochs = request.training.epochs
     if request.schedule is not None and request.keep_rate is not None:
         raise InputError("--schedule and --keep-rate both say how much to keep: leave one out.")
     if not uses_schedule:
-        for option, given in (
+        for name, given in (
             ("--schedule", request.schedule),
             ("--keep-rate", request.keep_rate),
         ):
             if given is not None:
-                raise InputError(f"method {method!r} takes no schedule: leave {option} out.")
+                raise InputError(f"method {request.method!r} takes no schedule: leave {name} out.")
         return None
     if request.schedule is not None:
         schedule = read_schedule(request.schedule)
@@ -238,17 +175,13 @@ def _schedule(request: TrainRequest, method: str, uses_schedule: bool) -> Schedu
                 f"--keep-rate must be above 0 and at most 1, not {request.keep_rate}."
             )
         name = f"keep {request.keep_rate:g}"
-        return Schedule.coteaching(_epochs(request), 1.0 - request.keep_rate, name=name)
-    if request.noise_rate is None:
+        return Schedule.coteaching(epochs, 1.0 - request.keep_rate, name=name)
+    if request.data.noise_rate is None:
         raise InputError(
-            f"method {method!r} needs to know how much to keep: give --schedule FILE, "
+            f"method {request.method!r} needs to know how much to keep: give --schedule FILE, "
             "--keep-rate SHARE, or --noise-rate for Co-teaching's own schedule."
         )
-    return Schedule.coteaching(_epochs(request), request.noise_rate)
-
-
-def _epochs(request: TrainRequest) -> int:
-    return DEFAULT_EPOCHS if request.epochs is None else request.epochs
+    return Schedule.coteaching(epochs, request.data.noise_rate)
 
 
 def _numbers(results: tuple[TrainResult, ...], curve: str) -> tuple[float, ...]:

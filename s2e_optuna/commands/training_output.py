@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from s2e_optuna.commands.suspects import SUSPECTS_FILE
 from s2e_optuna.commands.training import TrainOutcome
 from s2e_optuna.reporting.label_words import list_words
 from s2e_optuna.reporting.plots import LearningCurves, learning_figure, save_figure
@@ -24,6 +23,7 @@ from s2e_optuna.reporting.terminal import (
 from s2e_optuna.reporting.textplot import Curve, text_plot
 from s2e_optuna.reporting.validation import validation_words
 from s2e_optuna.scores import number_or_none
+from s2e_optuna.stored_names import MODEL_FILE, SCHEDULE_FILE, SUSPECTS_FILE
 
 RESULTS_FILE = "results.json"
 
@@ -45,15 +45,15 @@ def save_outcome(outcome: TrainOutcome, folder: Path) -> list[Path]:
     if best is None or best.model is None:
         return []
     folder.mkdir(parents=True, exist_ok=True)
-    written = [folder / "model.safetensors"]
+    written = [folder / MODEL_FILE]
     save_model(best.model, written[0])
     curves = learning_curves(outcome)
     if curves:
         figure = learning_figure(curves, y_label="accuracy", title=outcome.data.name)
         written.append(save_figure(figure, folder / "learning.png"))
     if outcome.schedule is not None:
-        outcome.schedule.to_json(folder / "schedule.json")
-        written.append(folder / "schedule.json")
+        outcome.schedule.to_json(folder / SCHEDULE_FILE)
+        written.append(folder / SCHEDULE_FILE)
     write_suspects(outcome.suspects, folder / SUSPECTS_FILE)
     written.append(folder / SUSPECTS_FILE)
     written.append(folder / RESULTS_FILE)
@@ -127,25 +127,21 @@ def print_curves(target: Console, outcome: TrainOutcome) -> None:
 def outcome_dict(outcome: TrainOutcome, written: list[Path]) -> dict[str, Any]:
     """Return what `print_outcome` shows, for programs: curves are one list a complete seed."""
     from s2e_optuna.training import CURVES, get_method
-    from s2e_optuna.training.results import default_batch_size
+    from s2e_optuna.training.config import default_batch_size
 
-    rule, row = get_method(outcome.method), outcome.row
+    rule, row = get_method(outcome.request.method), outcome.row
     return {
         "data": outcome.data.name,
         "noise": outcome.data.noise,
         "validation": outcome.data.validation,
         **outcome.data.validation_facts(),
-        "method": outcome.method,
+        "method": outcome.request.method,
         "uses_clean_data": rule.uses_clean_data,
         "schedule": None
         if outcome.schedule is None
         else [float(rate) for rate in outcome.schedule.rates],
-        "epochs": outcome.config.epochs,
+        **{name: value for name, value in outcome.config.settings().items() if name != "seed"},
         "network": outcome.network,
-        "optimizer": outcome.config.optimizer,
-        "precision": outcome.config.precision,
-        "execution": outcome.config.execution,
-        "augment": outcome.config.augment,
         "batch_size": outcome.config.batch_size or default_batch_size(len(outcome.data.y_train)),
         "seeds": [result.seed for result in outcome.results],
         "failures": [result.failure for result in outcome.results if result.failure is not None],

@@ -12,18 +12,18 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from s2e_optuna.data.class_numbers import number_classes
-from s2e_optuna.data.noisy_data import NoisyData, as_images, as_labels, scale_pixels
-from s2e_optuna.errors import DataError
 from s2e_optuna.data.noise import (
     Noise,
     check_matrix,
     corrupt_labels,
     corrupt_labels_by_instance,
-    is_matrix_file,
     read_transition_matrix,
     transition_matrix,
 )
+from s2e_optuna.data.noisy_data import NoisyData, as_images, as_labels, scale_pixels
+from s2e_optuna.data.spec import is_matrix_file
 from s2e_optuna.data.streaming import ImageFiles
+from s2e_optuna.errors import DataError
 
 SPLIT_SEED = 20200
 """Seed of every split of a data set; fixed, so that all runs see the same parts."""

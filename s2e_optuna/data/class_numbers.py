@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from s2e_optuna.errors import DataError
 from s2e_optuna.data.label_tables import encode_labels, is_missing, table_classes
+from s2e_optuna.errors import DataError
 
 
 def number_classes(

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from s2e_optuna.data.augmentation import Augment
-from s2e_optuna.errors import DataError
 from s2e_optuna.data.images import Size, decode_image
+from s2e_optuna.errors import DataError
 
 MOST_PROCESSES = 8
 """More decode no faster than a training learns."""

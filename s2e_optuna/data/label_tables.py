@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from s2e_optuna.errors import DataError
 from s2e_optuna.data.npz import read_npz
+from s2e_optuna.errors import DataError
 from s2e_optuna.writable import check_writable
 
 if TYPE_CHECKING:

@@ -9,13 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri, softmax
 
+from s2e_optuna.data.spec import NOISE_KINDS
 from s2e_optuna.errors import DataError, unknown_name
-
-NOISE_KINDS = ("symmetric", "pair", "instance")
-"""Kinds of label noise that have a rate."""
-
-MATRIX_FILES = (".csv", ".txt", ".npy")
-"""Names of files that are taken as transition matrices."""
 
 Noise = str | Path | ArrayLike
 """A kind, a file with a transition matrix, or the matrix itself."""
@@ -118,11 +113,6 @@ def check_matrix(matrix: ArrayLike) -> NDArray[np.float64]:
     if not (np.all(rows >= 0) and np.allclose(rows.sum(axis=1), 1.0)):  # also catches NaN
         raise DataError("each row of a transition matrix must be >= 0 and sum to 1")
     return rows
-
-
-def is_matrix_file(noise: object) -> bool:
-    """Whether a noise is the name of a file with a transition matrix."""
-    return isinstance(noise, str | Path) and Path(noise).suffix in MATRIX_FILES
 
 
 def read_transition_matrix(path: str | Path) -> NDArray[np.float64]:

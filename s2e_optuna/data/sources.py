@@ -22,8 +22,6 @@ from s2e_optuna.data.assemble import (
     stratified_order,
 )
 from s2e_optuna.data.class_numbers import number_classes
-from s2e_optuna.data.noisy_data import NoisyData
-from s2e_optuna.errors import DataError
 from s2e_optuna.data.image_cache import read_images
 from s2e_optuna.data.images import (
     OnImages,
@@ -39,38 +37,15 @@ from s2e_optuna.data.label_tables import (
     table_classes,
 )
 from s2e_optuna.data.noise import Noise
+from s2e_optuna.data.noisy_data import NoisyData
 from s2e_optuna.data.npz import read_npz
+from s2e_optuna.data.spec import DATA_SETS, TORCHVISION_SETS
 from s2e_optuna.data.streaming import ImageFiles, should_stream
 from s2e_optuna.data.torchvision_support import torchvision_datasets
-
-TORCHVISION_SETS = {
-    "mnist": "MNIST",
-    "fashion_mnist": "FashionMNIST",
-    "kmnist": "KMNIST",
-    "cifar10": "CIFAR10",
-    "cifar100": "CIFAR100",
-}
-"""Names of data sets that torchvision downloads, and its classes for them."""
-
-DATA_SETS = ("digits", *TORCHVISION_SETS)
-"""Names that `load_data` knows, besides paths."""
+from s2e_optuna.errors import DataError
 
 NPZ_ARRAYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "y_clean")
 """Arrays of an ``.npz`` file."""
-
-DATA_OPTIONS = (
-    "noise",
-    "noise_rate",
-    "validation",
-    "train_size",
-    "labels",
-    "path_column",
-    "label_column",
-    "clean_column",
-    "image_size",
-    "data_root",
-)
-"""Options of `load_data` that searches, trainings and the command line pass on by name."""
 
 _TABLES = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".parquet"})
 

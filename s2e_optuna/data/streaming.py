@@ -17,8 +17,8 @@ from torch import Tensor
 
 from s2e_optuna.data.augmentation import Augment, Augmentation
 from s2e_optuna.data.decoding import FileBatch, decode, decoder, default_processes
-from s2e_optuna.device import free_memory, to_device
 from s2e_optuna.data.images import Size, decode_image
+from s2e_optuna.device import free_memory, to_device
 
 
 class ImageStream(Protocol):

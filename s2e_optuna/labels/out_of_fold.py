@@ -13,9 +13,10 @@ from s2e_optuna.data.assemble import stratified_order
 from s2e_optuna.data.noisy_data import NoisyData
 from s2e_optuna.data.streaming import take
 from s2e_optuna.errors import DataError
+from s2e_optuna.training.config import TrainConfig
 from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.model import predict_proba
-from s2e_optuna.training.results import EpochReport, TrainConfig
+from s2e_optuna.training.results import EpochReport
 from s2e_optuna.training.trainer import ScheduleLike, train
 
 

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from s2e_optuna.objective.artifacts import TrialArtifacts
     from s2e_optuna.objective.objective import CoTeachingObjective, Outcome, check_searchable
 
-__all__ = ["CoTeachingObjective", "Outcome", "TrialArtifacts", "check_searchable"]
+MINUTES = 5.0
+"""Time between two checkpoints of a training."""
+
+__all__ = ["MINUTES", "CoTeachingObjective", "Outcome", "TrialArtifacts", "check_searchable"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,

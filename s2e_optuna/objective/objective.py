@@ -14,18 +14,19 @@ import numpy as np
 from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState
 
-from s2e_optuna.data import Augment, InMemory, Noise, NoisyData, load_data
+from s2e_optuna.data import DataSpec, InMemory, NoisyData
 from s2e_optuna.errors import DataError
+from s2e_optuna.objective import MINUTES
 from s2e_optuna.objective.artifacts import TrialArtifacts, best_so_far
 from s2e_optuna.objective.reporter import Reporter, one_transaction
 from s2e_optuna.objective.resuming import (
-    MINUTES,
     Group,
     file_name,
     groups_of,
     marker,
     study_folder,
 )
+from s2e_optuna.options import build, with_options
 from s2e_optuna.schedules import Schedule, get_space, suggest_schedule
 from s2e_optuna.scores import last_epochs, mean_of_last
 from s2e_optuna.training import (
@@ -72,6 +73,14 @@ class Outcome:
     error: str | None = None
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What an objective is told of data and training."""
+
+    data: DataSpec
+    training: TrainConfig
+
+
 class CoTeachingObjective:
     """Objective for Optuna: train with a suggested schedule, return the validation error rate.
 
@@ -90,22 +99,14 @@ class CoTeachingObjective:
     Parameters
     ----------
     data
-        A name or path for `s2e_optuna.training.load_data`, a pair (images, labels), a torch
-        ``Dataset`` of such pairs, or a `s2e_optuna.training.NoisyData`.
-    noise, noise_rate
-        Label noise to put on the training labels, see `s2e_optuna.training.load_data`.
+        A name or path for `s2e_optuna.data.load_data`, a pair (images, labels), a torch
+        ``Dataset`` of such pairs, a `s2e_optuna.data.DataSpec`, or a `s2e_optuna.data.NoisyData`.
+    training
+        How to train; in its place its fields may be given by name.
     method
         Name in `s2e_optuna.training.METHODS`; it must use a schedule.
-    network, batch_size, optimizer, learning_rate, precision, execution, augment, device
-        See `s2e_optuna.training.TrainConfig`.
     space
         Search space of the schedule, see `suggest_schedule`.
-    epochs
-        Number of epochs T.
-    seed
-        Seed of the label noise and of all trainings.
-    validation, train_size, labels, path_column, label_column, clean_column, image_size, data_root
-        See `s2e_optuna.training.load_data`.
     report_every
         Epochs between two calls of ``trial.report`` and of ``trial.should_prune``; by default
         such that a trial makes about 20. Without a pruner (`optuna.pruners.NopPruner`) they are
@@ -120,6 +121,10 @@ class CoTeachingObjective:
         worker died, or was stopped) goes on from there. None keeps nothing.
     checkpoint_minutes
         Minutes between two checkpoints of a training.
+    options
+        Fields of `s2e_optuna.data.DataSpec` and `s2e_optuna.training.TrainConfig` by name, such
+        as ``noise``, ``noise_rate``, ``labels``, ``epochs``, ``network``, ``optimizer`` or
+        ``device``; ``seed`` is that of the label noise and of all trainings.
 
     Raises
     ------
@@ -135,82 +140,46 @@ class CoTeachingObjective:
     >>> study.optimize(objective, n_trials=2)
     """
 
+    @with_options(DataSpec, TrainConfig)
     def __init__(
         self,
-        data: str | Path | InMemory | NoisyData = "digits",
+        data: str | Path | InMemory | NoisyData | DataSpec = "digits",
         *,
-        noise: Noise | None = None,
-        noise_rate: float | None = None,
+        training: TrainConfig | None = None,
         method: str = "coteaching",
-        network: str = "auto",
         space: str = "s2e",
-        epochs: int = 50,
-        batch_size: int | None = None,
-        optimizer: str = "adam",
-        learning_rate: float | None = None,
-        precision: str = "float32",
-        execution: str = "auto",
-        augment: str | Augment = "none",
-        seed: int = 0,
-        device: str = "auto",
-        validation: str = "auto",
-        train_size: int | None = None,
-        labels: str | Path | None = None,
-        path_column: str | None = None,
-        label_column: str | None = None,
-        clean_column: str | None = None,
-        image_size: int | None = None,
-        data_root: str | Path | None = None,
         report_every: int | None = None,
         artifacts: ArtifactStore | str | Path | None = None,
         checkpoints: str | Path | None = None,
         checkpoint_minutes: float = MINUTES,
+        **options: Any,
     ) -> None:
         get_space(space)
         check_searchable(method)
         if report_every is not None and report_every < 1:
             raise ValueError(f"report_every must be at least 1, but is {report_every}.")
-        if isinstance(data, NoisyData) and noise is not None:
+        loaded = data if isinstance(data, NoisyData) else None
+        if loaded is not None and options.get("noise") is not None:
             raise ValueError(
                 "noise is put on data that are loaded here: give either noise or a NoisyData."
             )
+        asked = build(
+            _Asked,
+            {**options, "training": training, "data": None if loaded is not None else data},
+        )
         self.method = method
         self.space = space
-        self.config = TrainConfig(
-            epochs=epochs,
-            network=network,
-            batch_size=batch_size,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            precision=precision,
-            execution=execution,
-            augment=augment,
-            seed=seed,
-            device=device,
-        )
-        self.report_every = report_every or max(1, -(-epochs // LONGEST_CURVE))
+        self.config = asked.training
+        self.report_every = report_every or max(1, -(-self.config.epochs // LONGEST_CURVE))
         self.artifacts = None if artifacts is None else TrialArtifacts(artifacts)
         self.checkpoints = None if checkpoints is None else Path(checkpoints)
         self.checkpoint_minutes = checkpoint_minutes
-        self._source: str | Path | InMemory | NoisyData = data
-        self._load_options: dict[str, Any] = {
-            "noise": noise,
-            "noise_rate": noise_rate,
-            "seed": seed,
-            "validation": validation,
-            "train_size": train_size,
-            "labels": labels,
-            "path_column": path_column,
-            "label_column": label_column,
-            "clean_column": clean_column,
-            "image_size": image_size,
-            "data_root": data_root,
-        }
-        self._loaded: NoisyData | None = data if isinstance(data, NoisyData) else None
+        self._spec = asked.data if loaded is None else None
+        self._loaded = loaded
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        if not isinstance(self._source, NoisyData):
+        if self._spec is not None:
             state["_loaded"] = None  # every process loads its own: smaller than a copy in a pipe
         return state
 
@@ -218,8 +187,8 @@ class CoTeachingObjective:
     def data(self) -> NoisyData:
         """The data, loaded at the first use; raises `s2e_optuna.training.DataError`."""
         if self._loaded is None:
-            assert not isinstance(self._source, NoisyData)
-            self._loaded = load_data(self._source, **self._load_options)
+            assert self._spec is not None
+            self._loaded = self._spec.load()
         return self._loaded
 
     @property
@@ -357,9 +326,8 @@ class CoTeachingObjective:
             return
         first = next(iter(trials.values()))
         best = best_so_far(first.study)
-        rate = self._load_options["noise_rate"]
-        if rate is None:
-            rate = self.data.noise_rate
+        asked = None if self._spec is None else self._spec.noise_rate
+        rate = self.data.noise_rate if asked is None else asked
         with one_transaction(first):
             for i, trial in trials.items():
                 # Somebody may have marked it as failed; its result comes late, too.

@@ -7,8 +7,6 @@ the file: with the seed of the stack's first trial, and without the trials that 
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +14,7 @@ from pathlib import Path
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial
 
-CHECKPOINT_ATTR = "checkpoint"
-"""User attribute of a trial: its stack's first trial, and the file its training can go on from."""
-
-MINUTES = 5.0
-"""Time between two checkpoints of a training."""
+from s2e_optuna.stored_names import CHECKPOINT_ATTR, folder_name
 
 
 @dataclass(frozen=True)
@@ -58,25 +52,6 @@ def groups_of(trials: Sequence[Trial]) -> list[Group]:
         else Group(tuple(positions), key[0], trials[positions[0]].number, key[1])
         for key, positions in by_file.items()
     ]
-
-
-def folder_name(study_name: str) -> str:
-    """Name of one folder for a study: another one for each study, inside its parent.
-
-    Names of studies may hold anything. Where one has to be changed, a hash of it follows a ``~``,
-    which no name that stays as it is can hold.
-
-    Examples
-    --------
-    >>> folder_name("digits-pair-0.45")
-    'digits-pair-0.45'
-    >>> folder_name("../digits")
-    '_digits~c9e8680d'
-    """
-    name = re.sub(r"[^\w .-]+", "_", study_name)[:60].strip(" .")
-    if name == study_name:
-        return name
-    return f"{name or 'study'}~{hashlib.sha256(study_name.encode()).hexdigest()[:8]}"
 
 
 def study_folder(folder: Path, study_name: str) -> Path:

@@ -24,15 +24,12 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from s2e_optuna.objective.resuming import CHECKPOINT_ATTR
 from s2e_optuna.search.progress import RunningTally, WorkerStatus
 from s2e_optuna.storages.cached import SharedStorage, batch_of, one_read_of
 from s2e_optuna.storages.journal import LeasedStorage
 from s2e_optuna.storages.leases import ERROR_ATTR, Heartbeat, Reaper, queue_again, release
 from s2e_optuna.storages.rows import OWNER_ATTR
-
-TARGET_ATTR = "s2e:trials"
-"""User attribute of the study: the budget N."""
+from s2e_optuna.stored_names import CHECKPOINT_ATTR, TARGET_ATTR
 
 SURPLUS = "surplus: the study had its number of trials already"
 

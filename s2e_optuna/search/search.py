@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import math
 import shutil
@@ -20,47 +19,44 @@ from optuna.exceptions import DuplicatedStudyError
 from optuna.pruners import NopPruner
 
 from s2e_optuna.data import NoisyData, OnImages
+from s2e_optuna.errors import ConfigError
 from s2e_optuna.labels import (
     Suspect,
-    Unseen,
     expectation,
     suspect_quality,
-    suspects,
-    unseen_probabilities,
     write_suspects,
 )
 from s2e_optuna.objective.resuming import study_folder
 from s2e_optuna.sampler import recommended_trial
 from s2e_optuna.schedules import Schedule, trial_schedule
 from s2e_optuna.scores import MethodScore, number_or_none
-from s2e_optuna.search.config import (
-    CONFIG_ATTR,
-    ConfigError,
-    SearchConfig,
-    check_direction,
-    check_same,
-    make_sampler,
-    read_stored,
+from s2e_optuna.search.comparison_file import (
+    Comparison,
+    comparison_key,
+    read_comparison,
+    remove_other_comparison,
+    write_comparison,
 )
-from s2e_optuna.search.final_comparison import final_comparison, final_seeds
-from s2e_optuna.search.loop import TARGET_ATTR
+from s2e_optuna.search.config import SearchConfig
+from s2e_optuna.search.final import comparison_entries, scores, train_final
 from s2e_optuna.search.pool import TICK, LocalPool, SearchError, clear_study
 from s2e_optuna.search.progress import Progress, Tally, tally
 from s2e_optuna.search.ray_pool import RayPool
+from s2e_optuna.search.samplers import make_sampler
+from s2e_optuna.search.stored import check_direction, check_same, read_stored
 from s2e_optuna.storages.open import HEARTBEAT, open_storage, resolve_url
+from s2e_optuna.stored_names import (
+    COMPARISON_FILE,
+    CONFIG_ATTR,
+    MODEL_FILE,
+    SCHEDULE_FILE,
+    SUSPECTS_FILE,
+    TARGET_ATTR,
+)
 from s2e_optuna.training import ComparisonProgress, save_model
 from s2e_optuna.writable import check_writable
 
 __all__ = ["SearchError", "SearchResult", "search"]
-
-SCHEDULE_FILE = "schedule.json"
-MODEL_FILE = "model.safetensors"
-COMPARISON_FILE = "comparison.json"
-SUSPECTS_FILE = "suspects.csv"
-COMPARISON_PICTURES = ("learning.png", "precision.png")
-"""What is drawn of a comparison, see `s2e_optuna.commands.search.draw_pictures`."""
-
-_FORMAT = "s2e-comparison-2"
 
 _logger = logging.getLogger(__name__)
 
@@ -211,7 +207,7 @@ def _pool(
 ) -> LocalPool | RayPool:
     if config.launcher == "ray":
         gpus = config.gpus_per_worker
-        if gpus is None and config.device != "auto":
+        if gpus is None and config.training.device != "auto":
             gpus = float(config.devices[0] != "cpu")
         return RayPool(
             study,
@@ -306,32 +302,29 @@ def _finish(
     folder.mkdir(parents=True, exist_ok=True)
     files = {"schedule": folder / SCHEDULE_FILE}
     schedule.to_json(files["schedule"])
-    scores: dict[str, MethodScore] = {}
-    quality: Mapping[str, float | int | None] | None = None
-    key = _comparison_key(config, schedule)
-    _remove_other_comparison(folder, key)
+    comparison = Comparison({}, None)
+    key = comparison_key(config, schedule)
+    remove_other_comparison(folder, key)
     if config.final_seeds:
         files |= {
             "model": folder / MODEL_FILE,
             "comparison": folder / COMPARISON_FILE,
             "suspects": folder / SUSPECTS_FILE,
         }
-        known = _read_comparison(files, key)
+        known = read_comparison(files, key)
+        comparison = known or _compare(config, data, schedule, found, files, on_progress)
         if known is None:
-            scores, quality = _compare(config, data, schedule, found, files, on_progress)
-            _write_comparison(files["comparison"], key, scores, quality, schedule, data)
-        else:
-            scores, quality = known
+            write_comparison(files["comparison"], key, comparison, data)
     return SearchResult(
         config=config,
         n_trials=found.finished,
         best_value=found.best_value,
         recommended=recommended.number,
         schedule=schedule,
-        scores=scores,
+        scores=comparison.scores,
         noise_rate=data.noise_rate,
         validation=data.validation,
-        suspects_quality=quality,
+        suspects_quality=comparison.suspects,
         seconds={"search": searched, "retrain": time.monotonic() - started},
         files=files,
         data=data,
@@ -345,21 +338,43 @@ def _compare(
     found: Tally,
     files: Mapping[str, Path],
     on_progress: OnProgress,
-) -> tuple[dict[str, MethodScore], Mapping[str, float | int | None] | None]:
+) -> Comparison:
     """Train with fresh seeds; write the model and the list of suspects."""
-    started = time.monotonic()
-    shown = -math.inf
+    # The rate that was asked for is what somebody who knows the noise would use.
+    asked = config.data.noise_rate if config.data.noise is not None else None
+    rate = data.noise_rate if asked is None else asked
+    entries = comparison_entries(schedule, config.method, rate)
+    final = train_final(
+        entries,
+        data,
+        config.final_training,
+        seeds=config.final_seeds,
+        folds=config.folds,
+        progress=_relay(found, on_progress),
+    )
+    final.require_complete()
+    model = final.complete[0].model
+    assert model is not None
+    save_model(model, files["model"])
+    rows = final.suspects(data)
+    write_suspects(rows, files["suspects"])
+    return Comparison(scores(entries, final), _quality(rows))
+
+
+def _relay(found: Tally, on_progress: OnProgress) -> Callable[[ComparisonProgress], None]:
+    """Turn how far the final trainings are into what a search tells."""
+    started, shown = time.monotonic(), -math.inf
     first: tuple[float, int] | None = None  # preparations count for nothing in the estimate
 
     def relay(progress: ComparisonProgress) -> None:
         nonlocal first, shown
         now = time.monotonic()
-        if first is None or progress.done <= first[1]:  # the cross-validation begins anew
+        if first is None:
             first = now, progress.done
-        done, left = progress.done - first[1], progress.total - progress.done
         if now - shown < TICK and progress.done < progress.total:
             return
         shown = now
+        done, left = progress.done - first[1], progress.total - progress.done
         on_progress(
             Progress(
                 phase="retrain",
@@ -373,43 +388,7 @@ def _compare(
             )
         )
 
-    scores, trained = final_comparison(
-        data,
-        schedule,
-        config.train_config(),
-        final_seeds(config.seed, config.final_seeds),
-        method=config.method,
-        # The rate that was asked for is what somebody who knows the noise would use.
-        noise_rate=config.noise_rate if config.noise else None,
-        progress=relay,
-    )
-    best = trained[0].model
-    assert best is not None
-    save_model(best, files["model"])
-    unseen = _unseen(config, data, schedule, relay)
-    rows = suspects(trained, data, unseen, config.train_config().device)
-    write_suspects(rows, files["suspects"])
-    return scores, _quality(rows)
-
-
-def _unseen(
-    config: SearchConfig,
-    data: NoisyData,
-    schedule: Schedule,
-    relay: Callable[[ComparisonProgress], None],
-) -> Unseen | None:
-    """Cross-validate with the schedule, so that samples are judged by who has not seen them."""
-    if not config.folds:
-        return None
-    (seed,) = final_seeds(config.seed, config.final_seeds + 1)[-1:]
-    total = config.folds * config.epochs
-
-    def tell(fold: int, epoch: int) -> None:
-        done = fold * config.epochs + epoch
-        relay(ComparisonProgress(("cross-validation",), seed, epoch, done, total))
-
-    training = replace(config.train_config(), seed=seed)
-    return unseen_probabilities(config.method, schedule, data, training, config.folds, tell)
+    return relay
 
 
 def _quality(rows: Sequence[Suspect]) -> Mapping[str, float | int | None]:
@@ -432,88 +411,6 @@ def _quality(rows: Sequence[Suspect]) -> Mapping[str, float | int | None]:
         "recall": number_or_none(quality.recall),
         "average_precision": number_or_none(quality.average_precision),
     }
-
-
-# -------------------------------------------------------------------- the comparison's file
-
-
-def _comparison_key(config: SearchConfig, schedule: Schedule) -> dict[str, Any]:
-    """Everything that a comparison depends on."""
-    searching = ("space", "sampler", "sampler_options")  # how the schedule was found
-    settings = config.settings()
-    return {
-        **{name: value for name, value in settings.items() if name not in searching},
-        "seeds": final_seeds(config.seed, config.final_seeds),
-        "folds": config.folds,
-        "schedule": [float(rate) for rate in schedule.rates],
-    }
-
-
-def _write_comparison(
-    path: Path,
-    key: Mapping[str, Any],
-    scores: Mapping[str, MethodScore],
-    quality: Mapping[str, float | int | None] | None,
-    schedule: Schedule,
-    data: NoisyData,
-) -> None:
-    content = {
-        "format": _FORMAT,
-        "of": dict(key),
-        "noise": data.noise,
-        "true_noise_rate": data.noise_rate,
-        "validated_on": data.validation,
-        **data.validation_facts(),
-        "methods": {name: score.to_dict() for name, score in scores.items()},
-        "suspects": quality,
-    }
-    # Written last and in one step: a comparison that can be read has its other files, too.
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
-
-
-def _read_comparison(
-    files: Mapping[str, Path], key: Mapping[str, Any]
-) -> tuple[dict[str, MethodScore], Mapping[str, float | int | None] | None] | None:
-    """Read the comparison of the same schedule, if an earlier run has left it there."""
-    if not all(path.exists() for path in files.values()):
-        return None
-    try:
-        content = _comparison(files["comparison"])
-        if content["of"] != key:
-            return None
-        scores = {name: MethodScore.from_dict(row) for name, row in content["methods"].items()}
-        return scores, content["suspects"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # damaged: it is made anew
-
-
-def _comparison(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if content["format"] != _FORMAT:
-        raise ValueError(f"{path} has another format.")
-    return {**content, "of": dict(content["of"])}
-
-
-def _remove_other_comparison(folder: Path, key: Mapping[str, Any]) -> None:
-    """Remove what a comparison of another schedule, or on other data, has left in the folder.
-
-    Beside the files of this search it would pass for a part of them. One with other seeds or
-    folds is no other one: it stays until a new one replaces it. Without a comparison's file
-    nothing is removed: model and list may be those of a training.
-    """
-    path = folder / COMPARISON_FILE
-    if not path.exists():
-        return
-    told = {"seeds": key["seeds"], "folds": key["folds"]}
-    try:
-        same = {**_comparison(path)["of"], **told} == key
-    except (ValueError, KeyError, TypeError):
-        same = False
-    if not same:
-        for name in (MODEL_FILE, SUSPECTS_FILE, *COMPARISON_PICTURES, COMPARISON_FILE):
-            (folder / name).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -72,7 +72,8 @@ def search_job(
 
     ``artifacts`` is the folder for pictures where it is another one than the search's.
     """
-    from s2e_optuna.search.config import make_sampler, objective_of, read_stored
+    from s2e_optuna.search.samplers import make_sampler
+    from s2e_optuna.search.stored import objective_of, read_stored
 
     stored = read_stored(study)
     objective = objective_of(stored, device, artifacts)

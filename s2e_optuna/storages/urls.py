@@ -43,3 +43,8 @@ def artifact_folder(url: str) -> Path:
         return file.parent / "artifacts"
     storage = Path("storage")
     return storage / "artifacts" if storage.is_dir() else Path("s2e-artifacts")
+
+
+def default_storage() -> str:
+    """Return the storage URL for someone who names none: a file in ``storage/`` or here."""
+    return "sqlite:///storage/s2e.db" if Path("storage").is_dir() else "sqlite:///s2e.db"

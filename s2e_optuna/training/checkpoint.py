@@ -27,9 +27,10 @@ from torch import Tensor
 from s2e_optuna.data.augmentation import augment_name
 from s2e_optuna.data.noisy_data import NoisyData
 from s2e_optuna.data.streaming import ImageFiles
+from s2e_optuna.training.config import TrainConfig
 from s2e_optuna.training.networks import network_name
 from s2e_optuna.training.parts import Batches
-from s2e_optuna.training.results import EpochReport, TrainConfig
+from s2e_optuna.training.results import EpochReport
 from s2e_optuna.training.stack import Stack
 
 _FORMAT = "s2e-checkpoint-1"

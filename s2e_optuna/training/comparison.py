@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from s2e_optuna.data.noisy_data import NoisyData
 from s2e_optuna.errors import DataError
+from s2e_optuna.training.config import TrainConfig
 from s2e_optuna.training.methods import get_method
-from s2e_optuna.training.results import EpochReport, TrainConfig, TrainResult
+from s2e_optuna.training.results import EpochReport, TrainResult
 from s2e_optuna.training.trainer import ScheduleLike, train
 
 
@@ -28,6 +29,8 @@ class ComparisonProgress:
         Epochs of trials finished so far and in all.
     preparing
         Whether these are epochs of a training that only prepares the one that is asked for.
+    number, of
+        Which of the seeds it is, from 0, and how many there are; of folds likewise.
     """
 
     names: tuple[str, ...]
@@ -36,6 +39,8 @@ class ComparisonProgress:
     done: int
     total: int
     preparing: bool = False
+    number: int = 0
+    of: int = 1
 
 
 def evaluate_schedules(
@@ -82,14 +87,17 @@ def evaluate_schedules(
     results: dict[str, list[TrainResult]] = {name: [] for name in entries}
     total = len(entries) * len(seeds) * config.epochs
     finished = 0
-    for seed in seeds:
+    for number, seed in enumerate(seeds):
         for method, names in stacks.items():
+            start = ComparisonProgress(
+                tuple(names), seed, 0, finished, total, number=number, of=len(seeds)
+            )
             trained = train(
                 method,
                 [entries[name][1] for name in names],
                 data,
                 replace(config, seed=seed),
-                *_relays(progress, tuple(names), seed, finished, total),
+                *_relays(progress, start),
             )
             for name, result in zip(names, trained, strict=True):
                 results[name].append(result)
@@ -98,21 +106,18 @@ def evaluate_schedules(
 
 
 def _relays(
-    progress: Callable[[ComparisonProgress], None] | None,
-    names: tuple[str, ...],
-    seed: int,
-    finished: int,
-    total: int,
+    progress: Callable[[ComparisonProgress], None] | None, start: ComparisonProgress
 ) -> tuple[Callable[[int, list[EpochReport]], None], Callable[[int], None]]:
-    """Turn the trainer's reports into progress of the whole comparison."""
+    """Turn the trainer's reports into progress of the whole comparison, from its start on."""
+    names, finished = start.names, start.done
 
     def on_epoch(epoch: int, reports: list[EpochReport]) -> None:
         if progress is not None:
             done = finished + len(names) * (epoch + 1)
-            progress(ComparisonProgress(names, seed, epoch + 1, done, total))
+            progress(replace(start, epoch=epoch + 1, done=done))
 
     def on_preparation(epoch: int) -> None:
         if progress is not None:
-            progress(ComparisonProgress(names, seed, epoch, finished, total, preparing=True))
+            progress(replace(start, epoch=epoch, preparing=True))
 
     return on_epoch, on_preparation

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from s2e_optuna.training.blocks import train_blocks
+from s2e_optuna.training.config import TrainConfig
 from s2e_optuna.training.parts import Batches, TrainingPart
-from s2e_optuna.training.results import TrainConfig
 from s2e_optuna.training.stack import Stack
 
 

@@ -18,6 +18,7 @@ from s2e_optuna.device import keep_freed_memory, on_device, resolve_device
 from s2e_optuna.errors import DataError
 from s2e_optuna.training.blocks import train_blocks, trials_per_block, without
 from s2e_optuna.training.checkpoint import Checkpoint, Keeper
+from s2e_optuna.training.config import TrainConfig, default_batch_size
 from s2e_optuna.training.evaluation import Evaluation, evaluate, iterate_probabilities
 from s2e_optuna.training.methods import Method, get_method
 from s2e_optuna.training.model import Model
@@ -26,13 +27,7 @@ from s2e_optuna.training.optimizer import make_optimizer
 from s2e_optuna.training.parts import Batches, Parts, put_on_device
 from s2e_optuna.training.preparation import BlockPreparation
 from s2e_optuna.training.recording import GraphMemory
-from s2e_optuna.training.results import (
-    EpochReport,
-    TrainConfig,
-    TrainResult,
-    curves_of,
-    default_batch_size,
-)
+from s2e_optuna.training.results import EpochReport, TrainResult, curves_of
 from s2e_optuna.training.stack import Stack, StepOptions
 from s2e_optuna.training.tape import EpochTally
 

@@ -22,14 +22,16 @@ def left_by(config: SearchConfig) -> set[str]:
 
 
 def test_a_folder_holds_nothing_of_another_search(tmp_path: Path) -> None:
-    first = SearchConfig(
+    first = SearchConfig.of(
         noise="pair", noise_rate=0.4, train_size=200, epochs=2, trials=2, sampler="random",
         stack=2, final_seeds=1, folds=0, device="cpu", study="first", out=tmp_path / "out",
         storage=f"sqlite:///{tmp_path}/s.db",
     )  # fmt: skip
     assert left_by(first) > OF_A_COMPARISON | {"progress.png"}
     assert left_by(replace(first, final_seeds=0)) > OF_A_COMPARISON  # of the same schedule
-    other = replace(first, study="other", noise_rate=0.3, trials=1, final_seeds=0)
+    other = replace(
+        first, data=replace(first.data, noise_rate=0.3), study="other", trials=1, final_seeds=0
+    )
     mine = tmp_path / "out" / "notes.txt"
     mine.touch()
     assert left_by(other) == {"schedule.json", "schedule.png", "report.html", mine.name}

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from s2e_optuna.data import Augmentation, from_arrays
+from s2e_optuna.data.augmentation import augment_name, crop_flip
+from s2e_optuna.data.streaming import HostImages
 from s2e_optuna.errors import DataError
 from s2e_optuna.training import TrainConfig, train
-from s2e_optuna.data.augmentation import augment_name, crop_flip
 from s2e_optuna.training.parts import EpochOrder, put_on_device
-from s2e_optuna.data.streaming import HostImages
 
 CONFIG = TrainConfig(epochs=3, batch_size=16, network="mlp", augment="crop_flip")
 CPU = torch.device("cpu")

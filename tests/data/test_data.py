@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2e_optuna.data import from_arrays
-from s2e_optuna.errors import DataError
 from s2e_optuna.data.assemble import stratified_order
 from s2e_optuna.data.noisy_data import as_images, scale_pixels
+from s2e_optuna.errors import DataError
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (60, 5, 5)).astype(np.uint8)

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from s2e_optuna.data import ImageFiles
-from s2e_optuna.errors import DataError
 from s2e_optuna.data.decoding import default_processes
+from s2e_optuna.errors import DataError
 
 SAMPLES = torch.arange(8).view(4, 2)
 

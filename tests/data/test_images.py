@@ -3,8 +3,8 @@ import pytest
 from PIL import Image
 
 from s2e_optuna.data import load_data
-from s2e_optuna.errors import DataError
 from s2e_optuna.data.images import decode_images
+from s2e_optuna.errors import DataError
 
 COLOURS = {"blue": (0, 0, 255), "red": (255, 0, 0)}
 

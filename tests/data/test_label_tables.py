@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from s2e_optuna.data import load_data, read_labels, save_labels
-from s2e_optuna.errors import DataError
 from s2e_optuna.data.label_tables import table_classes
+from s2e_optuna.errors import DataError
 
 HERE = Path(__file__).parents[2]
 

@@ -5,11 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from s2e_optuna.data import ImageFiles, load_data
-from s2e_optuna.labels import suspects_of_models, unseen_probabilities
-from s2e_optuna.data import streaming
-from s2e_optuna.training import TrainConfig, train
+from s2e_optuna.data import ImageFiles, load_data, streaming
 from s2e_optuna.data.streaming import HostImages, should_stream
+from s2e_optuna.labels import suspects_of_models, unseen_probabilities
+from s2e_optuna.training import TrainConfig, train
 
 CONFIG = TrainConfig(epochs=2, batch_size=16, network="mlp")
 

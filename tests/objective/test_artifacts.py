@@ -11,7 +11,8 @@ from optuna.artifacts import FileSystemArtifactStore, download_artifact, get_all
 from s2e_optuna import CoTeachingObjective, Schedule, open_storage
 from s2e_optuna.objective.artifacts import TrialArtifacts, best_so_far
 from s2e_optuna.objective.table import curve_table
-from s2e_optuna.search.config import SearchConfig, objective_of
+from s2e_optuna.search.config import SearchConfig
+from s2e_optuna.search.stored import objective_of
 from s2e_optuna.storages.urls import artifact_folder
 
 SCHEDULE = Schedule.coteaching(4, 0.5, t_k=2)
@@ -118,7 +119,7 @@ def test_artifacts_lie_beside_the_storage(
 def test_a_worker_without_the_folder_says_so_once_and_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stored = SearchConfig(train_size=100, epochs=1, artifacts=tmp_path / "elsewhere").stored()
+    stored = SearchConfig.of(train_size=100, epochs=1, artifacts=tmp_path / "elsewhere").stored()
     with caplog.at_level(logging.WARNING, "s2e_optuna"):
         objective = objective_of(stored, "cpu")
     assert objective.artifacts is None

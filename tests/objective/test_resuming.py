@@ -6,9 +6,9 @@ import worker_jobs
 from optuna.trial import TrialState
 
 from s2e_optuna import CoTeachingObjective
-from s2e_optuna.objective.resuming import CHECKPOINT_ATTR
 from s2e_optuna.search.loop import StopSwitch, StopWork, work
 from s2e_optuna.storages.leases import release
+from s2e_optuna.stored_names import CHECKPOINT_ATTR
 
 EPOCHS = 6
 

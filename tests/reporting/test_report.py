@@ -40,7 +40,7 @@ def result(**changes):
     )
     plain = replace(score, method="standard", test_accuracy=(0.5, 0.6))
     found = SearchResult(
-        config=SearchConfig(study=EVIL, storage="postgresql+psycopg://me:secret@host/db"),
+        config=SearchConfig.of(study=EVIL, storage="postgresql+psycopg://me:secret@host/db"),
         n_trials=3, best_value=0.3, recommended=1, schedule=Schedule(np.array([1.0, 0.5])),
         scores={"standard": plain, "s2e": score}, noise_rate=None, validation="noisy",
         suspects_quality={"listed": 1, "samples": 60}, seconds={}, files={}, data=data,

@@ -7,7 +7,8 @@ import pytest
 import worker_jobs
 from optuna.trial import TrialState
 
-from s2e_optuna.search.config import ConfigError, SearchConfig
+from s2e_optuna.errors import ConfigError
+from s2e_optuna.search.config import SearchConfig
 from s2e_optuna.search.loop import SURPLUS, RepeatedError
 from s2e_optuna.search.pool import SearchError
 from s2e_optuna.search.ray_pool import RayPool
@@ -118,7 +119,7 @@ def test_gpus_are_those_of_the_cluster(
     fake = FakeRay(in_cluster)
     monkeypatch.setitem(sys.modules, "ray", fake)
     study = worker_jobs.new_study(opened(sqlite_url), 1)
-    config = SearchConfig(launcher="ray", storage=sqlite_url, workers=2, **options)
+    config = SearchConfig.of(launcher="ray", storage=sqlite_url, workers=2, **options)
     _pool(config, study, sqlite_url, lambda progress: None).run(1)
     assert fake.asked == [expected] * 2
 
@@ -135,8 +136,8 @@ def test_what_would_meet_every_worker_ends_the_search(opened, sqlite_url, monkey
 
 def test_bad_options():
     with pytest.raises(ConfigError, match="unknown launcher 'slurm'"):
-        SearchConfig(launcher="slurm")
+        SearchConfig.of(launcher="slurm")
     with pytest.raises(ConfigError, match="needs the launcher ray"):
-        SearchConfig(gpus_per_worker=0.5)
+        SearchConfig.of(gpus_per_worker=0.5)
     with pytest.raises(ConfigError, match="0 or more"):
-        SearchConfig(launcher="ray", gpus_per_worker=-1.0)
+        SearchConfig.of(launcher="ray", gpus_per_worker=-1.0)

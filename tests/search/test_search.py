@@ -14,18 +14,15 @@ import torch
 from optuna.trial import TrialState
 
 from s2e_optuna import Schedule, open_storage
-from s2e_optuna.errors import DataError
-from s2e_optuna.objective.resuming import folder_name, study_folder
-from s2e_optuna.search.config import (
-    ConfigError,
-    SearchConfig,
-    check_same,
-    make_sampler,
-    objective_of,
-)
+from s2e_optuna.errors import ConfigError, DataError
+from s2e_optuna.objective.resuming import study_folder
+from s2e_optuna.search.config import SearchConfig
+from s2e_optuna.search.samplers import make_sampler
 from s2e_optuna.search.search import _remove_checkpoints, search
+from s2e_optuna.search.stored import check_same, objective_of
 from s2e_optuna.search.worker import run_worker
 from s2e_optuna.storages import StorageError
+from s2e_optuna.stored_names import folder_name
 from s2e_optuna.training import load_model
 
 SMALL = {
@@ -50,7 +47,9 @@ def _one_thread():
 @pytest.fixture
 def make(tmp_path, sqlite_url):
     def config(**options):
-        return SearchConfig(**{"storage": sqlite_url, "out": tmp_path / "out", **SMALL, **options})
+        return SearchConfig.of(
+            **{"storage": sqlite_url, "out": tmp_path / "out", **SMALL, **options}
+        )
 
     return config
 
@@ -127,8 +126,8 @@ def test_a_worker_from_elsewhere(make, sqlite_url):
         ({"noise_rate": -0.1}, "noise_rate"),
         ({"noise_rate": float("nan")}, "noise_rate"),
         ({"noise": "pair", "noise_rate": 0.5}, "noise_rate"),
-        ({"noise": None}, "needs noise"),
-        ({"noise_rate": None}, "needs a noise_rate"),
+        ({"noise": None}, "needs .noise."),
+        ({"noise_rate": None}, "needs a .noise_rate."),
         ({"validation": "nonsense"}, "validation"),
         ({"train_size": 5}, "train_size"),
         ({"train_size": 100, "batch_size": 128}, "fewer than one batch"),
@@ -143,7 +142,7 @@ def test_a_worker_from_elsewhere(make, sqlite_url):
         ({"optimizer": "adamw"}, "unknown optimizer 'adamw'"),
         ({"precision": "float16"}, "unknown precision 'float16'"),
         ({"augment": "cutout"}, "unknown augmentation 'cutout'"),
-        ({"augment": abs}, "augment is a name"),
+        ({"augment": abs}, ".augment. is a name"),
         ({"execution": "magic"}, "unknown execution 'magic'"),
         ({"network": "mlp", "execution": "unfold"}, "no execution 'unfold' .only cnn1."),
         ({"learning_rate": 0.0}, "learning_rate"),
@@ -208,16 +207,16 @@ def test_passwords_are_in_no_message(make):
 
 
 def test_names_and_folders():
-    config = SearchConfig(data="some/folder/faces.npz")
+    config = SearchConfig.of(data="some/folder/faces.npz")
     assert config.study_name == "faces"
     assert config.folder.parts == ("s2e-out", "faces")
-    assert SearchConfig(noise="pair", noise_rate=0.45).study_name == "digits-pair-0.45"
+    assert SearchConfig.of(noise="pair", noise_rate=0.45).study_name == "digits-pair-0.45"
 
 
 @pytest.mark.parametrize("name", ["..", ".", "/tmp/x", "a/../../b", "a\\b", " ", "n" * 300])
 def test_the_folder_of_a_study_is_one_folder_inside_s2e_out(name):
     if name.strip():
-        assert SearchConfig(study=name).folder.resolve().parent == Path("s2e-out").resolve()
+        assert SearchConfig.of(study=name).folder.resolve().parent == Path("s2e-out").resolve()
     assert study_folder(Path("kept"), name).resolve().parent == Path("kept").resolve()
     assert len(folder_name(name)) < 100
 
@@ -267,7 +266,7 @@ from s2e_optuna.search.search import search
 if __name__ == "__main__":
     try:
         search(
-            SearchConfig(
+            SearchConfig.of(
                 noise="symmetric", noise_rate=0.4, epochs=10, trials=500, device="cpu",
                 storage=sys.argv[1], study="s", out=sys.argv[2],
             ),

@@ -11,11 +11,12 @@ from threadpoolctl import threadpool_limits
 
 from s2e_optuna.sampler.ledger import LOST_KEY
 from s2e_optuna.search import pool as pool_module
-from s2e_optuna.search.loop import SURPLUS, TARGET_ATTR, StopSwitch, StopWork, work
+from s2e_optuna.search.loop import SURPLUS, StopSwitch, StopWork, work
 from s2e_optuna.search.pool import LocalPool, SearchError
 from s2e_optuna.search.worker import run_worker
 from s2e_optuna.storages.leases import Reaper, release
 from s2e_optuna.storages.rows import OWNER_ATTR
+from s2e_optuna.stored_names import TARGET_ATTR
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 

@@ -8,7 +8,7 @@ import torch
 from s2e_optuna.device import resolve_device
 from s2e_optuna.errors import DataError
 from s2e_optuna.training import CURVES, METHODS, TrainConfig, make_network, train, trainer
-from s2e_optuna.training.results import default_batch_size
+from s2e_optuna.training.config import default_batch_size
 
 EVERY = sorted(METHODS)
 CONFIG = TrainConfig(epochs=6, batch_size=20, learning_rate=3e-3)

@@ -19,7 +19,9 @@ import pytest
 from PIL import Image
 
 from s2e_optuna import S2ESampler, open_storage
-from s2e_optuna.search.config import CONFIG_ATTR, SearchConfig, objective_of
+from s2e_optuna.search.config import SearchConfig
+from s2e_optuna.search.stored import objective_of
+from s2e_optuna.stored_names import CONFIG_ATTR
 from s2e_optuna.web.dashboard import publish_all
 from s2e_optuna.web.serve import serve
 
@@ -46,7 +48,7 @@ pytestmark = [
 def dashboard(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, int]:
     """Address of a dashboard with one study, of id 1, and the number of its best trial."""
     folder = tmp_path_factory.mktemp("dashboard")
-    config = SearchConfig(
+    config = SearchConfig.of(
         noise="symmetric",
         noise_rate=0.5,
         train_size=SIZE,

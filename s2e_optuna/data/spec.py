@@ -1,0 +1,231 @@
+"""What data a run is about: one frozen value, carried whole. Imports neither torch nor NumPy."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s2e_optuna.errors import DataError
+from s2e_optuna.options import DATA_PANEL, option, settings, stored_values
+
+if TYPE_CHECKING:
+    from s2e_optuna.data.noise import Noise
+    from s2e_optuna.data.noisy_data import NoisyData
+    from s2e_optuna.data.sources import InMemory
+else:  # evaluated where the command line is made of these types; torch would be imported for them
+    InMemory = Noise = Any
+
+TORCHVISION_SETS = {
+    "mnist": "MNIST",
+    "fashion_mnist": "FashionMNIST",
+    "kmnist": "KMNIST",
+    "cifar10": "CIFAR10",
+    "cifar100": "CIFAR100",
+}
+"""Names of data sets that torchvision downloads, and its classes for them."""
+
+DATA_SETS = ("digits", *TORCHVISION_SETS)
+"""Names that `load_data` knows, besides paths."""
+
+NOISE_KINDS = ("symmetric", "pair", "instance")
+"""Kinds of label noise that need a rate."""
+
+MATRIX_FILES = (".csv", ".txt", ".npy")
+"""Endings of files with a transition matrix."""
+
+VALIDATION_PARTS = ("auto", "clean", "noisy")
+
+
+def is_matrix_file(noise: Any) -> bool:
+    """Whether noise is the name of a file with a transition matrix."""
+    return isinstance(noise, str | Path) and Path(noise).suffix.lower() in MATRIX_FILES
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """Which data, whose labels, and what is done to them; see `load_data` for each.
+
+    Attributes
+    ----------
+    data
+        Name or path; in memory, a pair (images, labels) or a torch ``Dataset`` of such pairs.
+    noise, noise_rate
+        Label noise to add: ``"symmetric"``, ``"pair"`` or ``"instance"`` and its rate, or a file
+        with a transition matrix, or the matrix; None adds none.
+    validation
+        ``"auto"``, ``"clean"`` or ``"noisy"``.
+    train_size
+        Use only that many training samples.
+    labels, path_column, label_column, clean_column
+        A table of labels and its columns.
+    image_size
+        Height and width of the images of a folder.
+    data_root
+        Folder for downloads and decoded images.
+    seed
+        Seed of the noise.
+
+    Raises
+    ------
+    DataError
+        If a value is out of range, or two do not go together.
+    """
+
+    data: str | Path | InMemory = option(
+        "digits",
+        "digits, mnist, fashion_mnist, kmnist, cifar10, cifar100; an .npz file with the "
+        "arrays x_train, y_train and, if there are, x_val, y_val, x_test, y_test; or a folder of "
+        "images, train/CLASS/* and, if there are, val and test.",
+        argument=True,
+        choices=DATA_SETS,
+        metavar="DATA",
+    )
+    noise: str | Noise | None = option(
+        None,
+        "Put wrong labels on the training part: symmetric, pair, instance, or a file with a "
+        "transition matrix (.csv, .txt, .npy).",
+        panel=DATA_PANEL,
+        choices=NOISE_KINDS,
+        metavar="KIND",
+    )
+    noise_rate: float | None = option(
+        None, "Share of wrong labels.", panel=DATA_PANEL, metavar="SHARE"
+    )
+    train_size: int | None = option(
+        None, "Use only that many training samples.", panel=DATA_PANEL, metavar="N"
+    )
+    validation: str = option(
+        "auto",
+        "What schedules are compared on. clean: the validation part or, without one, half of "
+        "the test part; their labels must be right. noisy: a part of the training data. auto: "
+        "clean if there is such a part.",
+        panel=DATA_PANEL,
+        choices=VALIDATION_PARTS,
+        metavar="PART",
+    )
+    labels: Path | str | None = option(
+        None,
+        "Take the training labels from this table (.csv, .tsv, also .gz) or from a file that "
+        "--save-labels wrote. Samples that it does not list are left out.",
+        panel=DATA_PANEL,
+        metavar="FILE",
+    )
+    path_column: str | None = option(
+        None,
+        "Its column with paths or ids. [default: path, id, file, filename or image; without "
+        "one the order tells]",
+        panel=DATA_PANEL,
+        metavar="NAME",
+    )
+    label_column: str | None = option(
+        None,
+        "Its column with labels. [default: label, given, given_label or class]",
+        panel=DATA_PANEL,
+        metavar="NAME",
+    )
+    clean_column: str | None = option(
+        None,
+        "Its column with the true labels, for reports only. [default: clean, if it exists]",
+        panel=DATA_PANEL,
+        metavar="NAME",
+    )
+    image_size: int | None = option(
+        None, "Resize the images of a folder to N x N.", panel=DATA_PANEL, least=1, metavar="N"
+    )
+    data_root: Path | str | None = option(
+        None,
+        "Folder for downloads and decoded images; default: the user's cache.",
+        panel=DATA_PANEL,
+        metavar="FOLDER",
+        stored=False,
+    )
+    seed: int = option(0, "Seed of everything random.", metavar="N")
+
+    def __post_init__(self) -> None:
+        for name in ("train_size", "image_size"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise DataError(f"`{name}` must be an integer of at least 1, but is {value!r}.")
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
+            raise DataError(f"`seed` must be an integer of at least 0, but is {self.seed!r}.")
+        if not isinstance(self.noise, str) or is_matrix_file(self.noise):
+            if self.noise is not None and self.noise_rate is not None:
+                words = self.noise if isinstance(self.noise, str) else "a transition matrix"
+                raise DataError(f"{words} has its rates in itself: leave `noise_rate` out.")
+        elif self.noise_rate is None:
+            raise DataError(f"noise {self.noise} needs a `noise_rate`, for example 0.4.")
+        if self.noise_rate is not None and not (0.0 <= self.noise_rate < 1.0):
+            raise DataError(f"`noise_rate` must be in [0, 1), but is {self.noise_rate}.")
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it is a data set that is known by its name, and not a path."""
+        return isinstance(self.data, str) and self.data in DATA_SETS
+
+    @property
+    def label(self) -> str:
+        """A short name for the data with their labels, as studies are called."""
+        name = str(self.data) if self.is_named else Path(str(self.data)).resolve().stem
+        if self.noise is not None:
+            rate = "" if self.noise_rate is None else f"-{self.noise_rate:g}"
+            return f"{name}-{Path(str(self.noise)).stem}{rate}"
+        if self.labels is not None:
+            return f"{name}-{self.label_column or Path(self.labels).name.split('.')[0]}"
+        return name
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides about a trial's result, as it is stored: paths in full."""
+        return {
+            **settings(self),
+            "data": self.data if self.is_named else str(Path(str(self.data)).resolve()),
+            "noise": _resolved(str(self.noise)) if is_matrix_file(self.noise) else self.noise,
+            "labels": _resolved(self.labels),
+            "contents": _digest(self.noise if self.labels is None else self.labels),
+        }
+
+    @classmethod
+    def from_settings(cls, stored: Mapping[str, Any]) -> DataSpec:
+        """Make it again of what `settings` returned, or an earlier version's.
+
+        Parameters
+        ----------
+        stored
+            Values by name; what is missing was not there yet, and is at its `Option.before`.
+        """
+        return cls(**stored_values(cls, stored), data_root=stored.get("data_root"))
+
+    def load(self, progress: Callable[[int, int], None] | None = None) -> NoisyData:
+        """Load the data.
+
+        Parameters
+        ----------
+        progress
+            Told how many images have been decoded, and how many there are.
+
+        Raises
+        ------
+        DataError
+            What `load_data` refuses.
+        """
+        from s2e_optuna.data.sources import load_data
+
+        options = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "data"}
+        return load_data(self.data, progress=progress, **options)
+
+
+def _resolved(path: str | Path | None) -> str | None:
+    return None if path is None else str(Path(path).expanduser().resolve())
+
+
+def _digest(file: object) -> str | None:
+    """Digest of a file's contents: trials on other labels do not belong into the same study."""
+    if not isinstance(file, str | Path) or not Path(file).expanduser().is_file():
+        return None  # no file; where it should be one, loading the data says so
+    return hashlib.sha256(Path(file).expanduser().read_bytes()).hexdigest()[:16]
+
+
+DATA_OPTIONS = tuple(one.name for one in fields(DataSpec) if one.name not in ("data", "seed"))
+"""Options of `load_data`, by name."""
