@@ -103,9 +103,8 @@ Labels = Annotated[
 PathColumn = Annotated[
     str | None,
     typer.Option(
-        help="Its column with paths or ids. [default: path, id, file, filename or image; without "
-        "one the order tells]",
-        show_default=False,
+        help="Its column with paths or ids; default: path, id, file, filename or image; without "
+        "one the order tells.",
         rich_help_panel=DATA_PANEL,
         metavar="NAME",
     ),
@@ -113,8 +112,7 @@ PathColumn = Annotated[
 LabelColumn = Annotated[
     str | None,
     typer.Option(
-        help="Its column with labels. [default: label, given, given_label or class]",
-        show_default=False,
+        help="Its column with labels; default: label, given, given_label or class.",
         rich_help_panel=DATA_PANEL,
         metavar="NAME",
     ),
@@ -122,8 +120,7 @@ LabelColumn = Annotated[
 CleanColumn = Annotated[
     str | None,
     typer.Option(
-        help="Its column with the true labels, for reports only. [default: clean, if it exists]",
-        show_default=False,
+        help="Its column with the true labels, for reports only; default: clean, if it exists.",
         rich_help_panel=DATA_PANEL,
         metavar="NAME",
     ),
@@ -205,8 +202,7 @@ Augment = Annotated[
 BatchSize = Annotated[
     int | None,
     typer.Option(
-        help="Samples a step. [default: 128, less where there are few samples]",
-        show_default=False,
+        help="Samples a step; default: 128, less where there are few samples.",
         rich_help_panel=TRAINING_PANEL,
         metavar="N",
     ),

@@ -1,12 +1,13 @@
 """What ``--help`` says of every command: its options, their defaults and texts, in help.txt.
 
-The file holds what the commands declare. So neither the order of the options nor what a new
-version of typer draws around them is a change.
+The file holds what the commands declare; another test that each of them prints it. So neither the
+order of the options nor what a new version of typer draws around them is a change.
 """
 
 import re
 
 import pytest
+from command_line import run
 from golden_files import HOW_TO, golden_text
 from typer.main import get_command
 
@@ -71,3 +72,18 @@ def test_options_defaults_and_texts(name):
     wanted = golden.partition(f"==== {name}\n")[2].partition("\n==== ")[0]
     found = described(name).partition("\n")[2]
     assert found.splitlines() == wanted.rstrip("\n").splitlines(), f"--help has changed{HOW_TO}"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_prints_all_of_it(name):
+    printed = run(f"{name.removeprefix('s2e').strip()} --help", COLUMNS="200").output
+    shown = squeezed(printed)
+    for parameter in COMMANDS[name].params:
+        assert squeezed(parameter.help) in shown
+        if has_default(parameter):
+            assert squeezed(f"[default: {parameter.default}]") in shown
+    assert squeezed(COMMANDS[name].epilog or "") in shown
+
+
+def squeezed(text: str) -> str:
+    return re.sub(r"[\s│]+", "", text)
