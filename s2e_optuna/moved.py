@@ -13,6 +13,7 @@ from types import ModuleType
 MOVED = {
     "artifacts": "objective",
     "artifacts.attach": "objective.artifacts",
+    "artifacts.folder": "storages.urls",
     "checkpoints": "objective.resuming",
     "final_comparison": "search.final",
     "reporting.dashboard": "web.dashboard",
@@ -25,6 +26,7 @@ MOVED = {
     "training.wrong_labels": "labels.wrong_labels",
     "workers": "storages",
     "workers.config": "search.config",
+    "workers.proxy": "storages.proxy",
     "workers.search": "search.search",
     "workers.storage": "storages.open",
     "workers.worker": "search.worker",

@@ -74,7 +74,7 @@ class TrainRequest:
     )
     epochs: int | None = option(
         None,
-        f"Epochs. [default: as many as the schedule has, else {TrainConfig.epochs}]",
+        f"Epochs; default: as many as the schedule has, else {TrainConfig.epochs}.",
         panel=TRAINING_PANEL,
         metavar="T",
     )

@@ -79,8 +79,7 @@ def _parameter(owner: type, one: Field[Any]) -> inspect.Parameter:
     if words.complete is not None:
         complete = getattr(completion, words.complete)
     about: dict[str, Any] = {
-        # A bracket would be taken for mark-up.
-        "help": (words.help or "").replace("[", r"\["),
+        "help": words.help,
         "metavar": words.metavar,
         "autocompletion": complete,
         "envvar": words.envvar,

@@ -115,20 +115,20 @@ class DataSpec:
     )
     path_column: str | None = option(
         None,
-        "Its column with paths or ids. [default: path, id, file, filename or image; without "
-        "one the order tells]",
+        "Its column with paths or ids; default: path, id, file, filename or image; without "
+        "one the order tells.",
         panel=DATA_PANEL,
         metavar="NAME",
     )
     label_column: str | None = option(
         None,
-        "Its column with labels. [default: label, given, given_label or class]",
+        "Its column with labels; default: label, given, given_label or class.",
         panel=DATA_PANEL,
         metavar="NAME",
     )
     clean_column: str | None = option(
         None,
-        "Its column with the true labels, for reports only. [default: clean, if it exists]",
+        "Its column with the true labels, for reports only; default: clean, if it exists.",
         panel=DATA_PANEL,
         metavar="NAME",
     )

@@ -188,7 +188,7 @@ class SearchConfig:
     )
     report_every: int | None = option(
         None,
-        "Epochs between two reports of a trial. [default: about 20 reports a trial]",
+        "Epochs between two reports of a trial; default: about 20 reports a trial.",
         panel=WORKERS_PANEL,
         metavar="N",
         stored=False,

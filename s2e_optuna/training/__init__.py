@@ -122,4 +122,6 @@ _MOVED: dict[str, tuple[str, ...]] = {
 }
 """Data and labels were a part of this package, and programs import them from here."""
 
+__all__ += [name for names in _MOVED.values() for name in names]
+
 __getattr__, __dir__ = lazy_names(__name__, {**_HOMES, **_MOVED})

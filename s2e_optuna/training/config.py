@@ -101,7 +101,7 @@ class TrainConfig:
     )
     batch_size: int | None = option(
         None,
-        "Samples a step. [default: 128, less where there are few samples]",
+        "Samples a step; default: 128, less where there are few samples.",
         panel=TRAINING_PANEL,
         metavar="N",
     )
@@ -114,7 +114,7 @@ class TrainConfig:
     )
     learning_rate: float | None = option(
         None,
-        "Learning rate at the start. [default: the paper's: 0.001, 0.1 and 0.01]",
+        "Learning rate at the start; default: the paper's: 0.001, 0.1 and 0.01.",
         panel=TRAINING_PANEL,
         metavar="RATE",
     )
@@ -164,7 +164,7 @@ class TrainConfig:
     )
     cuda_graph: bool | None = option(
         None,
-        "Record a step once and replay it, on CUDA. [default: for all but your own networks]",
+        "Record a step once and replay it, on CUDA; default: for all but your own networks.",
         panel=TRAINING_PANEL,
         stored=False,
     )

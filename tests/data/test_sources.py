@@ -254,7 +254,7 @@ def test_an_own_transition_matrix(tmp_path):
     assert len(wrong) > 20 and set(wrong.tolist()) == {0}
     with pytest.raises(DataError, match="2 rows for 3 classes"):
         load_data(pair, noise=np.eye(2))
-    with pytest.raises(DataError, match="leave noise_rate out"):
+    with pytest.raises(DataError, match=r"leave .noise_rate. out"):
         load_data(pair, noise=matrix, noise_rate=0.2)
 
 

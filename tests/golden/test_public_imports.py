@@ -14,7 +14,7 @@ PUBLIC = {
     "s2e_optuna.cli": "app main",
     "s2e_optuna.estimator": "S2EClassifier",
     "s2e_optuna.objective": "CoTeachingObjective Outcome",
-    "s2e_optuna.final_comparison": "final_comparison final_seeds",
+    "s2e_optuna.final_comparison": "final_seeds",
     "s2e_optuna.scores": "SCORED MethodScore last_epochs mean_of_last",
     "s2e_optuna.sampler": """
         Generation S2ESampler best_schedule generations recommended_trial""",
@@ -44,7 +44,7 @@ PUBLIC = {
     "s2e_optuna.training.wrong_labels": """
         LEAST_OF_A_CLASS PRIOR_SAMPLES true_label_probabilities""",
     "s2e_optuna.workers": "NoTablesError StorageError mask_password open_storage",
-    "s2e_optuna.workers.config": "CONFIG_ATTR ConfigError SearchConfig",
+    "s2e_optuna.workers.config": "ConfigError SearchConfig",
     "s2e_optuna.workers.search": "SearchError SearchResult search",
     "s2e_optuna.workers.worker": "run_worker",
     "s2e_optuna.workers.proxy": "run_proxy",

@@ -10,7 +10,9 @@ import optuna
 import pytest
 from golden_files import check, golden_json
 
-from s2e_optuna.workers.config import ConfigError, SearchConfig, check_same
+from s2e_optuna.errors import ConfigError
+from s2e_optuna.search.config import SearchConfig
+from s2e_optuna.search.stored import check_same
 
 CASES = {
     "defaults": {},
@@ -77,7 +79,7 @@ LATER = {"optimizer", "precision", "execution", "augment"}
 
 
 def configure(case, **changes) -> SearchConfig:
-    return SearchConfig(**{**CASES[case], **changes})
+    return SearchConfig.of(**{**CASES[case], **changes})
 
 
 @pytest.fixture(autouse=True)
