@@ -36,6 +36,12 @@ Array = NDArray[np.float64]
 TINY = 1e-12
 """Dirichlet components are kept this far from 0, so that log x is finite."""
 
+MIN_THETA = 1e-100
+"""Below it, so may the square of a Dirichlet parameter be 0."""
+
+MAX_THETA = 1e9
+"""Beyond it, divergence and entropy are differences of numbers too large to have digits left."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -114,6 +120,13 @@ class Family:
     def uniform(self) -> Array:
         """Parameters of the uniform distribution: Dirichlet 1, logits 0 (Algorithm 2, step 1)."""
         return self.positive.astype(np.float64)
+
+    def admits(self, theta: Array) -> bool:
+        """Whether numbers [d] are natural parameters that one can draw from and compute with."""
+        shape_fits = theta.shape == (self.dimension,)
+        return shape_fits and bool(
+            np.all(np.abs(theta) <= MAX_THETA) and np.all(theta[self.positive] >= MIN_THETA)
+        )
 
     def _totals(self, theta: Array) -> Array:
         return np.asarray(self._same_block @ np.where(self.positive, theta, 0.0))

@@ -21,13 +21,10 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, eigh, solve_triangular
 
 from s2e_optuna.relaxation.estimates import Estimate
-from s2e_optuna.relaxation.family import Family
+from s2e_optuna.relaxation.family import MAX_THETA, MIN_THETA, Family
 
 Array = NDArray[np.float64]
 Update = Literal["newton", "natural", "gradient"]
-
-MAX_THETA = 1e9
-"""Beyond it, divergence and entropy are differences of numbers too large to have digits left."""
 
 MAX_LOGIT = 6.0
 """A choice whose probability reaches 0 never comes back, and leaves the Fisher matrix singular."""
@@ -108,7 +105,7 @@ def limited_step(
         new = theta + length * direction
         return np.where(
             family.positive,
-            np.clip(new, min_theta, MAX_THETA),
+            np.clip(new, max(min_theta, MIN_THETA), MAX_THETA),
             np.clip(new, -MAX_LOGIT, MAX_LOGIT),
         )
 

@@ -9,6 +9,7 @@ so the score is that of the weights.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,59 +31,163 @@ from s2e_optuna.schedules import simplex_from_uniform, simplex_groups, uniform_f
 
 Array = NDArray[np.float64]
 
+Numerical = FloatDistribution | IntDistribution
+
 _EDGE = 1e-9  # unit values are kept this far from 0 and 1, where log x is infinite
 
 
-def to_unit(distribution: FloatDistribution | IntDistribution, values: ArrayLike) -> Array:
-    """Map values to [0, 1]; stepped values to the middle of their cell."""
+def searchable(distribution: BaseDistribution) -> bool:
+    """Whether there is something to search: several values, in a range that has two ends."""
+    if isinstance(distribution, Numerical) and not _bounded(distribution):
+        return False  # before `single`, which fails for NaN
+    known = isinstance(distribution, Numerical | CategoricalDistribution)
+    return known and not distribution.single()
+
+
+def holds(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether a stored value can be taken for one of a distribution.
+
+    Optuna stores what was enqueued, whatever it is. A number between two steps is as good as one
+    on a step.
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        try:
+            distribution.to_internal_repr(value)
+        except (TypeError, ValueError):
+            return False
+        return True
+    if not isinstance(distribution, Numerical):
+        return False
+    return distribution.low <= _number(value) <= distribution.high
+
+
+def nearest(distribution: BaseDistribution, value: Any) -> Any:
+    """Return the value of a distribution that is nearest to a given one.
+
+    Raises
+    ------
+    ValueError
+        If none is: for another choice, and for what is no number.
+    """
+    if holds(distribution, value):
+        return value
+    number = _number(value)
+    if not isinstance(distribution, Numerical) or math.isnan(number):
+        raise ValueError(f"{value!r} is no value of {distribution}.")
+    return distribution.low if number < distribution.low else distribution.high
+
+
+def lie_in(space: Mapping[str, BaseDistribution], params: Mapping[str, Any]) -> bool:
+    """Whether there are values of all parameters of a space, which it holds."""
+    return all(name in params and holds(d, params[name]) for name, d in space.items())
+
+
+def fits(space: Mapping[str, BaseDistribution], trial: FrozenTrial) -> bool:
+    """Whether a trial has all parameters of a space, and with values that lie in it."""
+    own = trial.distributions
+    return all(own.get(name) == d for name, d in space.items()) and lie_in(space, trial.params)
+
+
+def to_unit(distribution: Numerical, values: ArrayLike) -> Array:
+    """Map values to [0, 1]; stepped values to the middle of their cell.
+
+    Parameters
+    ----------
+    distribution
+        One that is `searchable`.
+    values
+        Values that it holds, shape [...].
+
+    Returns
+    -------
+    numpy.ndarray
+        Numbers in [0, 1], shape [...].
+    """
     values = np.asarray(values, dtype=np.float64)
-    low, high = _cell_range(distribution)
-    if distribution.log:
-        return np.asarray((np.log(values) - math.log(low)) / (math.log(high) - math.log(low)))
-    return (values - low) / (high - low)
+    low, width, scale = _line(distribution)
+    values = np.log(values) if distribution.log else values * scale
+    # Two logarithms may be the same where their numbers are not.
+    return np.asarray((values - low) / width) if width > 0.0 else np.full(values.shape, 0.5)
 
 
-def from_unit(distribution: FloatDistribution | IntDistribution, units: ArrayLike) -> Array:
-    """Map numbers in [0, 1] to values."""
+def from_unit(distribution: Numerical, units: ArrayLike) -> Array:
+    """Map numbers in [0, 1] to values; the inverse of `to_unit`, shape [...] to [...]."""
     units = np.asarray(units, dtype=np.float64)
-    low, high = _cell_range(distribution)
+    low, width, scale = _line(distribution)
+    values = low + units * width
     if distribution.log:
-        values = np.exp(math.log(low) + units * (math.log(high) - math.log(low)))
-    else:
-        values = low + units * (high - low)
+        values = np.exp(values)
     if distribution.step is not None:
-        cells = np.rint((values - distribution.low) / distribution.step)
-        values = distribution.low + cells * distribution.step
-    return np.clip(values, distribution.low, distribution.high)
+        first, step = distribution.low * scale, distribution.step * scale
+        values = first + np.rint((values - first) / step) * step
+    with np.errstate(over="ignore"):  # the highest value may round up to infinity
+        return np.clip(values / scale, distribution.low, distribution.high)
 
 
-def value_at(distribution: FloatDistribution | IntDistribution, unit: float) -> float | int:
+def value_at(distribution: Numerical, unit: float) -> float | int:
     """Map a number in [0, 1] to a value of the type that Optuna gives."""
     value = float(from_unit(distribution, unit))
-    return int(value) if isinstance(distribution, IntDistribution) else value
+    if isinstance(distribution, FloatDistribution):
+        return value
+    low, high, step = distribution.low, distribution.high, distribution.step
+    whole = min(low + (int(value) - low + step // 2) // step * step, high)
+    # Optuna stores integers as floats, and beyond 2^53 not every one has its own.
+    return whole if low <= float(whole) <= high else low
 
 
-def _cell_range(distribution: FloatDistribution | IntDistribution) -> tuple[float, float]:
+def _number(value: Any) -> float:
+    """Return a value as a float; NaN if it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def _bounded(distribution: Numerical) -> bool:
+    return math.isfinite(_number(distribution.low)) and math.isfinite(_number(distribution.high))
+
+
+def _line(distribution: Numerical) -> tuple[float, float, float]:
+    """Where a distribution's cells begin, how wide they are together, and in which unit.
+
+    The unit is one, or less where the width would not be a finite number.
+    """
     half = 0.5 * distribution.step if distribution.step is not None else 0.0
-    return distribution.low - half, distribution.high + half
+    low, high = distribution.low - half, distribution.high + half
+    if distribution.log:
+        low, high = math.log(low), math.log(high)
+    if math.isfinite(high - low):
+        return low, high - low, 1.0
+    return 0.25 * low, 0.25 * high - 0.25 * low, 0.25
 
 
 def draw_uniformly(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
-    """Draw one value from theta^1, the uniform distribution."""
+    """Draw one value from theta^1, the uniform distribution.
+
+    Raises
+    ------
+    ValueError
+        If there is no uniform distribution on it.
+    """
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[int(rng.integers(len(distribution.choices)))]
-    if not isinstance(distribution, FloatDistribution | IntDistribution):
+    if not isinstance(distribution, Numerical):
         raise ValueError(f"S2ESampler does not know the distribution {distribution}.")
+    if not _bounded(distribution):
+        raise ValueError(f"S2ESampler needs a lower and an upper end, but has {distribution}.")
     return value_at(distribution, rng.random())
 
 
 def common_space(trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
-    """Return the parameters that all trials have with the same distributions, of many values."""
+    """Return the parameters that all trials have with the same distributions, of many values.
+
+    Trials without any parameter, which somebody has added, have no say.
+    """
+    spaces = [trial.distributions for trial in trials if trial.distributions]
     return {
         name: distribution
-        for name, distribution in trials[0].distributions.items()
-        if not distribution.single()
-        and all(trial.distributions.get(name) == distribution for trial in trials)
+        for name, distribution in (spaces[0] if spaces else {}).items()
+        if searchable(distribution) and all(space.get(name) == distribution for space in spaces)
     }
 
 
@@ -140,7 +245,7 @@ class Codec:
                 index = [int(distribution.to_internal_repr(row[name])) for row in rows]
                 parts.append(np.eye(len(distribution.choices))[index])
             else:
-                assert isinstance(distribution, FloatDistribution | IntDistribution)
+                assert isinstance(distribution, Numerical)
                 unit = to_unit(distribution, [row[name] for row in rows])
                 unit = np.clip(unit, _EDGE, 1.0 - _EDGE)
                 parts.append(np.stack([unit, 1.0 - unit], axis=1))
@@ -152,14 +257,31 @@ class Codec:
         slices = self.family.point_slices[len(self.groups) :]
         for name, where in zip(self.singles, slices, strict=True):
             d = self.space[name]
-            if isinstance(d, FloatDistribution | IntDistribution) and d.step is not None:
+            if isinstance(d, Numerical) and d.step is not None:
                 unit = to_unit(d, from_unit(d, points[:, where.start]))
                 snapped[:, where] = np.stack([unit, 1.0 - unit], axis=1)
         return snapped
 
     def pinned(self, points: Array, params: Mapping[str, Any]) -> Array:
-        """Move points [n, D] to where some of the parameters have given values."""
-        known = {name: value for name, value in params.items() if name in self.space}
+        """Move points [n, D] to where some of the parameters have given values.
+
+        Parameters
+        ----------
+        points
+            Points, shape [n, D]; at least one.
+        params
+            Values, which are stored and may be anything: of one outside its range the nearer end
+            counts, and what is no value of its parameter does not count.
+
+        Returns
+        -------
+        numpy.ndarray
+            The moved points, shape [n, D].
+        """
+        known = {}
+        for name in self.space.keys() & params.keys():
+            with contextlib.suppress(ValueError):
+                known[name] = nearest(self.space[name], params[name])
         (pins,) = self.encode([self.decode(points[0]) | known])
         pinned = points.copy()
         slices = self.family.point_slices
@@ -185,6 +307,6 @@ class Codec:
             if isinstance(distribution, CategoricalDistribution):
                 params[name] = distribution.choices[int(np.argmax(part))]
             else:
-                assert isinstance(distribution, FloatDistribution | IntDistribution)
+                assert isinstance(distribution, Numerical)
                 params[name] = value_at(distribution, float(part[0]))
         return params

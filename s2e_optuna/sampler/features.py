@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial
 
 from s2e_optuna.relaxation import Prior
 from s2e_optuna.sampler.codec import Codec
 from s2e_optuna.schedules import SPACES, schedule_kind, uniform_from_simplex
-from s2e_optuna.schedules.spaces import Space
+from s2e_optuna.schedules.spaces import Parameter, Space
 
 Array = NDArray[np.float64]
 
@@ -33,6 +33,11 @@ FeatureFunction = Callable[[Mapping[str, Any]], ArrayLike]
 """A user's own features: a trial's parameters to q numbers."""
 
 N_COMPONENTS = 4
+
+
+class FeaturesError(ValueError):
+    """A user's function of the parameters gives no features; says why, without a full stop."""
+
 
 # Length scales that processes fitted to whole tuning tables (studies.record_table) have: R(t)'s
 # level matters most, then its slope; the fourth component hardly ever does.
@@ -95,6 +100,8 @@ class Features:
 _EARLY = 0.25  # an epoch's weight falls with (1 + t) to this power
 _N_CURVES = 4000
 _N_OWN = 500  # a user's function is called once for each
+_TOO_LARGE = 1e100  # as good as infinite: squares of larger numbers overflow
+_MOST_EPOCHS = 10_000  # the components of longer curves would not fit into the memory
 
 
 @lru_cache(maxsize=32)
@@ -158,18 +165,30 @@ def own_features(codec: Codec, function: FeatureFunction) -> Features:
 
     Raises
     ------
-    ValueError
-        The function does not return the same number of finite numbers everywhere.
+    FeaturesError
+        The function fails, or does not return the same number of finite numbers everywhere; so
+        may the features that are returned.
     """
 
+    def of_one(point: Array) -> Array:
+        params = codec.decode(point)
+        try:
+            numbers = np.atleast_1d(np.asarray(function(params), dtype=np.float64))
+        except Exception as error:  # somebody else's function: anything
+            raise FeaturesError(
+                f"features fails with {type(error).__name__}: {error}, for {params}"
+            ) from error
+        if numbers.ndim != 1 or not np.all(np.abs(numbers) < _TOO_LARGE):
+            raise FeaturesError(
+                f"features must return finite numbers, but returned {numbers} for {params}"
+            )
+        return numbers
+
     def features(points: Array) -> Array:
-        rows = [np.atleast_1d(function(codec.decode(point))) for point in points]
-        if len({row.shape for row in rows}) > 1 or rows[0].ndim != 1:
-            raise ValueError("features must return equally many numbers for all parameters.")
-        values = np.array(rows, dtype=np.float64)
-        if not np.all(np.isfinite(values)):
-            raise ValueError("features must return finite numbers.")
-        return values
+        rows = [of_one(point) for point in points]
+        if len({len(row) for row in rows}) > 1:
+            raise FeaturesError("features must return equally many numbers for all parameters")
+        return np.array(rows)
 
     return _standardised(codec, features, _N_OWN)
 
@@ -201,9 +220,17 @@ def features_for(
         return own_features(codec, own)
     said = Counter(kind for trial in trials if (kind := schedule_kind(trial)) is not None)
     for (name, epochs), _ in said.most_common():
-        if all(p.name in codec.space for p in SPACES[name].parameters):
+        has_all = all(_is_of(p, codec.space.get(p.name)) for p in SPACES[name].parameters)
+        if has_all and epochs <= _MOST_EPOCHS:
             return curve_features(codec, SPACES[name], epochs)
     return parameter_features(codec)
+
+
+def _is_of(parameter: Parameter, distribution: BaseDistribution | None) -> bool:
+    """Whether a distribution is that of a schedule space's parameter."""
+    if parameter.choices is not None:
+        return distribution == CategoricalDistribution(parameter.choices)
+    return distribution == FloatDistribution(parameter.low, parameter.high)
 
 
 def _columns(codec: Codec, without: Collection[str] = ()) -> list[int]:

@@ -36,14 +36,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, TrialState
 
-from s2e_optuna.sampler.codec import Codec
+from s2e_optuna.sampler.codec import Codec, fits, searchable
 from s2e_optuna.sampler.values import Reported
 
 Array = NDArray[np.float64]
@@ -103,19 +103,50 @@ class Tag:
         return content
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Tag:
-        """Read the value of the system attribute."""
-        commit = None
-        if (stored := content.get("commit")) is not None:
-            commit = Commit(
-                content["n"],
-                content["m"],
-                stored["parent"],
-                tuple(stored["batch"]),
-                np.array(stored["theta"], dtype=np.float64),
-                tuple(stored["kernel"]) if "kernel" in stored else None,
-            )
-        return cls(content["n"], content.get("sig"), content["m"], content.get("src"), commit)
+    def of(cls, trial: FrozenTrial) -> Tag | None:
+        """Read a trial's tag, or what it has been cloned from; None if it has none.
+
+        The attribute may be anything: of another version, or written by hand. One that cannot be
+        read is none, and so is such a commit.
+        """
+        content = trial.system_attrs.get(TAG_KEY)
+        if not isinstance(content, Mapping):
+            return None
+        number, m = content.get("n"), content.get("m")
+        sig, source = content.get("sig"), content.get("src")
+        if not (_is_count(number) and _is_count(m)):
+            return None
+        if not (sig is None or isinstance(sig, str)) or not (source is None or _is_count(source)):
+            return None
+        return cls(number, sig, m, source, _read_commit(number, m, content.get("commit")))
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _read_commit(number: int, m: int, stored: Any) -> Commit | None:
+    if not isinstance(stored, Mapping):
+        return None
+    parent, batch = stored.get("parent"), stored.get("batch")
+    if not (parent is None or _is_count(parent)):
+        return None
+    if not isinstance(batch, Sequence) or not batch or not all(map(_is_count, batch)):
+        return None
+    theta, numbers = _read_numbers(stored.get("theta")), _read_numbers(stored.get("kernel"))
+    if theta is None:
+        return None
+    kernel = None if numbers is None else tuple(map(float, numbers))
+    return Commit(number, m, parent, tuple(batch), theta, kernel)
+
+
+def _read_numbers(stored: Any) -> Array | None:
+    """Read a list of finite numbers, shape [n]; None if it is not one."""
+    try:
+        numbers = np.array(stored, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return numbers if numbers.ndim == 1 and np.all(np.isfinite(numbers)) else None
 
 
 def rounded(numbers: Array) -> list[float]:
@@ -125,8 +156,15 @@ def rounded(numbers: Array) -> list[float]:
 
 def space_signature(space: Mapping[str, BaseDistribution]) -> str:
     """Hash a search space; the same in every process."""
-    text = json.dumps([[name, distribution_to_json(space[name])] for name in sorted(space)])
+    text = json.dumps([[name, _text_of(space[name])] for name in sorted(space)])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _text_of(distribution: BaseDistribution) -> str:
+    try:
+        return distribution_to_json(distribution)
+    except TypeError:  # choices that only a storage in memory holds: no other process reads this
+        return repr(distribution)
 
 
 def came_with_params(trial: FrozenTrial) -> bool:
@@ -134,14 +172,16 @@ def came_with_params(trial: FrozenTrial) -> bool:
     attrs = trial.system_attrs
     if trial.params or "fixed_params" in attrs or "retry_history" in attrs:
         return True
-    tag = attrs.get(TAG_KEY)
-    return tag is not None and tag["n"] != trial.number
+    tag = Tag.of(trial)
+    return tag is not None and tag.number != trial.number
 
 
 def _age(trial: FrozenTrial) -> float:
     """Seconds for which a trial has run by this machine's clock, which may be another's."""
     started = trial.datetime_start
-    return 0.0 if started is None else max(0.0, (datetime.now() - started).total_seconds())
+    if started is None:
+        return 0.0
+    return max(0.0, (datetime.now(started.tzinfo) - started).total_seconds())
 
 
 @dataclass(frozen=True)
@@ -168,6 +208,8 @@ class Chain:
     """By generation: of several, the one in the lowest-numbered trial."""
     waiting: dict[int, Commit] = field(default_factory=dict)
     """Commits whose parent or batch this process has not seen; by the trial that carries them."""
+    misfits: set[int] = field(default_factory=set)
+    """Trials whose commit cannot be of this chain: of another space, or out of turn."""
     candidates: dict[int, FrozenTrial] = field(default_factory=dict)
     """Finished trials that the estimate can use and that are in no commit's batch."""
     failed: dict[int, FrozenTrial] = field(default_factory=dict)
@@ -196,9 +238,25 @@ class Chain:
         """Take in the waiting commits whose parent and batch are known by now."""
         for number in sorted(self.waiting):
             commit = self.waiting[number]
+            if not self._is_possible(commit):
+                del self.waiting[number]
+                self.misfits.add(number)
+                continue
             known = commit.parent is None or commit.parent in self.commits
             if known and all(member in finished for member in commit.batch):
                 self._open(self.waiting.pop(number))
+
+    def _is_possible(self, commit: Commit) -> bool:
+        """Whether a commit has a theta of this space, and a generation that follows its parent's.
+
+        What is known of the parent, that is.
+        """
+        if not self.codec.family.admits(commit.theta):
+            return False
+        if commit.parent is None:
+            return commit.m == 2
+        parent = self.commits.get(commit.parent)
+        return parent is None or commit.m == parent.m + 1
 
     def _open(self, commit: Commit) -> None:
         self.commits[commit.number] = commit
@@ -212,28 +270,25 @@ class Chain:
 
     def add_finished(self, trial: FrozenTrial) -> None:
         """Take in a finished trial."""
-        if trial.number not in self.used and self.fits(trial) and self.accepts(self, trial):
+        if trial.number in self.used or not fits(self.codec.space, trial):
+            return
+        if self.accepts(self, trial):
             self.candidates[trial.number] = trial
 
     def add_failed(self, trial: FrozenTrial) -> None:
         """Take in a trial whose objective failed."""
-        if self.fits(trial):
+        if fits(self.codec.space, trial):
             self.failed[trial.number] = trial
-
-    def fits(self, trial: FrozenTrial) -> bool:
-        """Whether the trial's parameters lie in this chain's space."""
-        distributions = trial.distributions
-        return all(distributions.get(name) == d for name, d in self.codec.space.items())
 
     def was_drawn(self, trial: FrozenTrial) -> bool:
         """Whether the trial's parameters were drawn from a theta of this chain.
 
         Those of enqueued, added and foreign trials were not.
         """
-        tag = trial.system_attrs.get(TAG_KEY)
+        tag = Tag.of(trial)
         if tag is None or "fixed_params" in trial.system_attrs:
             return False
-        return tag.get("sig") in (None, self.sig) and self.theta_of(tag.get("src")) is not None
+        return tag.sig in (None, self.sig) and self.theta_of(tag.source) is not None
 
     def history(
         self, source: int | None, finished: Mapping[int, FrozenTrial], sign: int
@@ -297,6 +352,7 @@ class Ledger:
         self._orphans: dict[str, dict[int, Commit]] = {}
         self.finished: dict[int, FrozenTrial] = {}
         self._failed: dict[int, FrozenTrial] = {}
+        self._repeated: set[int] = set()
         self.any_tag = False
         """Whether an S2ESampler has touched the study."""
         self.space: dict[str, BaseDistribution] | None = None
@@ -312,22 +368,23 @@ class Ledger:
 
     def _take_in(self, trial: FrozenTrial) -> None:
         number = trial.number
-        stored = trial.system_attrs.get(TAG_KEY)
-        self.any_tag |= stored is not None
-        for repeated in trial.system_attrs.get("retry_history", ()):
+        tag = Tag.of(trial)
+        self.any_tag |= tag is not None
+        history = trial.system_attrs.get("retry_history")
+        for repeated in filter(_is_count, history if isinstance(history, Sequence) else ()):
             self._forget_failed(repeated)
-        if stored is not None and stored["n"] == number and "commit" in stored:
-            self.record_tag(Tag.from_json(stored))
+        if tag is not None and tag.number == number:
+            self.record_tag(tag)
         if trial.state.is_finished():
             self.running.pop(number, None)
             self._untagged_since.pop(number, None)
             if trial.state in _USABLE:
                 self._record_finished(trial)
-            elif trial.state == TrialState.FAIL and LOST_KEY not in trial.system_attrs:
+            elif number not in self._repeated and LOST_KEY not in trial.system_attrs:
                 self._record_failed(trial)
             return
         self.running[number] = trial
-        if trial.state == TrialState.RUNNING and stored is None and not came_with_params(trial):
+        if trial.state == TrialState.RUNNING and tag is None and not came_with_params(trial):
             self._untagged_since.setdefault(number, self._clock() - _age(trial))
         else:
             self._untagged_since.pop(number, None)
@@ -347,7 +404,7 @@ class Ledger:
         # its parameters.
         if trial.state == TrialState.COMPLETE and (own := trial.distributions):
             if self.space is None:
-                self.space = {n: d for n, d in own.items() if not d.single()}
+                self.space = {n: d for n, d in own.items() if searchable(d)}
             else:
                 self.space = {n: d for n, d in self.space.items() if own.get(n) == d}
         for chain in self._chains.values():
@@ -360,6 +417,7 @@ class Ledger:
 
     def _forget_failed(self, number: int) -> None:
         """Forget a trial that is run again: it failed with its worker."""
+        self._repeated.add(number)
         self._failed.pop(number, None)
         for chain in self._chains.values():
             chain.failed.pop(number, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -9,11 +10,11 @@ from numpy.typing import NDArray
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from s2e_optuna.sampler.codec import Codec, common_space
+from s2e_optuna.sampler.codec import Codec, common_space, fits
 from s2e_optuna.sampler.surrogate import Surrogate, worth_fitting
 from s2e_optuna.sampler.threads import one_thread
 from s2e_optuna.sampler.values import batch_values, violation
-from s2e_optuna.schedules import Schedule, trial_schedule
+from s2e_optuna.schedules import Schedule, schedule_kind, trial_schedule
 
 Array = NDArray[np.float64]
 
@@ -27,11 +28,19 @@ _CAUTION = 1.0
 
 def recommended_trial(study: Study, by: Literal["model", "observed"] = "model") -> FrozenTrial:
     """Return the finished trial whose parameters to use; see `best_schedule`."""
+    return _recommended(study, by)
+
+
+def _recommended(
+    study: Study, by: str, only: Callable[[FrozenTrial], bool] | None = None
+) -> FrozenTrial:
     if by not in ("model", "observed"):
         raise ValueError(f"unknown choice by={by!r}: choose 'model' or 'observed'.")
-    trials, f, surrogate = _model(study)
-    if by == "model" and surrogate is not None:
-        f = _cautious(surrogate, surrogate.codec.encode([t.params for t in trials]))
+    trials, f = _finished(study, only)
+    if by == "model":
+        trials, f, surrogate = _modelled(trials, f)
+        if surrogate is not None:
+            f = _cautious(surrogate, surrogate.codec.encode([t.params for t in trials]))
     return trials[int(np.argmin(f))]
 
 
@@ -46,7 +55,7 @@ def leading_params(study: Study, n: int) -> list[dict[str, Any]]:
     ValueError
         If no trial of the study has finished.
     """
-    trials, f, surrogate = _model(study)
+    trials, f, surrogate = _modelled(*_finished(study))
     if surrogate is None:
         return [dict(trials[i].params) for i in np.argsort(f, kind="stable")[:n]]
     points = surrogate.codec.encode([t.params for t in trials])
@@ -67,21 +76,65 @@ def _cautious(surrogate: Surrogate, points: Array) -> Array:
     return mean + _CAUTION * deviation
 
 
-def _model(study: Study) -> tuple[list[FrozenTrial], Array, Surrogate | None]:
-    """Finished trials, their values, and a surrogate of them; None where one says less."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    trials = [t for t in trials if t.value is not None and np.isfinite(t.value)]
+def _finished(
+    study: Study, only: Callable[[FrozenTrial], bool] | None = None
+) -> tuple[list[FrozenTrial], Array]:
+    """Trials to choose among, and their values, to be minimised, shape [n].
+
+    Feasible ones, if there are any.
+
+    Parameters
+    ----------
+    study
+        Of one objective.
+    only
+        Which trials may be chosen, if there are such; all by default.
+
+    Raises
+    ------
+    ValueError
+        If no trial has finished with a finite value.
+    """
+    everything = study.get_trials(deepcopy=False)
+    complete = [t for t in everything if t.state == TrialState.COMPLETE]
+    trials = [t for t in complete if t.value is not None and np.isfinite(t.value)]
     if not trials:
-        raise ValueError("no trial has finished with a finite value: there is nothing to choose.")
+        raise ValueError(_why_none(everything))
+    if only is not None:
+        trials = [trial for trial in trials if only(trial)] or trials
     trials = [t for t in trials if violation(t) == 0.0] or trials
-    f = batch_values(trials, -1 if study.direction == StudyDirection.MAXIMIZE else 1)
-    common = common_space(trials)
-    if not common or len(trials) < _TOO_FEW or np.ptp(f) == 0.0:
+    return trials, batch_values(trials, -1 if study.direction == StudyDirection.MAXIMIZE else 1)
+
+
+def _modelled(
+    trials: list[FrozenTrial], f: Array
+) -> tuple[list[FrozenTrial], Array, Surrogate | None]:
+    """Trials that a surrogate is fitted to, their values [n], and the surrogate.
+
+    All trials and None where a surrogate says less than their values do.
+    """
+    space = common_space(trials)
+    inside = [i for i, trial in enumerate(trials) if fits(space, trial)] if space else []
+    if len(inside) < _TOO_FEW or np.ptp(f[inside]) == 0.0:
         return trials, f, None
-    chosen = worth_fitting(f)
+    chosen = [inside[i] for i in worth_fitting(f[inside])]
     trials, f = [trials[i] for i in chosen], f[chosen]
     with one_thread():
-        return trials, f, Surrogate.fit(Codec(common), trials, f)
+        return trials, f, Surrogate.fit(Codec(space), trials, f)
+
+
+def _why_none(trials: Sequence[FrozenTrial]) -> str:
+    """Say why there is no trial to choose among those of a study."""
+    states = [trial.state for trial in trials]
+    if TrialState.COMPLETE in states:
+        return "no trial has finished with a finite value: there is nothing to choose."
+    pruned = states.count(TrialState.PRUNED)
+    if pruned:
+        return (
+            f"no trial has finished: {pruned} were pruned, and those are not compared. "
+            "Let some run to the end, with a milder pruner or with NopPruner."
+        )
+    return "no trial has finished: there is nothing to choose."
 
 
 def best_schedule(study: Study, by: Literal["model", "observed"] = "model") -> Schedule:
@@ -108,7 +161,7 @@ def best_schedule(study: Study, by: Literal["model", "observed"] = "model") -> S
     ValueError
         If no trial has finished, or the trial suggested no schedule.
     """
-    trial = recommended_trial(study, by)
+    trial = _recommended(study, by, lambda trial: schedule_kind(trial) is not None)
     schedule = trial_schedule(trial)
     if schedule is None:
         raise ValueError(

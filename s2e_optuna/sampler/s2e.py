@@ -6,9 +6,9 @@ import hashlib
 import logging
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -21,11 +21,19 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from s2e_optuna.relaxation import Update
-from s2e_optuna.sampler.codec import Codec, common_space, draw_uniformly
-from s2e_optuna.sampler.features import FeatureFunction
+from s2e_optuna.sampler.codec import (
+    Codec,
+    common_space,
+    draw_uniformly,
+    fits,
+    lie_in,
+    searchable,
+)
+from s2e_optuna.sampler.features import FeatureFunction, FeaturesError
 from s2e_optuna.sampler.ledger import (
     TAG_KEY,
     Chain,
+    Commit,
     Ledger,
     Tag,
     came_with_params,
@@ -39,15 +47,18 @@ from s2e_optuna.sampler.update import (
     conditional_surrogate,
     draw,
     draw_conditionally,
+    latest_settings,
     next_commit,
     present_surrogate,
 )
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
 
 _N_PRIOR = 6  # trials that start from an earlier study
+_N_LISTED = 4  # names in a sentence
 _MAX_BATCH = 500  # trial numbers in one commit: some databases limit a value to 64 KB
 
 
@@ -68,10 +79,10 @@ class _View:
     ledger: Ledger = field(default_factory=Ledger)
     drawn: dict[int, dict[str, Any]] = field(default_factory=dict)
     """Parameters that were drawn here for trials that still run."""
-    conditional: dict[tuple[tuple[str, BaseDistribution], ...], _Conditional] = field(
-        default_factory=dict
-    )
-    """By conditional parameters: the newest model of them."""
+    compared: bool = False
+    """Whether the study's parameters have been compared with the prior's."""
+    conditional: dict[str, _Conditional] = field(default_factory=dict)
+    """By the signature of conditional parameters: the newest model of them."""
 
 
 class S2ESampler(BaseSampler):
@@ -222,6 +233,7 @@ class S2ESampler(BaseSampler):
     def _forget(self) -> None:
         self._lock = threading.RLock()  # n_jobs > 1: one sampler, many threads
         self._views: WeakKeyDictionary[BaseStorage, dict[int, _View]] = WeakKeyDictionary()
+        self._said: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_options": self._options, "_seed": self._seed, "_features": self._features}
@@ -262,33 +274,40 @@ class S2ESampler(BaseSampler):
         if len(study.directions) > 1:
             return {}
         with self._lock:
-            ledger = (
-                self._read(study) if TAG_KEY not in trial.system_attrs else self._ledger(study)
-            )
+            known = Tag.of(trial) is not None
+            ledger = self._ledger(study) if known else self._read(study)
             chain = self._chain_of(trial, ledger)
             return {} if chain is None else dict(chain.codec.space)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Draw all parameters of the search space from p_theta."""
+        """Draw the parameters of a search space from p_theta.
+
+        The space need not be what `infer_relative_search_space` has returned: a sampler around
+        this one may keep some of its parameters to itself, or ask for them in several calls.
+        """
         self._raise_error_if_multi_objective(study)
-        space = {name: d for name, d in search_space.items() if not d.single()}
-        if not space:
+        asked = {name: d for name, d in search_space.items() if searchable(d)}
+        if not asked:
             return {}
         with self._lock:
-            ledger = self._ledger(study)
-            chain = self._chain_of(trial, ledger)
-            if chain is None or not space.items() <= chain.codec.space.items():
-                chain = self._chain(ledger, space)
-            theta = self._theta_for(trial, chain)
-            surrogate = self._surrogate_for(study, trial, chain)
-            rng = np.random.default_rng([self._seed, trial.number])
-            fixed = trial.system_attrs.get("fixed_params", {})
-            point = draw(self._options, chain.codec, theta, surrogate, fixed, rng)
-            params = chain.codec.decode(point)
-            self._view(study).drawn[trial.number] = params
-        return {name: params[name] for name in space}
+            view = self._view(study)
+            known = view.drawn.get(trial.number, {})
+            known = {n: value for n, value in known.items() if n not in asked} | _given(trial)
+            chain = self._chain_of(trial, view.ledger)
+            space = {} if chain is None else chain.codec.space
+            joint = [
+                name for name, distribution in asked.items() if space.get(name) == distribution
+            ]
+            drawn: dict[str, Any] = {}
+            if chain is not None and joint:
+                params = self._draw_jointly(study, trial, chain, joint, known)
+                drawn = {name: params[name] for name in joint}
+            for name in (name for name in asked if name not in drawn):
+                drawn[name] = self._draw_alone(study, trial, name, asked[name], known | drawn)
+            view.drawn[trial.number] = known | drawn
+        return {name: drawn[name] for name in asked}
 
     def sample_independent(
         self,
@@ -297,32 +316,78 @@ class S2ESampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Draw a parameter that not all trials have, or start warm.
-
-        With a surrogate, by one of the trials that have it (`draw_conditionally`); without, and
-        while there are none, uniformly, which is its law under theta^1.
-        """
+        """Draw a parameter that not all trials have, or start warm."""
         self._raise_error_if_multi_objective(study)
         warm = self._options.warm_params(trial.number)
         if param_name in warm and _fits(warm[param_name], param_distribution):
             return warm[param_name]
-        name = int.from_bytes(hashlib.sha256(param_name.encode()).digest()[:8], "big")
-        rng = np.random.default_rng([self._seed, trial.number, name])
-        if self._options.candidates > 1 and not param_distribution.single():
+        return self._draw_alone(study, trial, param_name, param_distribution, _given(trial))
+
+    # Drawing.
+
+    def _draw_jointly(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        chain: Chain,
+        asked: Collection[str],
+        known: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Draw all parameters of a chain, of which those that are asked for count."""
+        view = self._view(study)
+        others = chain.codec.space.keys() - asked - known.keys()
+        settings = latest_settings(view.ledger, chain, others) if others else []
+
+        def drawn(own: FeatureFunction | None) -> Array:
+            rng = np.random.default_rng([self._seed, trial.number])
+            surrogate = self._surrogate_for(study, trial, chain, own)
+            theta = self._theta_for(trial, chain)
+            return draw(self._options, chain.codec, theta, surrogate, known, settings, rng)
+
+        return chain.codec.decode(self._with_features(drawn))
+
+    def _draw_alone(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        name: str,
+        distribution: BaseDistribution,
+        known: Mapping[str, Any],
+    ) -> Any:
+        """Draw one parameter.
+
+        With a surrogate, by one of the trials that have it (`draw_conditionally`); without, and
+        while there are none, uniformly, which is its law under theta^1.
+        """
+        word = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+        rng = np.random.default_rng([self._seed, trial.number, word])
+        if self._options.candidates > 1 and searchable(distribution):
             with self._lock:
-                finished = self._ledger(study).finished
-                trials = [
-                    finished[number]
-                    for number in sorted(finished)
-                    if finished[number].distributions.get(param_name) == param_distribution
-                ]
-                model = self._conditional(study, trials) if trials else None
+                model = self._conditional(study, {name: distribution})
             if model is not None:
-                drawn = draw_conditionally(
-                    self._options, model.codec, model.surrogate, trial.params, rng
-                )
-                return drawn[param_name]
-        return draw_uniformly(param_distribution, rng)
+                drawn = draw_conditionally(self._options, model.codec, model.surrogate, known, rng)
+                return drawn[name]
+        return draw_uniformly(distribution, rng)
+
+    def _with_features(self, compute: Callable[[FeatureFunction | None], T]) -> T:
+        """Compute with the user's features; where they fail, with the parameters themselves.
+
+        What a commit is computed with is decided anew for each, so that an audit decides alike.
+        """
+        if self._features is None:
+            return compute(None)
+        try:
+            return compute(self._features)
+        except FeaturesError as error:
+            self._say_once(
+                "features", f"{error}: the surrogate sees the parameters themselves instead."
+            )
+            return compute(None)
+
+    def _say_once(self, subject: str, sentence: str) -> None:
+        if subject not in self._said:
+            self._said.add(subject)
+            _logger.warning("%s", sentence)
 
     # Reading and deciding.
 
@@ -341,16 +406,28 @@ class S2ESampler(BaseSampler):
         view.drawn = {n: params for n, params in view.drawn.items() if n in view.ledger.running}
         return view.ledger
 
-    def _conditional(self, study: Study, trials: list[FrozenTrial]) -> _Conditional:
-        """Return a model of all parameters that these trials have, fitted once for all of them."""
+    def _conditional(
+        self, study: Study, wanted: Mapping[str, BaseDistribution]
+    ) -> _Conditional | None:
+        """Return a model of the trials that have some parameters, of all that they have in common.
+
+        It is fitted once for all of these. None if there are no such trials.
+        """
+        finished = self._ledger(study).finished
+        trials = [
+            finished[number] for number in sorted(finished) if fits(wanted, finished[number])
+        ]
+        if not trials:
+            return None
         space = common_space(trials)
+        trials = [trial for trial in trials if fits(space, trial)]
         numbers = tuple(trial.number for trial in trials)
-        models = self._view(study).conditional
-        model = models.get(tuple(space.items()))
+        models, key = self._view(study).conditional, space_signature(space)
+        model = models.get(key)
         if model is None or model.numbers != numbers:
             codec = Codec(space) if model is None else model.codec  # it keeps what features cost
             surrogate = conditional_surrogate(codec, trials, _sign(study))
-            model = models[tuple(space.items())] = _Conditional(codec, numbers, surrogate)
+            model = models[key] = _Conditional(codec, numbers, surrogate)
         return model
 
     def _chain(self, ledger: Ledger, space: dict[str, BaseDistribution]) -> Chain:
@@ -358,45 +435,48 @@ class S2ESampler(BaseSampler):
 
     def _chain_of(self, trial: FrozenTrial, ledger: Ledger) -> Chain | None:
         """Return the chain that the trial draws from; None while the space is not known."""
-        if (tag := trial.system_attrs.get(TAG_KEY)) is not None:
+        if (tag := Tag.of(trial)) is not None:
             # What the tag says holds, also if the space has changed since it was written.
-            return ledger.known_chain(tag.get("sig"))
+            return ledger.known_chain(tag.sig)
         if not ledger.space:
             return None
         return self._chain(ledger, ledger.space)
 
     def _theta_for(self, trial: FrozenTrial, chain: Chain) -> Array:
-        stored = trial.system_attrs.get(TAG_KEY)
-        if stored is None or stored.get("sig") != chain.sig:
+        tag = Tag.of(trial)
+        if tag is None or tag.sig != chain.sig:
             return chain.codec.family.uniform() if chain.newest is None else chain.newest.theta
-        tag = Tag.from_json(stored)
         theta = chain.theta_of(tag.source)
         return chain.codec.family.uniform() if theta is None else theta
 
-    def _surrogate_for(self, study: Study, trial: FrozenTrial, chain: Chain) -> Surrogate | None:
-        stored = trial.system_attrs.get(TAG_KEY, {})
-        source = stored.get("src")
-        if self._options.candidates == 1 or source is None or stored.get("sig") != chain.sig:
+    def _surrogate_for(
+        self, study: Study, trial: FrozenTrial, chain: Chain, own: FeatureFunction | None
+    ) -> Surrogate | None:
+        tag = Tag.of(trial)
+        if self._options.candidates == 1 or tag is None or tag.source is None:
             return None
-        view = self._view(study)
+        view, space = self._view(study), chain.codec.space
         # What this process has drawn may not have been read back yet.
-        running = {n: t.params for n, t in view.ledger.running.items() if chain.fits(t)}
-        running |= {n: p for n, p in view.drawn.items() if p.keys() >= chain.codec.space.keys()}
+        running = {n: t.params for n, t in view.ledger.running.items() if fits(space, t)}
+        running |= {n: params for n, params in view.drawn.items() if lie_in(space, params)}
         running.pop(trial.number, None)
         return present_surrogate(
             chain,
-            source,
+            tag.source,
             view.ledger.finished,
             [running[n] for n in sorted(running)],
             _sign(study),
-            self._features,
+            own,
         )
 
     def _decide(self, study: Study, trial: FrozenTrial) -> Tag | None:
         ledger = self._read(study)
         given = came_with_params(trial)
-        if given and TAG_KEY in trial.system_attrs:
+        if given and Tag.of(trial) is not None:
             return None  # a retry keeps the tag that says what it was drawn from
+        if self._options.prior and ledger.finished and not self._view(study).compared:
+            self._view(study).compared = True
+            self._compare_with_prior(ledger)
         if not ledger.space:
             return Tag(trial.number, None, 1, None)
         if self._options.starts_warm(trial.number, ledger.space) and not given:
@@ -412,17 +492,24 @@ class S2ESampler(BaseSampler):
         ):
             return Tag(trial.number, chain.sig, m, None if uniform else source)
         batch = tuple(sorted(chain.candidates)[:_MAX_BATCH])
-        commit = next_commit(
-            self._options,
-            chain,
-            trial.number,
-            source,
-            batch,
-            ledger.finished,
-            _sign(study),
-            self._features,
+        sign = _sign(study)
+        commit = self._with_features(
+            lambda own: next_commit(
+                self._options, chain, trial.number, source, batch, ledger.finished, sign, own
+            )
         )
         return Tag(trial.number, chain.sig, m + 1, None if uniform else trial.number, commit)
+
+    def _compare_with_prior(self, ledger: Ledger) -> None:
+        """Say it if the first trials have no parameter of the earlier study."""
+        names = {name for trial in ledger.finished.values() for name in trial.distributions}
+        earlier = set().union(*self._options.prior)
+        if names and names.isdisjoint(earlier):
+            self._say_once(
+                "prior",
+                "the prior study shares no parameter with this one and is not used: "
+                f"it has {_listed(sorted(earlier))}, this one {_listed(sorted(names))}.",
+            )
 
     def _draws_uniformly(self, number: int) -> bool:
         if self._options.candidates > 1:
@@ -455,17 +542,37 @@ class S2ESampler(BaseSampler):
             if not ledger.space:
                 return []
             chain = self._chain(ledger, ledger.space)
-        return audit_chain(self._options, chain, ledger.finished, _sign(study), self._features)
+        finished, sign = ledger.finished, _sign(study)
+
+        def again(commit: Commit) -> Commit:
+            number, parent, batch = commit.number, commit.parent, commit.batch
+            return self._with_features(
+                lambda own: next_commit(
+                    self._options, chain, number, parent, batch, finished, sign, own
+                )
+            )
+
+        return audit_chain(chain, finished, again)
 
 
 def _sign(study: Study) -> int:
     return -1 if study.direction == StudyDirection.MAXIMIZE else 1
 
 
+def _given(trial: FrozenTrial) -> dict[str, Any]:
+    """Parameters that a trial has already, or is to have because they were enqueued."""
+    enqueued = trial.system_attrs.get("fixed_params")
+    return {**(enqueued if isinstance(enqueued, Mapping) else {}), **trial.params}
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_N_LISTED]) + (", …" if len(names) > _N_LISTED else "")
+
+
 def _fits(value: Any, distribution: BaseDistribution) -> bool:
     try:
         return bool(distribution._contains(distribution.to_internal_repr(value)))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 

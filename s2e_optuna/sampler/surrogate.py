@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
@@ -54,13 +57,14 @@ class Surrogate:
         fitted = [trials[i] for i in chosen]
         features = features_for(codec, fitted, own)
         z = features.of(codec.encode([trial.params for trial in fitted]))
+        process = None
         if hyperparameters is not None and len(hyperparameters) == z.shape[1] + 2:
-            process = GaussianProcess.given(np.array(hyperparameters), z, f[chosen])
-        else:
-            process = GaussianProcess.fit(z, f[chosen], features.prior)
-        return cls(codec, features, process)
+            # They are read from the storage, where they may be anything.
+            with contextlib.suppress(LinAlgError, ValueError), np.errstate(all="ignore"):
+                process = GaussianProcess.given(np.array(hyperparameters), z, f[chosen])
+        return cls(codec, features, process or GaussianProcess.fit(z, f[chosen], features.prior))
 
-    def believing(self, running: Sequence[Mapping[str, object]]) -> Surrogate:
+    def believing(self, running: Sequence[Mapping[str, Any]]) -> Surrogate:
         """Take the mean at the parameters of running trials as if they had finished with it."""
         if not running:
             return self
@@ -77,10 +81,35 @@ class Surrogate:
         mean, deviation = self.predict(points)
         return mean - (exploration or self.features.exploration.usual) * deviation
 
-    def best(self, points: Array, rng: np.random.Generator) -> int:
-        """Choose one of the points [n, D] for a trial, which explores as far as it is to."""
+    def best(
+        self,
+        points: Array,
+        rng: np.random.Generator,
+        settings: Sequence[Mapping[str, Any]] = (),
+    ) -> int:
+        """Choose one of several candidates for a trial, which explores as far as it is to.
+
+        Parameters
+        ----------
+        points
+            The candidates, shape [n, D].
+        rng
+            Random numbers.
+        settings
+            Where somebody else decides about some of the parameters, values that they may have,
+            a setting each: the candidates are compared by the mean over the settings.
+
+        Returns
+        -------
+        int
+            Which one.
+        """
         exploration = self.features.exploration.draw(len(self.process.y), rng)
-        return int(np.argmin(self.utility(self.codec.snapped(points), exploration)))
+        utility = [
+            self.utility(self.codec.snapped(moved), exploration)
+            for moved in ([self.codec.pinned(points, s) for s in settings] or [points])
+        ]
+        return int(np.argmin(np.mean(utility, axis=0)))
 
 
 def worth_fitting(f: Array) -> NDArray[np.intp]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -22,9 +22,9 @@ from s2e_optuna.relaxation import (
     score_estimate,
     surrogate_estimate,
 )
-from s2e_optuna.sampler.codec import Codec
+from s2e_optuna.sampler.codec import Codec, fits
 from s2e_optuna.sampler.features import FeatureFunction
-from s2e_optuna.sampler.ledger import TAG_KEY, Chain, Commit, rounded
+from s2e_optuna.sampler.ledger import Chain, Commit, Ledger, Tag, rounded
 from s2e_optuna.sampler.surrogate import Surrogate
 from s2e_optuna.sampler.threads import one_thread
 from s2e_optuna.sampler.values import Reported, batch_values
@@ -39,6 +39,7 @@ _MAX_WEIGHT = 5.0  # importance weights are clipped: one unlikely trial must not
 _DRAWS = 1000
 _STEPS = 3
 _TOO_FEW = 4  # trials that a conditional parameter's surrogate is fitted to
+_SETTINGS = 4  # trials whose parameters stand for those about which somebody else decides
 _MOST_FAILED = 50  # failed trials that are taken into account, the latest
 
 
@@ -112,9 +113,10 @@ class Options:
         """
         if self.estimator == "surrogate":
             return True
-        return chain.was_drawn(trial) and not self.starts_warm(
-            trial.system_attrs[TAG_KEY]["n"], trial.params
-        )
+        tag = Tag.of(trial)
+        if tag is None or not chain.was_drawn(trial):
+            return False
+        return not self.starts_warm(tag.number, trial.params)
 
     def signature(self) -> str:
         """Hash the options; the same in every process."""
@@ -219,14 +221,32 @@ def draw(
     codec: Codec,
     theta: Array,
     surrogate: Surrogate | None,
-    fixed: Mapping[str, Any],
+    known: Mapping[str, Any],
+    settings: Sequence[Mapping[str, Any]],
     rng: np.random.Generator,
 ) -> Array:
-    """Draw a trial's point, shape [D].
+    """Draw a trial's point.
 
     Of so many candidates, some from theta^1 and the others from theta, the one of which the
-    surrogate expects most, given the parameters that are ``fixed``. Without a surrogate, a draw
-    from theta.
+    surrogate expects most. Without a surrogate, a draw from theta.
+
+    Parameters
+    ----------
+    options, codec, theta
+        From what; theta has shape [d].
+    surrogate
+        A model of the objective; None without one.
+    known
+        The trial's parameters that have their values already.
+    settings
+        Values that the parameters may have about which somebody else decides, a setting each.
+    rng
+        Random numbers.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape [D].
     """
     family = codec.family
     if surrogate is None:
@@ -239,10 +259,43 @@ def draw(
             family.sample(theta, n - n_uniform, rng),
         ]
     )
-    if fixed:
-        points = codec.pinned(points, fixed)
+    if known:
+        points = codec.pinned(points, known)
     with one_thread():
-        return np.asarray(points[surrogate.best(points, rng)])
+        return np.asarray(points[surrogate.best(points, rng, settings)])
+
+
+def latest_settings(ledger: Ledger, chain: Chain, names: Collection[str]) -> list[dict[str, Any]]:
+    """Values that the latest trials have of some parameters, each setting once.
+
+    A sampler around this one may decide about these, and does not say how: but it has done so
+    in the latest trials.
+
+    Parameters
+    ----------
+    ledger, chain
+        What is known of the study, and the parameters' chain.
+    names
+        Some of the chain's parameters.
+
+    Returns
+    -------
+    list of dict
+        The parameters and their values, one to `_SETTINGS` times; empty before the first trial.
+    """
+    found: list[dict[str, Any]] = []
+    trials = 0
+    for number in range(ledger.n_seen - 1, -1, -1):
+        trial = ledger.finished.get(number)
+        if trial is None or not fits(chain.codec.space, trial):
+            continue
+        setting = {name: trial.params[name] for name in names}
+        if setting not in found:
+            found.append(setting)
+        trials += 1
+        if trials == _SETTINGS:
+            break
+    return found
 
 
 def conditional_surrogate(
@@ -310,7 +363,8 @@ def _score_step(
         return theta
     family = chain.codec.family
     x = chain.codec.encode([trial.params for trial in batch])
-    drawn_from = [chain.theta_of(trial.system_attrs[TAG_KEY].get("src")) for trial in batch]
+    tags = [Tag.of(trial) for trial in batch]
+    drawn_from = [None if tag is None else chain.theta_of(tag.source) for tag in tags]
     weights = importance_weights(
         family, x, theta, [theta if old is None else old for old in drawn_from]
     )
@@ -333,14 +387,31 @@ def _surrogate_steps(
 
 
 def audit_chain(
-    options: Options,
     chain: Chain,
     finished: Mapping[int, FrozenTrial],
-    sign: int,
-    own: FeatureFunction | None = None,
+    again: Callable[[Commit], Commit],
 ) -> list[str]:
-    """Recompute all commits of a chain; say what is wrong, a sentence each."""
-    problems = []
+    """Recompute all commits of a chain.
+
+    Parameters
+    ----------
+    chain
+        With all commits of the study that are its own.
+    finished
+        Finished trials by number.
+    again
+        Computes a commit anew from its number, parent and batch.
+
+    Returns
+    -------
+    list of str
+        What is wrong, a sentence each.
+    """
+    problems = [
+        f"The commit of trial {number} cannot follow the others: its theta is of another space, "
+        "or its generation out of turn."
+        for number in sorted(chain.misfits)
+    ]
     users: dict[int, int] = {}
     generations: dict[int, int] = {}
     for number, commit in sorted((chain.commits | chain.waiting).items()):
@@ -361,10 +432,7 @@ def audit_chain(
         if chain.theta_of(commit.parent) is None:
             problems.append(f"Trial {number} builds on trial {commit.parent}, which has no theta.")
             continue
-        again = next_commit(
-            options, chain, number, commit.parent, commit.batch, finished, sign, own
-        )
         # In nats: another machine's linear algebra rounds differently, and a fit amplifies that.
-        if chain.codec.family.kl(again.theta, commit.theta) > _AUDIT_KL:
+        if chain.codec.family.kl(again(commit).theta, commit.theta) > _AUDIT_KL:
             problems.append(f"The theta in trial {number} is not what its batch gives.")
     return problems

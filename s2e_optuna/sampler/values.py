@@ -41,14 +41,8 @@ class Reported:
     @classmethod
     def of(cls, trials: Sequence[FrozenTrial], sign: int) -> Reported:
         """Read complete or pruned trials; sign is 1 to minimise and -1 to maximise."""
-        values = np.full(len(trials), np.nan)
-        for i, trial in enumerate(trials):
-            if trial.state == TrialState.COMPLETE:
-                values[i] = sign * (math.nan if trial.value is None else trial.value)
-            elif trial.last_step is not None:
-                values[i] = sign * trial.intermediate_values[trial.last_step]
         return cls(
-            values,
+            np.array([sign * _reported(trial) for trial in trials], dtype=np.float64),
             np.array([trial.state == TrialState.COMPLETE for trial in trials], dtype=bool),
             np.array([violation(trial) for trial in trials], dtype=np.float64),
         )
@@ -65,20 +59,23 @@ class Reported:
     def comparable(self) -> Array:
         """Return finite values [n].
 
-        Infinite and missing values, and penalties, count as the worst. A pruned trial counts with
-        its last report, but never better than the worst complete one: early reports may be on
-        another scale than final values, and it was stopped because it was not good. Likewise an
-        infeasible trial and the worst feasible one; while all are infeasible, they are compared
-        by how far they are.
+        Infinite and missing values, and penalties, count as the worst; minus infinity, where a
+        complete trial has it, as the best. A pruned trial counts with its last report, but never
+        better than the worst complete one: early reports may be on another scale than final
+        values, and it was stopped because it was not good. Likewise an infeasible trial and the
+        worst feasible one; while all are infeasible, they are compared by how far they are, and
+        likewise without those that are endlessly far.
         """
         feasible = self.violation == 0.0
         if len(feasible) and not feasible.any():
-            return self.violation.copy()
+            near = self.violation < _ENDLESS
+            near &= self.violation <= _limit(self.violation[near])
+            return np.minimum(self.violation, np.max(self.violation[near], initial=0.0))
         f, complete = self.values, self.complete
         finite = np.abs(f) < _ENDLESS
         if not finite.any():
             return np.zeros(len(f))
-        best = f <= -_ENDLESS
+        best = complete & (f <= -_ENDLESS)
         known = finite & (f <= _limit(f[finite & complete]))
         f = np.where(known, f, np.where(best, np.min(f[known]), np.max(f[known])))
         if complete.any():
@@ -89,8 +86,26 @@ class Reported:
 
 
 def violation(trial: FrozenTrial) -> float:
-    """Return by how much a trial violates its constraints (`optuna.Trial.set_constraint`)."""
-    return min(sum(max(value, 0.0) for value in trial.constraints.values()), _ENDLESS)
+    """Return by how much a trial violates its constraints (`optuna.Trial.set_constraint`).
+
+    What is stored as a constraint but is none, by another program, does not count; NaN does, as
+    it does in Optuna.
+    """
+    try:
+        stored = list(trial.constraints.values())
+    except TypeError:
+        return 0.0
+    values = [float(v) for v in stored if isinstance(v, int | float)]
+    if any(map(math.isnan, values)):
+        return _ENDLESS
+    return float(min(sum(max(v, 0.0) for v in values), _ENDLESS))
+
+
+def _reported(trial: FrozenTrial) -> float:
+    """Return a complete trial's value or another's last report; NaN if there is none."""
+    if trial.state == TrialState.COMPLETE:
+        return math.nan if trial.value is None else trial.value
+    return math.nan if trial.last_step is None else trial.intermediate_values[trial.last_step]
 
 
 def batch_values(trials: Sequence[FrozenTrial], sign: int) -> Array:

@@ -32,14 +32,15 @@ def simplex_from_uniform(u: ArrayLike) -> Array:
     Parameters
     ----------
     u
-        Stick-breaking quantiles in [0, 1], shape [..., k-1].
+        Stick-breaking quantiles in [0, 1], shape [..., k-1]; those outside count as the nearer
+        end, because Optuna lets a value that was enqueued be anything.
 
     Returns
     -------
     numpy.ndarray
         Weights alpha >= 0 that sum to 1, shape [..., k].
     """
-    u = np.asarray(u, dtype=np.float64)
+    u = np.clip(np.asarray(u, dtype=np.float64), 0.0, 1.0)
     remaining_parts = np.arange(u.shape[-1], 0, -1)  # k - i for i = 1 … k-1
     with np.errstate(divide="ignore"):  # u = 1 takes all that is left: log 0 = -inf is right
         log_rest = np.cumsum(np.log1p(-u) / remaining_parts, axis=-1)
@@ -93,7 +94,8 @@ def suggest_simplex(trial: BaseTrial, name: str, size: int) -> Array:
     They are stored as ``size - 1`` floats in [0, 1]; `S2ESampler` treats them as one Dirichlet
     variable, every other sampler as a plain box. Under `optuna.samplers.RandomSampler` the
     weights are uniform on the simplex. The readable weights are kept as the user attribute
-    ``name``.
+    ``name``. Where an enqueued value lies outside [0, 1], Optuna warns, and the nearer end is
+    taken.
 
     Parameters
     ----------
@@ -112,7 +114,7 @@ def suggest_simplex(trial: BaseTrial, name: str, size: int) -> Array:
     Raises
     ------
     ValueError
-        If ``size`` is less than 2.
+        If ``size`` is less than 2, or not what it was before in this trial.
 
     Examples
     --------
@@ -130,6 +132,16 @@ def suggest_simplex(trial: BaseTrial, name: str, size: int) -> Array:
 def _suggest_weights(trial: BaseTrial, name: str, size: int) -> Array:
     if size < 2:
         raise ValueError(f"a simplex needs at least 2 weights, but size={size}.")
+    before = {
+        int(match["count"]) + 1
+        for parameter in trial.distributions
+        if (match := _NAME.fullmatch(parameter)) and match["group"] == name
+    }
+    if before - {size}:
+        raise ValueError(
+            f"{name!r} has {min(before - {size})} weights in this trial, not {size}: "
+            "give each simplex a name of its own."
+        )
     u = [
         trial.suggest_float(parameter, 0.0, 1.0)
         for parameter in simplex_parameter_names(name, size)

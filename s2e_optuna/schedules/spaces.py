@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,9 @@ Array = NDArray[np.float64]
 
 SCHEDULE_ATTR = "schedule"
 """User attribute in which `suggest_schedule` leaves the space, the epochs and alpha."""
+
+MAX_EPOCHS = 1_000_000
+"""A training of more epochs is a slip, and its curve would not fit into the memory."""
 
 _N_UNITS = 4  # Gaussians of `rbf`, hidden units of `mlp`: as many as `s2e` has basis functions
 
@@ -55,7 +59,10 @@ class Parameter:
         return trial.suggest_float(self.name, self.low, self.high)
 
     def encode(self, value: Any) -> float:
-        """Turn a value into a number: itself, or the index of the choice."""
+        """Turn a value into a number: itself, or the index of the choice; ValueError if neither.
+
+        A number outside the range is left as it is: `Space.rates` takes the nearer end.
+        """
         return float(value) if self.choices is None else float(self.choices.index(value))
 
 
@@ -80,12 +87,30 @@ class Space:
     curves: Callable[[Array, int], Array]
     simplex: tuple[str, ...] = ()
 
+    @cached_property
+    def _bounds(self) -> tuple[Array, Array]:
+        low = [p.low if p.choices is None else 0.0 for p in self.parameters]
+        high = [p.high if p.choices is None else len(p.choices) - 1.0 for p in self.parameters]
+        return np.array(low), np.array(high)
+
     def rates(self, x: ArrayLike, epochs: int) -> Array:
-        """Curves R(t) of points x, shape [n, d]: shape [n, epochs], in [0, 1], R(0) = 1."""
-        return clip_rates(self.curves(np.asarray(x, dtype=np.float64), epochs))
+        """Curves R(t) of points x, shape [n, d]: shape [n, epochs], in [0, 1], R(0) = 1.
+
+        What lies outside the space, as an enqueued value may, counts as its nearer end.
+        """
+        x = np.clip(np.asarray(x, dtype=np.float64), *self._bounds)
+        return clip_rates(self.curves(x, epochs))
 
     def encode(self, params: Mapping[str, Any]) -> Array:
-        """Read a point, shape [d], from stored parameter values; KeyError if one is missing."""
+        """Read a point, shape [d], from stored parameter values.
+
+        Raises
+        ------
+        KeyError
+            If one is missing.
+        ValueError, TypeError
+            If one is no value of its parameter.
+        """
         return np.array([p.encode(params[p.name]) for p in self.parameters])
 
     def schedule(
@@ -195,7 +220,7 @@ def suggest_schedule(trial: BaseTrial, epochs: int, space: str = "s2e") -> Sched
     trial
         An Optuna trial.
     epochs
-        Number of training epochs T, at least 1.
+        Number of training epochs T, from 1 to `MAX_EPOCHS`.
     space
         ``"s2e"`` (eq. (4) with Table 1), or for comparison ``"coteaching"``, ``"single"``,
         ``"rbf"``, ``"mlp"`` (Section 4.3.1).
@@ -203,13 +228,14 @@ def suggest_schedule(trial: BaseTrial, epochs: int, space: str = "s2e") -> Sched
     Returns
     -------
     Schedule
-        With ``epochs`` rates. The trial keeps the space, the number of epochs and, in the S2E
+        With ``epochs`` rates; for an enqueued value outside the space, of which Optuna warns, that
+        of the nearer end. The trial keeps the space, the number of epochs and, in the S2E
         space, the weights alpha as the user attribute ``schedule``.
 
     Raises
     ------
     ValueError
-        If the space is unknown or ``epochs`` is less than 1.
+        If the space is unknown, or ``epochs`` less than 1 or more than `MAX_EPOCHS`.
 
     Examples
     --------
@@ -223,6 +249,8 @@ def suggest_schedule(trial: BaseTrial, epochs: int, space: str = "s2e") -> Sched
     chosen = get_space(space)
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, but epochs={epochs}.")
+    if epochs > MAX_EPOCHS:
+        raise ValueError(f"epochs must be at most {MAX_EPOCHS:,}, but epochs={epochs:,}.")
     params = {parameter.name: parameter.suggest(trial) for parameter in chosen.parameters}
     attr: dict[str, Any] = {"space": space, "epochs": epochs}
     if chosen.simplex:
@@ -233,14 +261,15 @@ def suggest_schedule(trial: BaseTrial, epochs: int, space: str = "s2e") -> Sched
 
 
 def trial_schedule(trial: FrozenTrial) -> Schedule | None:
-    """Rebuild the schedule of a stored trial; None if it never suggested one."""
+    """Rebuild the schedule of a stored trial; None if it never suggested one, or not all of it."""
     kind = schedule_kind(trial)
     if kind is None:
         return None
     space, epochs = get_space(kind[0]), kind[1]
-    if any(p.name not in trial.params for p in space.parameters):
+    try:
+        return space.schedule(trial.params, epochs, name=f"trial {trial.number}")
+    except (KeyError, TypeError, ValueError, OverflowError):  # missing, or values of another space
         return None
-    return space.schedule(trial.params, epochs, name=f"trial {trial.number}")
 
 
 def schedule_kind(trial: FrozenTrial) -> tuple[str, int] | None:
@@ -249,7 +278,11 @@ def schedule_kind(trial: FrozenTrial) -> tuple[str, int] | None:
     None if it says nothing; a user's own attribute of the same name is none of ours.
     """
     attr = trial.user_attrs.get(SCHEDULE_ATTR)
-    if not isinstance(attr, dict) or attr.get("space") not in SPACES:
+    if not isinstance(attr, dict):
         return None
-    epochs = attr.get("epochs")
-    return (attr["space"], epochs) if isinstance(epochs, int) and epochs > 0 else None
+    space, epochs = attr.get("space"), attr.get("epochs")
+    if not isinstance(space, str) or space not in SPACES:
+        return None
+    if not isinstance(epochs, int) or isinstance(epochs, bool) or not 1 <= epochs <= MAX_EPOCHS:
+        return None
+    return space, epochs

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,17 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from s2e_optuna.sampler.codec import Codec, draw_uniformly, from_unit, to_unit, value_at
+from s2e_optuna.sampler.codec import (
+    Codec,
+    Numerical,
+    draw_uniformly,
+    from_unit,
+    holds,
+    nearest,
+    searchable,
+    to_unit,
+    value_at,
+)
 from s2e_optuna.schedules import simplex_from_uniform, simplex_parameter_names
 
 NUMERICAL = [
@@ -109,3 +121,68 @@ def test_pinned_points_have_the_given_values_and_else_their_own() -> None:
                 if expected is None or isinstance(expected, str)
                 else pytest.approx(expected)
             )
+
+
+@pytest.mark.parametrize(
+    "distribution",
+    [
+        IntDistribution(-(2**63), 2**63 - 1),  # the highest has no float of its own
+        IntDistribution(0, 2**70),
+        IntDistribution(1, 2**62, log=True),
+        IntDistribution(5, 5 + 3 * 7, step=3),
+        FloatDistribution(-1.7e308, 1.7e308),  # its width is infinite
+        FloatDistribution(1e-320, 1e300, log=True),
+        FloatDistribution(1e10, np.nextafter(1e10, np.inf), log=True),  # the logarithms are equal
+    ],
+    ids=str,
+)
+def test_ranges_at_the_limits_of_floats(distribution: Numerical) -> None:
+    for unit in (0.0, 1e-9, 0.3, 1.0 - 1e-9, 1.0):
+        value = value_at(distribution, unit)
+        assert distribution._contains(distribution.to_internal_repr(value))
+        assert 0.0 <= to_unit(distribution, value) <= 1.0
+
+
+@pytest.mark.parametrize(
+    "distribution",
+    [
+        FloatDistribution(float("-inf"), 1.0),
+        FloatDistribution(float("nan"), float("nan")),
+        IntDistribution(0, 10**400),
+        FloatDistribution(1.0, 1.0),
+        CategoricalDistribution([1]),
+    ],
+    ids=lambda d: str(d)[:40],
+)
+def test_what_has_no_two_ends_or_only_one_value_is_not_searched(
+    distribution: BaseDistribution,
+) -> None:
+    assert not searchable(distribution)
+    if not isinstance(distribution, CategoricalDistribution) and distribution.low != 1.0:
+        with pytest.raises(ValueError, match="needs a lower and an upper end"):
+            draw_uniformly(distribution, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("distribution", "value", "held", "near"),
+    [
+        (FloatDistribution(0.0, 1.0), 1.5, False, 1.0),
+        (FloatDistribution(0.0, 1.0), float("nan"), False, None),
+        (FloatDistribution(0.0, 1.0), "much", False, None),
+        (FloatDistribution(0.0, 1.0, step=0.1), 0.25, True, 0.25),
+        (IntDistribution(1, 9), 10**400, False, None),
+        (IntDistribution(1, 9), -2, False, 1),
+        (CategoricalDistribution([True, 2, 3.0]), 1.0, True, 1.0),
+        (CategoricalDistribution(["a", "b"]), "c", False, None),
+    ],
+    ids=str,
+)
+def test_which_stored_values_count(
+    distribution: BaseDistribution, value: Any, held: bool, near: Any
+) -> None:
+    assert holds(distribution, value) == held
+    if near is None:
+        with pytest.raises(ValueError, match="is no value of"):
+            nearest(distribution, value)
+    else:
+        assert nearest(distribution, value) == near

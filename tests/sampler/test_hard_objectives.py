@@ -13,7 +13,7 @@ from s2e_optuna import S2ESampler, Schedule, best_schedule, suggest_schedule
 from s2e_optuna.sampler import generations, recommended_trial
 from s2e_optuna.sampler.features import N_COMPONENTS
 from s2e_optuna.sampler.ledger import LOST_KEY, Ledger
-from s2e_optuna.sampler.recommend import _model
+from s2e_optuna.sampler.recommend import _finished, _modelled
 from s2e_optuna.sampler.values import Reported
 from s2e_optuna.schedules import SCHEDULE_ATTR, trial_schedule
 
@@ -141,7 +141,7 @@ def test_of_many_trials_old_failures_do_not_take_the_places_of_new_values() -> N
     trial = study.trials[-1]
     chain = sampler._chain_of(trial, sampler._ledger(study))
     assert chain is not None
-    surrogate = sampler._surrogate_for(study, trial, chain)
+    surrogate = sampler._surrogate_for(study, trial, chain, None)
     assert surrogate is not None and len(surrogate.process.y) == 200
     newest = chain.codec.encode([other.params for other in study.trials[200:300]])
     known = {tuple(row) for row in surrogate.process.z}
@@ -166,7 +166,7 @@ def test_one_trial_without_attributes_does_not_hide_the_curves_of_all() -> None:
     study.add_trial(
         optuna.trial.create_trial(params=params, distributions=distributions, value=0.2)
     )
-    surrogate = _model(study)[2]
+    surrogate = _modelled(*_finished(study))[2]
     assert surrogate is not None and surrogate.process.z.shape[1] == N_COMPONENTS
 
 

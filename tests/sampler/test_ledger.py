@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 
 from s2e_optuna import S2ESampler, open_storage
 from s2e_optuna.sampler import generations, ledger
+from s2e_optuna.sampler.codec import fits
 from s2e_optuna.sampler.ledger import TAG_KEY, Ledger
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -171,7 +172,9 @@ def check(study: optuna.Study, sampler: S2ESampler) -> None:
     fresh.update(study.trials)
     if fresh.space:
         chain = fresh.chain(sampler.signature(fresh.space), fresh.space, sampler._options.accepts)
-        usable = {n for n, t in fresh.finished.items() if chain.fits(t) and chain.was_drawn(t)}
+        usable = {
+            n for n, t in fresh.finished.items() if fits(fresh.space, t) and chain.was_drawn(t)
+        }
         assert usable == chain.used | set(chain.candidates)  # what is in no batch still waits
     in_batches = {n for generation in generations(study) for n in generation.batch}
     drawn = {

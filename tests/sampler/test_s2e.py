@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 from scipy import stats
 
 from s2e_optuna import S2ESampler, Schedule, best_schedule, suggest_schedule, suggest_simplex
@@ -260,11 +260,42 @@ def sum_of_parameters(params: dict[str, float]) -> float:
     return sum(params.values())
 
 
-def test_features_that_are_no_numbers_cost_no_trial(caplog: pytest.LogCaptureFixture) -> None:
-    study = optuna.create_study(sampler=S2ESampler(features=lambda params: float("nan"), seed=0))
-    study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=5)
-    assert len(study.trials) == 5
-    assert "features must return finite numbers" in caplog.text
+def nowhere(params: dict[str, float]) -> float:
+    return float("nan")
+
+
+def partly(params: dict[str, float]) -> list[float]:
+    return [params["x"], float("inf") if params["x"] > 0.999 else 0.0]
+
+
+def of_another_space(params: dict[str, float]) -> float:
+    return params["width"]
+
+
+def ragged(params: dict[str, float]) -> list[float]:
+    return [1.0] * (1 + int(3 * params["x"]))
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        (nowhere, "must return finite numbers, but returned [nan] for {'x': 0."),
+        (partly, "must return finite numbers"),
+        (of_another_space, "fails with KeyError: 'width'"),
+        (ragged, "must return equally many numbers"),
+    ],
+)
+def test_features_that_are_no_numbers_are_told_once_and_replaced(
+    function: Callable[[dict[str, float]], object],
+    sentence: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    study = optuna.create_study(sampler=S2ESampler(features=function, seed=0))  # type: ignore[arg-type]
+    study.optimize(lambda trial: abs(trial.suggest_float("x", 0.0, 1.0) - 0.7), n_trials=20)
+    (record,) = caplog.records
+    assert sentence in record.getMessage() and record.exc_info is None
+    assert study.best_value < 0.02 and len(generations(study)) > 4
+    assert S2ESampler(features=function).audit(study) == []  # type: ignore[arg-type]
 
 
 def test_a_study_that_starts_from_an_earlier_one() -> None:
@@ -276,6 +307,18 @@ def test_a_study_that_starts_from_an_earlier_one() -> None:
     assert len({params["x"] for params in started}) == 6
     assert study.best_value <= 1.5 * earlier.best_value
     assert generations(study)[1].batch == (0, 1, 2, 3, 4, 5)
+
+
+def test_an_earlier_study_of_other_parameters_is_not_ignored_silently(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    earlier = run(lambda trial: trial.suggest_float("momentum", 0.0, 1.0), 8)
+    run(sphere, 8, prior=earlier)
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "the prior study shares no parameter with this one and is not used: "
+        "it has momentum, this one c, w_u1of2, w_u2of2, x, …."
+    )
 
 
 def test_an_earlier_study_needs_finished_trials() -> None:
@@ -479,6 +522,10 @@ def test_values_of_a_batch() -> None:
     ]
     np.testing.assert_array_equal(batch_values(batch, 1), [1.0, 3.0, 4.0, 0.5, 4.0, 4.0, 4.0])
     np.testing.assert_array_equal(batch_values(batch[:2], -1), [-1.0, -3.0])
+    diverged = [frozen(TrialState.PRUNED, None, s1=9.0, s9=v) for v in (np.nan, np.inf, -np.inf)]
+    for sign, worst in ((1, 4.0), (-1, -1.0)):
+        values = batch_values([*batch[:2], batch[4], *diverged], sign)
+        assert values[3:].tolist() == [worst] * 3  # whatever their step
     assert not batch_values([frozen(TrialState.PRUNED)], 1).any()
 
 
@@ -587,13 +634,22 @@ def test_generations_of_a_study_without_s2e() -> None:
 
 def test_best_schedule() -> None:
     study = optuna.create_study(sampler=S2ESampler(seed=0))
-    with pytest.raises(ValueError, match="no trial has finished"):
+    with pytest.raises(ValueError, match="no trial has finished: there is nothing"):
         best_schedule(study)
+    study.add_trial(create_trial(state=TrialState.PRUNED, intermediate_values={1: 0.5}))
+    with pytest.raises(ValueError, match="no trial has finished: 1 were pruned"):
+        best_schedule(study)
+    study.add_trial(create_trial(value=float("inf")))
+    with pytest.raises(ValueError, match="finite value"):
+        best_schedule(study)
+    study.add_trial(create_trial(value=-1.0))  # without a schedule
     study.optimize(lambda t: float(suggest_schedule(t, 20).rates.mean()), n_trials=10)
-    assert best_schedule(study, "observed").rates.mean() == pytest.approx(study.best_value)
-    assert best_schedule(study).rates.mean() == pytest.approx(study.best_value, abs=0.05)
+    best = min(trial.value for trial in study.trials[3:])
+    assert best_schedule(study, "observed").rates.mean() == pytest.approx(best)
+    assert best_schedule(study).rates.mean() == pytest.approx(best, abs=0.05)
     with pytest.raises(ValueError, match="by='luck'"):
         best_schedule(study, "luck")  # type: ignore[arg-type]
+    assert recommended_trial(study, "observed").number == 2
     other = run(lambda trial: trial.suggest_float("x", 0, 1), 1)
     with pytest.raises(ValueError, match="suggest_schedule"):
         best_schedule(other)

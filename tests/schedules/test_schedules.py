@@ -1,6 +1,7 @@
 """Basis functions, spaces and `Schedule`."""
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2e_optuna import Schedule, suggest_schedule
-from s2e_optuna.schedules import BASIS_NAMES, SPACES, basis_function, get_space, trial_schedule
+from s2e_optuna.schedules import (
+    BASIS_NAMES,
+    SCHEDULE_ATTR,
+    SPACES,
+    basis_function,
+    get_space,
+    trial_schedule,
+)
 
 unit = st.floats(0.0, 1.0)
 epochs = st.integers(1, 250)
@@ -159,3 +167,54 @@ def test_plot_draws_the_curve() -> None:
     ax = Schedule.coteaching(10, 0.5).plot()
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), Schedule.coteaching(10, 0.5).rates)
     assert ax.get_xlabel() == "epoch t"
+
+
+@pytest.mark.parametrize("value", [-0.2, 1.0000001, 7.0, float("inf")])
+@pytest.mark.parametrize("space", SPACES)
+def test_enqueued_values_outside_give_the_schedule_of_the_nearer_end(
+    space: str, value: float
+) -> None:
+    numbers = [p for p in SPACES[space].parameters if p.choices is None]
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.enqueue_trial({p.name: value for p in numbers})
+    trial = study.ask()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        suggested = suggest_schedule(trial, 20, space)
+    outside = [p for p in numbers if not p.low <= value <= p.high]
+    assert sum("out of range" in str(warning.message) for warning in caught) == len(outside)
+    inside = {p.name: min(max(value, p.low), p.high) for p in numbers}
+    assert suggested == SPACES[space].schedule(trial.params | inside, 20)
+    assert trial_schedule(study.trials[0]) == suggested
+
+
+@pytest.mark.parametrize(
+    "attr",
+    [
+        {"space": ["s2e"], "epochs": 5},
+        {"space": {}, "epochs": 5},
+        {"space": "s2e", "epochs": True},
+        {"space": "s2e", "epochs": 0},
+        {"space": "s2e", "epochs": 10**12},
+        {"space": "single", "epochs": 5},
+        "s2e",
+    ],
+    ids=str,
+)
+def test_attributes_that_are_none_of_ours_hold_no_schedule(attr: object) -> None:
+    params = {"tau": 0.2, "t_k_over_T": 0.1, "c": 1.0, "basis": "f9"}
+    params |= {f"a{i}": 0.5 for i in range(1, 5)}
+    choices = optuna.distributions.CategoricalDistribution(["f9", "f10"])
+    number = optuna.distributions.FloatDistribution(0.0, 2.0)
+    trial = optuna.create_trial(
+        value=0.0,
+        params=params,
+        distributions={name: choices if name == "basis" else number for name in params},
+        user_attrs={SCHEDULE_ATTR: attr},
+    )
+    assert trial_schedule(trial) is None
+
+
+def test_a_training_of_too_many_epochs() -> None:
+    with pytest.raises(ValueError, match="epochs must be at most 1,000,000"):
+        suggest_schedule(optuna.trial.FixedTrial({}), 10**7)

@@ -60,3 +60,26 @@ def test_random_sampler_draws_uniform_weights() -> None:
 def test_a_simplex_needs_two_weights() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         suggest_simplex(optuna.trial.FixedTrial({}), "w", 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(1.0000001, [1.0, 0.0, 0.0]), (1.5, [1.0, 0.0, 0.0]), (-0.2, [0.0, 0.5, 0.5])],
+)
+def test_an_enqueued_value_outside_counts_as_the_nearer_end(
+    value: float, expected: list[float]
+) -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.enqueue_trial({"w_u1of2": value, "w_u2of2": 0.5})
+    with pytest.warns(UserWarning, match="out of range"):  # Optuna's
+        weights = suggest_simplex(study.ask(), "w", 3)
+    np.testing.assert_allclose(weights, expected)
+
+
+def test_a_name_has_one_size_in_a_trial() -> None:
+    trial = optuna.create_study().ask()
+    first = suggest_simplex(trial, "w", 3)
+    np.testing.assert_array_equal(suggest_simplex(trial, "w", 3), first)
+    with pytest.raises(ValueError, match="'w' has 3 weights in this trial, not 4"):
+        suggest_simplex(trial, "w", 4)
+    assert len(suggest_simplex(trial, "v", 4)) == 4
