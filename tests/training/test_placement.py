@@ -32,7 +32,7 @@ class HostGenerator(torch.Generator):
 
 
 def fused_update(*groups, lr, **_):
-    """Stand for the fused optimisers, which have no fake kernel; CUDA's read lr on the device."""
+    """Stand for fused Adam, which has no fake kernel; CUDA's reads lr on the device."""
     assert lr.device == DEVICE and lr.dtype == torch.float32 and lr.ndim == 0
     assert all(t.device == DEVICE and t.is_contiguous() for group in groups for t in group)
 
@@ -46,7 +46,6 @@ def elsewhere(monkeypatch):
     monkeypatch.setattr(torch, "Generator", HostGenerator)
     monkeypatch.setattr(stack, "keep_counts", lambda rates, size: np.ones(rates.shape, int))
     monkeypatch.setattr(torch, "_fused_adam_", fused_update)
-    monkeypatch.setattr(torch, "_fused_sgd_", fused_update)
 
 
 def train_elsewhere(method, data, **options):
