@@ -44,6 +44,8 @@ def evaluate_schedules(
     config: TrainConfig,
     seeds: Sequence[int],
     progress: Callable[[ComparisonProgress], None] | None = None,
+    *,
+    keep_probabilities: bool = False,
 ) -> dict[str, list[TrainResult]]:
     """Train every entry with every seed.
 
@@ -62,6 +64,8 @@ def evaluate_schedules(
         One training an entry and seed.
     progress
         Called after each epoch.
+    keep_probabilities
+        See `train`.
 
     Returns
     -------
@@ -90,6 +94,7 @@ def evaluate_schedules(
                 data,
                 replace(config, seed=seed),
                 *_relays(progress, tuple(names), seed, finished, total),
+                keep_probabilities=keep_probabilities,
             )
             for name, result in zip(names, trained, strict=True):
                 results[name].append(result)

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from s2e_optuna.data.augmentation import Augmentation
 from s2e_optuna.data.noisy_data import NoisyData
-from s2e_optuna.data.streaming import Images
 from s2e_optuna.device import keep_freed_memory, on_device, resolve_device
 from s2e_optuna.errors import DataError
 from s2e_optuna.training.blocks import train_blocks, trials_per_block, without
@@ -61,6 +60,8 @@ def train(
     on_epoch: OnEpoch | None = None,
     on_preparation: Callable[[int], None] | None = None,
     checkpoint: Checkpoint | None = None,
+    *,
+    keep_probabilities: bool = False,
 ) -> list[TrainResult]:
     """Train one trial for each schedule, all at once.
 
@@ -85,6 +86,9 @@ def train(
         (``f_correction`` has one, as long again) with the number of such epochs so far.
     checkpoint
         Where to keep the training from time to time, and from where to go on with it.
+    keep_probabilities
+        Predict the training part when a trial is complete: `TrainResult.training_probabilities`.
+        Nothing is predicted otherwise.
 
     Returns
     -------
@@ -113,7 +117,8 @@ def train(
         return []
     keep_freed_memory()
     with on_device(setup.device):
-        logs = _train(setup, data, on_epoch, on_preparation, checkpoint)
+        wanted = keep_probabilities or config.keep_probabilities
+        logs = _train(setup, data, on_epoch, on_preparation, checkpoint, wanted)
     return [
         TrainResult(
             method=method,
@@ -133,6 +138,7 @@ def _train(
     on_epoch: OnEpoch | None,
     on_preparation: Callable[[int], None] | None,
     checkpoint: Checkpoint | None,
+    keep_probabilities: bool,
 ) -> list[_Log]:
     """Train on what is the current device; return what was gathered of each trial."""
     config, rates = setup.config, setup.rates
@@ -163,9 +169,9 @@ def _train(
         if keeper is not None and epoch < config.epochs - 1:
             keeper.save_if_due(epoch + 1, blocks, batches, logs)
     for block in blocks:
-        predictions = _predictions(block, parts, config.keep_probabilities)
+        probabilities = _training_probabilities(block, parts) if keep_probabilities else {}
         for trial in block.trials:
-            logs[trial].finish(block, trial, data, "complete", predictions[trial])
+            logs[trial].finish(block, trial, data, "complete", probabilities.get(trial))
     return logs
 
 
@@ -356,7 +362,7 @@ class _Log:
         trial: int,
         data: NoisyData,
         status: str,
-        predictions: dict[str, NDArray[Any]] | None = None,
+        probabilities: NDArray[np.float32] | None = None,
     ) -> None:
         """Keep what remains of a trial that leaves the stack."""
         row, networks, models = stack.trials.index(trial), stack.method.networks, stack.models
@@ -373,7 +379,7 @@ class _Log:
             "model": None if status == "failed" else model,
             "kept_counts": stack.kept_counts[row].cpu().numpy().astype(np.int64),
             "offered_counts": stack.offered_counts.cpu().numpy().astype(np.int64),
-            **(predictions or {}),
+            "training_probabilities": probabilities,
         }
 
 
@@ -430,30 +436,10 @@ def _reports(
     ]
 
 
-def _predictions(
-    stack: Stack, parts: Parts, keep_probabilities: bool
-) -> dict[int, dict[str, NDArray[Any]]]:
-    """Predict the class of every sample by the probabilities averaged over the networks."""
-    images: dict[str, Images] = {
-        "training": parts.training.images,
-        "validation": parts.validation_images,
-    }
-    if parts.test is not None:
-        images["test"] = parts.test[0]
-    found: dict[int, dict[str, NDArray[Any]]] = {trial: {} for trial in stack.trials}
-    for name, pixels in images.items():
-        classes, kept = [], []
-        for chunk in iterate_probabilities(
-            stack.network, stack.tensors, pixels, stack.method.networks
-        ):
-            classes.append(chunk.argmax(2).cpu())
-            if keep_probabilities and name == "training":
-                kept.append(chunk.cpu())
-        predicted = torch.cat(classes, 1).numpy()
-        for row, trial in enumerate(stack.trials):
-            found[trial][f"{name}_predictions"] = predicted[row].copy()
-        if kept:
-            probabilities = torch.cat(kept, 1).numpy()
-            for row, trial in enumerate(stack.trials):
-                found[trial]["training_probabilities"] = probabilities[row].copy()
-    return found
+def _training_probabilities(stack: Stack, parts: Parts) -> dict[int, NDArray[np.float32]]:
+    """Predict the training part [N, C] for each trial, averaged over its networks."""
+    chunks = iterate_probabilities(
+        stack.network, stack.tensors, parts.training.images, stack.method.networks
+    )
+    together = torch.cat([chunk.cpu() for chunk in chunks], 1).numpy()
+    return {trial: together[row].copy() for row, trial in enumerate(stack.trials)}
