@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from s2e_optuna.data.augmentation import Augment, check_augment
 from s2e_optuna.errors import DataError, unknown_name
+from s2e_optuna.training.learning_rates import LearningRateSchedule, make_learning_rate_schedule
 from s2e_optuna.training.model import Model
 from s2e_optuna.training.networks import NetworkFactory
 from s2e_optuna.training.optimizer import OPTIMIZERS
-from s2e_optuna.training.plans import Plan, make_plan
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -50,7 +50,7 @@ class TrainConfig:
     learning_rate
         Rate at the start; None takes the paper's: 1e-3, 0.1 and 0.01.
     decay_start
-        See `AdamPlan`. SGD's rate falls to a tenth after half of the epochs and to a hundredth
+        See `LinearDecay`. SGD's rate falls to a tenth after half of the epochs and to a hundredth
         after three quarters; RMSProp's is constant.
     seed
         All randomness of the training: initial weights and order of the samples.
@@ -112,9 +112,11 @@ class TrainConfig:
             raise DataError(f"seed {self.seed} is out of range: choose 0 or more")
 
     @property
-    def plan(self) -> Plan:
+    def learning_rate_schedule(self) -> LearningRateSchedule:
         """Learning rate and beta1 by epoch."""
-        return make_plan(self.optimizer, self.epochs, self.learning_rate, self.decay_start)
+        return make_learning_rate_schedule(
+            self.optimizer, self.epochs, self.learning_rate, self.decay_start
+        )
 
     @property
     def last_epochs(self) -> int:
