@@ -116,7 +116,6 @@ def run(name: str, mnist: str) -> list[dict[str, Any]]:
     config = TrainConfig(
         epochs=epochs,
         network="mlp" if source == "dim" else "auto",
-        keep_probabilities=True,
         evaluate_every=epochs,
     )
     schedules = {
@@ -124,7 +123,7 @@ def run(name: str, mnist: str) -> list[dict[str, Any]]:
         "keeps all": Schedule.constant(epochs),
     }
     entries = {words: ("coteaching", schedule) for words, schedule in schedules.items()}
-    trained = evaluate_schedules(entries, data, config, SEEDS)
+    trained = evaluate_schedules(entries, data, config, SEEDS, keep_probabilities=True)
     found = []
     for words, results in trained.items():
         kept = np.stack([r.kept_counts / np.maximum(r.offered_counts, 1) for r in results])

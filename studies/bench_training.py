@@ -10,7 +10,7 @@ two networks each, batches of 128. Of each the fastest turn counts; all turns ar
 file. The share of the peak is the counted work (products and convolutions forward and backward,
 without the gradient of the images, which nobody needs) divided by time and peak.
 
-A profile tells what the time goes to: of one epoch of one block, in the main thread, where the
+A profile tells what the time goes to: of one epoch of one shard, in the main thread, where the
 profiler sees it.
 
 Results go to ``studies/results/bench_training/``: a folder for each machine with one JSON file a
@@ -42,8 +42,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from s2e_optuna.data import NoisyData, from_arrays
 from s2e_optuna.training import StackedModels, TrainConfig, make_network, train, trainer, unstack
-from s2e_optuna.training.blocks import runs_in_threads, train_blocks
 from s2e_optuna.training.networks import StackedNetwork
+from s2e_optuna.training.shards import runs_in_threads, train_shards
 from s2e_optuna.training.stack import Stack
 from studies.bench_training_page import PAGE, write_page
 from studies.reference_trainer import train_reference
@@ -182,10 +182,10 @@ def stack_epoch(case: Case, data: NoisyData) -> float:
 
     def watched(*arguments: Any, **options: Any) -> Any:
         found: list[Any] = []
-        seconds.append(timed(lambda: found.append(train_blocks(*arguments, **options)), device))
+        seconds.append(timed(lambda: found.append(train_shards(*arguments, **options)), device))
         return found[0]
 
-    with patch.object(trainer, "train_blocks", watched):
+    with patch.object(trainer, "train_shards", watched):
         train_stack(case, data)
     return seconds[1]
 
@@ -295,15 +295,15 @@ class _Over(Exception):
 
 
 def profile_of(case: Case, data: NoisyData) -> dict[str, Any]:
-    """Profile one block of a case, as large as there, in the second of its epochs.
+    """Profile one shard of a case, as large as there, in the second of its epochs.
 
-    The profiler sees the operations of the main thread alone, where a single block trains. It has
-    as many threads as in the case: one, where every thread trains blocks of its own.
+    The profiler sees the operations of the main thread alone, where a single shard trains. It has
+    as many threads as in the case: one, where every thread trains shards of its own.
 
     Returns
     -------
     dict
-        ``trials`` of the block, ``threads`` it may use, and ``shares``: what part of the time in
+        ``trials`` of the shard, ``threads`` it may use, and ``shares``: what part of the time in
         operations (on CUDA in kernels) each kind of them takes.
     """
     activities = [ProfilerActivity.CPU]
@@ -311,21 +311,21 @@ def profile_of(case: Case, data: NoisyData) -> dict[str, Any]:
         activities.append(ProfilerActivity.CUDA)
     found: dict[str, Any] = {}
 
-    def first_block(blocks: list[Stack], *arguments: Any, **options: Any) -> Any:
+    def first_shard(shards: list[Stack], *arguments: Any, **options: Any) -> Any:
         if not found:
-            found["threads"] = _threads_of_a_block(blocks)
+            found["threads"] = _threads_of_a_shard(shards)
             torch.set_num_threads(found["threads"])
-            return train_blocks(blocks[:1], *arguments, **options)
+            return train_shards(shards[:1], *arguments, **options)
         with profile(activities=activities) as recorded:
-            train_blocks(blocks[:1], *arguments, **options)
+            train_shards(shards[:1], *arguments, **options)
             if case.kind == "cuda":
                 torch.cuda.synchronize()
-        found.update(trials=len(blocks[0].trials), shares=_shares(recorded, case.kind))
+        found.update(trials=len(shards[0].trials), shares=_shares(recorded, case.kind))
         raise _Over
 
     torch.set_num_threads(case.threads)
     try:
-        with patch.object(trainer, "train_blocks", first_block):
+        with patch.object(trainer, "train_shards", first_shard):
             train_stack(case, data)
     except _Over:
         pass
@@ -334,11 +334,11 @@ def profile_of(case: Case, data: NoisyData) -> dict[str, Any]:
     return found
 
 
-def _threads_of_a_block(blocks: list[Stack]) -> int:
-    threads, first = torch.get_num_threads(), blocks[0]
+def _threads_of_a_shard(shards: list[Stack]) -> int:
+    threads, first = torch.get_num_threads(), shards[0]
     if not runs_in_threads(first.network, first.method):
         return threads
-    return max(1, threads // len(blocks))
+    return max(1, threads // len(shards))
 
 
 def _shares(recorded: profile, kind: str) -> dict[str, float]:

@@ -26,8 +26,8 @@ with what other processes take. With one thread time is processor time, because 
 their share of the machine. They also emptied its caches: see the load averages. The reference is
 float32 throughout.
 
-The last column is the profile of one epoch of one block of trials, its size in brackets, taken in
-the main thread. Where several threads train blocks, each trains them so, one thread a block. The
+The last column is the profile of one epoch of one shard of trials, its size in brackets, taken in
+the main thread. Where several threads train shards, each trains them so, one thread a shard. The
 shares are of the time in PyTorch's operations (on a GPU in its kernels), without what Python takes
 between them."""
 
@@ -146,7 +146,7 @@ def _spent(row: Row) -> str:
         return "not profiled"
     kinds = sorted(row["profile"]["shares"].items(), key=lambda item: -item[1])[:4]
     spent = ", ".join(f"{kind} {share:.0%}" for kind, share in kinds)
-    return f"{spent} (block of {row['profile']['trials']})"
+    return f"{spent} (shard of {row['profile']['trials']})"
 
 
 def verdicts(group: Sequence[Row]) -> list[str]:

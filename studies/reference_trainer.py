@@ -91,10 +91,14 @@ def train_reference(
     optimizers = [torch.optim.Adam(module.parameters()) for module in modules]
     accuracies: list[float] = []
     kept = torch.zeros(len(training), dtype=torch.int64)
+    learning_rates = config.learning_rate_schedule
     for epoch in range(config.epochs):
         for optimizer in optimizers:
-            optimizer.param_groups[0]["lr"] = config.plan.rate(epoch)
-            optimizer.param_groups[0]["betas"] = (config.plan.beta1(epoch), 0.999)
+            optimizer.param_groups[0]["lr"] = learning_rates.rate(epoch)
+            optimizer.param_groups[0]["betas"] = (
+                learning_rates.beta1(epoch),
+                0.999,
+            )
         loader = (
             DataLoader(training, batch_size=batch_size, shuffle=True, drop_last=True)
             if order is None

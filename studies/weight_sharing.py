@@ -41,12 +41,12 @@ from s2e_optuna.sampler.codec import Codec
 from s2e_optuna.schedules import Schedule, get_space
 from s2e_optuna.schedules.spaces import Space
 from s2e_optuna.training import TrainConfig, get_method, make_network
-from s2e_optuna.training.blocks import train_blocks
 from s2e_optuna.training.config import default_batch_size
 from s2e_optuna.training.evaluation import evaluate
 from s2e_optuna.training.optimizer import make_optimizer
 from s2e_optuna.training.parts import Batches, EpochOrder, put_on_device
 from s2e_optuna.training.selection import keep_counts
+from s2e_optuna.training.shards import train_shards
 from s2e_optuna.training.stack import Stack, StepOptions
 
 Array = NDArray[np.float64]
@@ -314,7 +314,7 @@ class _SharedWeights:
         if not isinstance(self._parts.validation[0], torch.Tensor):
             raise DataError("weight sharing needs validation images that fit into memory")
         self._batches = Batches(self._parts.training, batch_size, order_seed, 0)
-        self._plan, self._by_batch = config.plan, turns.by_batch
+        self._learning_rates, self._by_batch = config.learning_rate_schedule, turns.by_batch
 
     def orders(self) -> Sequence[EpochOrder]:
         """Draw the next epoch and cut it into turns."""
@@ -331,8 +331,10 @@ class _SharedWeights:
         stack.rates[:, epoch] = torch.from_numpy(rates).to(stack.rates)
         counts = keep_counts(rates, stack.batch_size)
         stack.keep[:, epoch] = torch.from_numpy(counts).to(stack.keep)
-        stack.optimizer.set_rates(self._plan.rate(epoch), self._plan.beta1(epoch))
-        train_blocks([stack], self._parts.training, order, epoch, count=False)
+        stack.optimizer.set_rates(
+            self._learning_rates.rate(epoch), self._learning_rates.beta1(epoch)
+        )
+        train_shards([stack], self._parts.training, order, epoch, count=False)
         images, labels = self._parts.validation
         if self._by_batch:
             assert isinstance(images, torch.Tensor)

@@ -12,9 +12,9 @@ import s2e_optuna.device as device
 from s2e_optuna.data import streaming
 from s2e_optuna.training import (
     TrainConfig,
-    blocks,
     get_method,
     make_network,
+    shards,
     train,
     trainer,
 )
@@ -39,7 +39,7 @@ print((pages() - before) * resource.getpagesize() / (50 << 20))
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
 def test_freed_memory_is_used_again() -> None:
-    # The system gives memory page by page, at the first touch: 20 new blocks would be 20.
+    # The system gives memory page by page, at the first touch: 20 new shards would be 20.
     run = subprocess.run([sys.executable, "-c", REUSE], capture_output=True, text=True, check=True)
     assert float(run.stdout) < 5
 
@@ -72,5 +72,5 @@ def test_memory_that_pytorch_keeps_for_itself_is_free(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "to", lambda images, place: (place, images))
     assert streaming.images_for(images, cuda)[0] == cuda  # 6 of 15 bytes may lie there, not of 5
     network = make_network("mlp", (1, 2, 2), 2)
-    monkeypatch.setattr(blocks, "model_bytes", lambda *_: 1)
-    assert blocks.trials_per_block(network, get_method("standard"), 8, cuda, 9) == 9
+    monkeypatch.setattr(shards, "model_bytes", lambda *_: 1)
+    assert shards.trials_per_shard(network, get_method("standard"), 8, cuda, 9) == 9

@@ -101,7 +101,6 @@ def unseen_probabilities(
             seed=config.seed + fold,
             batch_size=batch_size,
             evaluate_every=config.epochs,
-            keep_probabilities=False,
         )
         tell = None if on_epoch is None else _telling(on_epoch, fold)
         (run,) = train(method, [schedule], part, settings, tell)

@@ -125,8 +125,8 @@ def train_final(
         done = (trainings + fold) * training.epochs + epoch
         tell(ComparisonProgress((FOLDING,), folding, epoch, done, total, number=fold, of=folds))
 
-    training = replace(training, keep_probabilities=True)  # for the list of suspects
-    results = evaluate_schedules(entries, data, training, fresh, tell)
+    # Probabilities are for the list of suspects.
+    results = evaluate_schedules(entries, data, training, fresh, tell, keep_probabilities=True)
     unseen = None
     if folds and any(run.status == "complete" for run in results[kept]):
         method, schedule = entries[kept]

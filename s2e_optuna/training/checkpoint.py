@@ -34,7 +34,7 @@ from s2e_optuna.training.results import EpochReport
 from s2e_optuna.training.stack import Stack
 
 _FORMAT = "s2e-checkpoint-1"
-_UNIMPORTANT = ("device", "keep_probabilities", "cuda_graph")
+_UNIMPORTANT = ("device", "cuda_graph")
 
 SKETCHED = 32
 """Images of each part, evenly spread, by which the data of a training are known again."""
@@ -96,7 +96,7 @@ class Keeper:
         self._saved = time.monotonic()
 
     def save_if_due(
-        self, epochs: int, blocks: Sequence[Stack], batches: Batches, logs: Sequence[Log]
+        self, epochs: int, shards: Sequence[Stack], batches: Batches, logs: Sequence[Log]
     ) -> None:
         """Save after so many epochs, if the last time is long enough ago.
 
@@ -105,7 +105,7 @@ class Keeper:
         if time.monotonic() - self._saved < self._checkpoint.every:
             return
         try:
-            self._save(epochs, blocks, batches, logs)
+            self._save(epochs, shards, batches, logs)
         except OSError as error:
             _logger.warning("No checkpoint was written: %s.", error)
         else:
@@ -113,13 +113,13 @@ class Keeper:
         self._saved = time.monotonic()
 
     def _save(
-        self, epochs: int, blocks: Sequence[Stack], batches: Batches, logs: Sequence[Log]
+        self, epochs: int, shards: Sequence[Stack], batches: Batches, logs: Sequence[Log]
     ) -> None:
-        tensors = {f"shared/{name}": t for name, t in _shared(blocks[0], batches).items()}
-        trials = [trial for block in blocks for trial in block.trials]
-        for block in blocks:
-            views = block.by_trial()
-            for row, trial in enumerate(block.trials):
+        tensors = {f"shared/{name}": t for name, t in _shared(shards[0], batches).items()}
+        trials = [trial for shard in shards for trial in shard.trials]
+        for shard in shards:
+            views = shard.by_trial()
+            for row, trial in enumerate(shard.trials):
                 tensors |= {f"{trial}/{name}": view[row] for name, view in views.items()}
         for trial in trials:
             reports = [astuple(report)[2:] for report in logs[trial].reports]
@@ -145,13 +145,13 @@ class Keeper:
         finally:
             partial.unlink(missing_ok=True)
 
-    def restore(self, blocks: Sequence[Stack], batches: Batches, logs: Sequence[Log]) -> int:
+    def restore(self, shards: Sequence[Stack], batches: Batches, logs: Sequence[Log]) -> int:
         """Go on from a file, if there is one for this training; return its number of epochs."""
         path = self._checkpoint.resume
         if path is None or not path.exists():
             return 0
         try:
-            return self._restore(path, blocks, batches, logs)
+            return self._restore(path, shards, batches, logs)
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
             _logger.warning(
                 "The checkpoint %s cannot be used (%s): the training starts over.", path, error
@@ -159,7 +159,7 @@ class Keeper:
             return 0
 
     def _restore(
-        self, path: Path, blocks: Sequence[Stack], batches: Batches, logs: Sequence[Log]
+        self, path: Path, shards: Sequence[Stack], batches: Batches, logs: Sequence[Log]
     ) -> int:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -176,17 +176,17 @@ class Keeper:
                 places[trial] = found[0]
             # All of it is read and checked before anything is changed.
             changes: list[tuple[Tensor, Tensor]] = []
-            for block in blocks:
-                for name, target in _shared(block, batches).items():
+            for shard in shards:
+                for name, target in _shared(shard, batches).items():
                     if not name.endswith("generator"):
                         changes.append((target, file.get_tensor(f"shared/{name}")))
-                for name, view in block.by_trial().items():
-                    for row, trial in enumerate(block.trials):
+                for name, view in shard.by_trial().items():
+                    for row, trial in enumerate(shard.trials):
                         changes.append((view[row], file.get_tensor(f"{places[trial]}/{name}")))
             generators = [
                 (generator, file.get_tensor(f"shared/{name}_generator"))
-                for block in blocks
-                for name, generator in _generators(block, batches).items()
+                for shard in shards
+                for name, generator in _generators(shard, batches).items()
             ]
             for target, value in changes:
                 if target.shape != value.shape or target.dtype != value.dtype:
@@ -239,15 +239,15 @@ def _sketch(images: Tensor | ImageFiles) -> bytes:
     return shape + images[rows.to(images.device)].cpu().numpy().tobytes()
 
 
-def _generators(block: Stack, batches: Batches) -> dict[str, torch.Generator]:
-    return {**batches.generators, "dropout": block.training_pass.generator}
+def _generators(shard: Stack, batches: Batches) -> dict[str, torch.Generator]:
+    return {**batches.generators, "dropout": shard.training_pass.generator}
 
 
-def _shared(block: Stack, batches: Batches) -> dict[str, Tensor]:
+def _shared(shard: Stack, batches: Batches) -> dict[str, Tensor]:
     """Return what all trials have in common."""
     states = {
         f"{name}_generator": generator.get_state()
-        for name, generator in _generators(block, batches).items()
+        for name, generator in _generators(shard, batches).items()
     }
-    counts = {"steps": block.optimizer.step_count, "offered_counts": block.offered_counts}
+    counts = {"steps": shard.optimizer.step_count, "offered_counts": shard.offered_counts}
     return {**counts, **states}

@@ -49,6 +49,8 @@ def evaluate_schedules(
     config: TrainConfig,
     seeds: Sequence[int],
     progress: Callable[[ComparisonProgress], None] | None = None,
+    *,
+    keep_probabilities: bool = False,
 ) -> dict[str, list[TrainResult]]:
     """Train every entry with every seed.
 
@@ -67,6 +69,8 @@ def evaluate_schedules(
         One training an entry and seed.
     progress
         Called after each epoch.
+    keep_probabilities
+        See `train`.
 
     Returns
     -------
@@ -98,6 +102,7 @@ def evaluate_schedules(
                 data,
                 replace(config, seed=seed),
                 *_relays(progress, start),
+                keep_probabilities=keep_probabilities,
             )
             for name, result in zip(names, trained, strict=True):
                 results[name].append(result)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from s2e_optuna.errors import DataError, unknown_name
 from s2e_optuna.options import TRAINING_PANEL, option, settings, stored_values
-from s2e_optuna.training.plans import Plan, make_plan
+from s2e_optuna.training.learning_rates import LearningRateSchedule, make_learning_rate_schedule
 
 if TYPE_CHECKING:
     from s2e_optuna.data.augmentation import Augment
@@ -56,7 +56,7 @@ class TrainConfig:
     learning_rate
         Rate at the start; None takes the paper's: 1e-3, 0.1 and 0.01.
     decay_start
-        See `AdamPlan`. SGD's rate falls to a tenth after half of the epochs and to a hundredth
+        See `LinearDecay`. SGD's rate falls to a tenth after half of the epochs and to a hundredth
         after three quarters; RMSProp's is constant.
     seed
         All randomness of the training: initial weights and order of the samples.
@@ -64,8 +64,6 @@ class TrainConfig:
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     evaluate_every
         Measure validation and test every so many epochs, and always after the last one.
-    keep_probabilities
-        Keep each training sample's class probabilities in the result.
     precision
         ``"float32"``, or ``"bfloat16"`` for the networks' products and convolutions. Losses are
         float32 either way, but with bfloat16 the ranking of samples comes out differently. On
@@ -168,7 +166,6 @@ class TrainConfig:
         panel=TRAINING_PANEL,
         stored=False,
     )
-    keep_probabilities: bool = False
     seed: int = option(0, "Seed of everything random.", metavar="N")
 
     def __post_init__(self) -> None:
@@ -196,9 +193,11 @@ class TrainConfig:
             raise DataError(f"`seed` must be an integer of at least 0, but is {self.seed!r}.")
 
     @property
-    def plan(self) -> Plan:
+    def learning_rate_schedule(self) -> LearningRateSchedule:
         """Learning rate and beta1 by epoch."""
-        return make_plan(self.optimizer, self.epochs, self.learning_rate, self.decay_start)
+        return make_learning_rate_schedule(
+            self.optimizer, self.epochs, self.learning_rate, self.decay_start
+        )
 
     @property
     def last_epochs(self) -> int:
@@ -207,7 +206,7 @@ class TrainConfig:
 
     def settings(self) -> dict[str, Any]:
         """Return what decides about a trial's result, as it is stored with a study."""
-        return {**settings(self), "learning_rate": self.plan.learning_rate}
+        return {**settings(self), "learning_rate": self.learning_rate_schedule.learning_rate}
 
     @classmethod
     def from_settings(cls, stored: Mapping[str, Any], **others: Any) -> TrainConfig:

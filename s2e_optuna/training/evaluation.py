@@ -24,7 +24,7 @@ CHUNK_NUMBERS = 1 << 21
 """Numbers of the widest layer that a chunk may hold over all models (8 MiB of float32)."""
 
 GPU_SHARE = 0.2
-"""Share of a GPU's free memory that a chunk may take instead; blocks are planned to leave more."""
+"""Share of a GPU's free memory that a chunk may take instead; shards are planned to leave more."""
 
 COPIES_OF_OUTPUTS = 3
 """A layer's input, its output and what comes in between."""

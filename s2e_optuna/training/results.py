@@ -81,11 +81,9 @@ class TrainResult:
         5), summed over the networks, int64 [N].
     offered_counts
         How often it could have been kept, int64 [N].
-    training_predictions, validation_predictions, test_predictions
-        Class with the largest probability averaged over the networks, int64; None unless the
-        trial is complete.
     training_probabilities
-        These probabilities, float32 [N, C]; None unless asked for.
+        Class probabilities of the training samples, averaged over the networks, float32 [N, C];
+        None unless they were asked for and the trial is complete.
     seconds
         Wall-clock time; epochs of a stack are shared out evenly among its trials.
     """
@@ -105,9 +103,6 @@ class TrainResult:
     model: Model | None
     kept_counts: NDArray[np.int64]
     offered_counts: NDArray[np.int64]
-    training_predictions: NDArray[np.int64] | None = None
-    validation_predictions: NDArray[np.int64] | None = None
-    test_predictions: NDArray[np.int64] | None = None
     training_probabilities: NDArray[np.float32] | None = field(default=None, repr=False)
     seconds: float = 0.0
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from s2e_optuna.data.noisy_data import scale_pixels
 from s2e_optuna.data.streaming import Images
+from s2e_optuna.training.epoch_buffers import EpochBuffers, EpochTally
 from s2e_optuna.training.evaluation import iterate_probabilities
 from s2e_optuna.training.methods import Method, State, Step
 from s2e_optuna.training.networks import (
@@ -22,7 +23,6 @@ from s2e_optuna.training.optimizer import StackedOptimizer
 from s2e_optuna.training.parts import EpochOrder, TrainingPart
 from s2e_optuna.training.recording import CudaRecorder, GraphMemory, RecordedStep
 from s2e_optuna.training.selection import keep_counts
-from s2e_optuna.training.tape import EpochTally, Tape
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Stack:
         shape = (len(trials), n_samples)
         self.kept_counts = torch.zeros(shape, dtype=torch.int32, device=rates.device)
         self.offered_counts = torch.zeros(n_samples, dtype=torch.int32, device=rates.device)
-        self._tape: Tape | None = None
+        self._epoch: EpochBuffers | None = None
         self._run: RecordedStep | None = None
 
     @property
@@ -123,12 +123,12 @@ class Stack:
 
     def begin_epoch(self, data: TrainingPart, order: EpochOrder, epoch: int) -> None:
         """Get ready for an epoch (from 0) over these samples."""
-        if self._tape is None:
-            self._tape = Tape(data, order, len(self.trials), self.method.networks)
+        if self._epoch is None:
+            self._epoch = EpochBuffers(data, order, len(self.trials), self.method.networks)
             if self.options.memory is not None:
                 recorder = CudaRecorder(self.training_pass.generator, self.options.memory)
                 self._run = RecordedStep(recorder)
-        self._tape.rewind(order, self.rates[:, epoch], self.keep[:, epoch], epoch)
+        self._epoch.rewind(order, self.rates[:, epoch], self.keep[:, epoch], epoch)
 
     @property
     def is_recorded(self) -> bool:
@@ -143,8 +143,8 @@ class Stack:
         images
             The batch, where the data do not lie on the device.
         """
-        assert self._tape is not None
-        self._tape.load(images)
+        assert self._epoch is not None
+        self._epoch.load(images)
         if self._run is None:
             self._step()
         else:
@@ -152,17 +152,17 @@ class Stack:
 
     def end_epoch(self, *, count: bool) -> EpochTally:
         """Sum up the epoch; `count` which samples were kept."""
-        assert self._tape is not None
-        tally = self._tape.tally()  # may run out of memory, and then nothing is counted
+        assert self._epoch is not None
+        tally = self._epoch.tally()  # may run out of memory, and then nothing is counted
         if count:
-            self._tape.count(self.kept_counts, self.offered_counts)
+            self._epoch.count(self.kept_counts, self.offered_counts)
         return tally
 
     def _step(self) -> None:
         """Take a step that reads nothing back to the host and has no shape that varies."""
-        tape = self._tape
-        assert tape is not None
-        samples, images, labels, trusted = tape.batch()
+        epoch = self._epoch
+        assert epoch is not None
+        samples, images, labels, trusted = epoch.batch()
         decision = self.method.step(
             Step(
                 forward=self._forward,
@@ -171,9 +171,9 @@ class Stack:
                 labels=labels,
                 clean=trusted,
                 samples=samples,
-                rate=tape.rate,
-                keep=tape.keep,
-                epoch=tape.epoch,
+                rate=epoch.rate,
+                keep=epoch.keep,
+                epoch=epoch.epoch,
                 state=self.state,
             )
         )
@@ -185,7 +185,7 @@ class Stack:
             materialize_grads=True,
         )
         self.optimizer.step(dict(zip(self.parameters, gradients, strict=True)))
-        tape.record(decision, labels)
+        epoch.record(decision, labels)
 
     def _forward(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
         state = {**parameters, **self.buffers}
@@ -253,7 +253,7 @@ class Stack:
             for tensor, value in zip(self._changed(), values, strict=True):
                 tensor.copy_(value)
         self.training_pass.generator.set_state(generator)
-        self._tape = self._run = None
+        self._epoch = self._run = None
 
     def _changed(self) -> list[Tensor]:
         counts = [self.kept_counts, self.offered_counts]
@@ -264,7 +264,7 @@ class Stack:
         self.optimizer.close()
         for tensors in (self.parameters, self.buffers, self.state):
             tensors.clear()
-        self._tape = self._run = None
+        self._epoch = self._run = None
 
     def _generator_state(self) -> Tensor:
         state: Tensor = self.training_pass.generator.get_state()

@@ -13,23 +13,26 @@ from numpy.typing import ArrayLike, NDArray
 
 from s2e_optuna.data.augmentation import Augmentation
 from s2e_optuna.data.noisy_data import NoisyData
-from s2e_optuna.data.streaming import Images
 from s2e_optuna.device import keep_freed_memory, on_device, resolve_device
 from s2e_optuna.errors import DataError
-from s2e_optuna.training.blocks import train_blocks, trials_per_block, without
 from s2e_optuna.training.checkpoint import Checkpoint, Keeper
 from s2e_optuna.training.config import TrainConfig, default_batch_size
+from s2e_optuna.training.epoch_buffers import EpochTally
 from s2e_optuna.training.evaluation import Evaluation, evaluate, iterate_probabilities
 from s2e_optuna.training.methods import Method, get_method
 from s2e_optuna.training.model import Model
 from s2e_optuna.training.networks import StackedNetwork, make_network
 from s2e_optuna.training.optimizer import make_optimizer
 from s2e_optuna.training.parts import Batches, Parts, put_on_device
-from s2e_optuna.training.preparation import BlockPreparation
+from s2e_optuna.training.preparation import ShardPreparation
 from s2e_optuna.training.recording import GraphMemory
-from s2e_optuna.training.results import EpochReport, TrainResult, curves_of
+from s2e_optuna.training.results import (
+    EpochReport,
+    TrainResult,
+    curves_of,
+)
+from s2e_optuna.training.shards import train_shards, trials_per_shard, without
 from s2e_optuna.training.stack import Stack, StepOptions
-from s2e_optuna.training.tape import EpochTally
 
 
 @runtime_checkable
@@ -56,6 +59,8 @@ def train(
     on_epoch: OnEpoch | None = None,
     on_preparation: Callable[[int], None] | None = None,
     checkpoint: Checkpoint | None = None,
+    *,
+    keep_probabilities: bool = False,
 ) -> list[TrainResult]:
     """Train one trial for each schedule, all at once.
 
@@ -80,6 +85,9 @@ def train(
         (``f_correction`` has one, as long again) with the number of such epochs so far.
     checkpoint
         Where to keep the training from time to time, and from where to go on with it.
+    keep_probabilities
+        Predict the training part when a trial is complete: `TrainResult.training_probabilities`.
+        Nothing is predicted otherwise.
 
     Returns
     -------
@@ -108,7 +116,7 @@ def train(
         return []
     keep_freed_memory()
     with on_device(setup.device):
-        logs = _train(setup, data, on_epoch, on_preparation, checkpoint)
+        logs = _train(setup, data, on_epoch, on_preparation, checkpoint, keep_probabilities)
     return [
         TrainResult(
             method=method,
@@ -128,39 +136,40 @@ def _train(
     on_epoch: OnEpoch | None,
     on_preparation: Callable[[int], None] | None,
     checkpoint: Checkpoint | None,
+    keep_probabilities: bool,
 ) -> list[_Log]:
     """Train on what is the current device; return what was gathered of each trial."""
     config, rates = setup.config, setup.rates
     parts = put_on_device(data, setup.rule.uses_clean_data, setup.device, setup.augmentation)
-    blocks, batches = setup.blocks(), setup.batches(parts)
+    shards, batches = setup.shards(), setup.batches(parts)
     logs = [_Log() for _ in rates]
     keeper = None
     if checkpoint is not None:
         # Each way to run the networks rounds differently: "auto" may take another one elsewhere.
         told = replace(config, execution=setup.network.execution)
         keeper = Keeper(checkpoint, setup.method, data, told, rates)
-    begun = 0 if keeper is None else keeper.restore(blocks, batches, logs)
+    begun = 0 if keeper is None else keeper.restore(shards, batches, logs)
     if begun == 0:
-        blocks, batches = _prepared(setup, blocks, parts, on_preparation)
+        shards, batches = _prepared(setup, shards, parts, on_preparation)
     for epoch in range(begun, config.epochs):
         start = time.perf_counter()
-        blocks, reports = _train_epoch(blocks, parts, batches, epoch, config)
+        shards, reports = _train_epoch(shards, parts, batches, epoch, config)
         failed = _write_down(reports, time.perf_counter() - start, logs, config)
         running = [report for report in reports if report.trial not in failed]
         stopped: set[int] = set()
         if on_epoch is not None and running:
             stopped = set(on_epoch(epoch, running) or ()) & {r.trial for r in running}
         if failed or stopped:
-            _finish_early(blocks, logs, data, failed, stopped)
-            blocks = without(blocks, failed | stopped)
-            if not blocks:
+            _finish_early(shards, logs, data, failed, stopped)
+            shards = without(shards, failed | stopped)
+            if not shards:
                 break
         if keeper is not None and epoch < config.epochs - 1:
-            keeper.save_if_due(epoch + 1, blocks, batches, logs)
-    for block in blocks:
-        predictions = _predictions(block, parts, config.keep_probabilities)
-        for trial in block.trials:
-            logs[trial].finish(block, trial, data, "complete", predictions[trial])
+            keeper.save_if_due(epoch + 1, shards, batches, logs)
+    for shard in shards:
+        probabilities = _training_probabilities(shard, parts) if keep_probabilities else {}
+        for trial in shard.trials:
+            logs[trial].finish(shard, trial, data, "complete", probabilities.get(trial))
     return logs
 
 
@@ -226,13 +235,13 @@ class _Setup:
             Augmentation.of(config.augment, config.seed, data.input_shape),
         )
 
-    def blocks(self) -> list[Stack]:
-        """Make the networks of all trials, with their first weights, in blocks."""
+    def shards(self) -> list[Stack]:
+        """Make the networks of all trials, with their first weights, in shards."""
         trials = list(range(len(self.rates)))
-        size = trials_per_block(self.network, self.rule, self.batch_size, self.device, len(trials))
-        return [self._block(trials[i : i + size]) for i in range(0, len(trials), size)]
+        size = trials_per_shard(self.network, self.rule, self.batch_size, self.device, len(trials))
+        return [self._shard(trials[i : i + size]) for i in range(0, len(trials), size)]
 
-    def _block(self, trials: list[int]) -> Stack:
+    def _shard(self, trials: list[int]) -> Stack:
         initial = self.network.initial(self.network_seeds, copies=len(trials))
         placed = {name: tensor.to(self.device) for name, tensor in initial.items()}
         trained = self.network.parameter_names
@@ -271,37 +280,38 @@ def _is_recorded(config: TrainConfig, network: StackedNetwork, device: torch.dev
 
 def _prepared(
     setup: _Setup,
-    blocks: list[Stack],
+    shards: list[Stack],
     parts: Parts,
     on_preparation: Callable[[int], None] | None,
 ) -> tuple[list[Stack], Batches]:
-    """Let the method prepare every block, each on the same batches."""
+    """Let the method prepare every shard, each on the same batches."""
     prepared: list[Stack] = []
-    for number, block in enumerate(blocks):
+    for number, shard in enumerate(shards):
         batches = setup.batches(parts)
-        preparation = BlockPreparation(
-            block, parts.training, batches, setup.config, on_preparation, number, len(blocks)
+        preparation = ShardPreparation(
+            shard, parts.training, batches, setup.config, on_preparation, number, len(shards)
         )
         setup.rule.prepare(preparation)
-        prepared += preparation.blocks
+        prepared += preparation.shards
     return prepared, batches  # the training goes on where a preparation stopped
 
 
 def _train_epoch(
-    blocks: list[Stack], parts: Parts, batches: Batches, epoch: int, config: TrainConfig
+    shards: list[Stack], parts: Parts, batches: Batches, epoch: int, config: TrainConfig
 ) -> tuple[list[Stack], list[EpochReport]]:
-    """Train and, where it is due, evaluate; blocks may come back as halves."""
-    for block in blocks:
-        block.optimizer.set_rates(config.plan.rate(epoch), config.plan.beta1(epoch))
+    """Train and, where it is due, evaluate; shards may come back as halves."""
+    learning_rates = config.learning_rate_schedule
+    for shard in shards:
+        shard.optimizer.set_rates(learning_rates.rate(epoch), learning_rates.beta1(epoch))
     count = epoch >= config.epochs - config.last_epochs
     order = batches.draw()
     parts.training.begin_epoch(order, epoch)
-    trained = train_blocks(blocks, parts.training, order, epoch, count=count)
+    trained = train_shards(shards, parts.training, order, epoch, count=count)
     measured = parts if _is_measured(epoch, config) else None
     reports = [
-        report for block, tally in trained for report in _reports(block, tally, measured, epoch)
+        report for shard, tally in trained for report in _reports(shard, tally, measured, epoch)
     ]
-    return [block for block, _ in trained], reports
+    return [shard for shard, _ in trained], reports
 
 
 def _is_measured(epoch: int, config: TrainConfig) -> bool:
@@ -327,13 +337,13 @@ def _write_down(
 
 
 def _finish_early(
-    blocks: list[Stack], logs: list[_Log], data: NoisyData, failed: set[int], stopped: set[int]
+    shards: list[Stack], logs: list[_Log], data: NoisyData, failed: set[int], stopped: set[int]
 ) -> None:
     """Keep what remains of the trials that leave."""
-    for block in blocks:
-        for trial in (failed | stopped) & set(block.trials):
+    for shard in shards:
+        for trial in (failed | stopped) & set(shard.trials):
             status = "failed" if trial in failed else "stopped"
-            logs[trial].finish(block, trial, data, status)
+            logs[trial].finish(shard, trial, data, status)
 
 
 class _Log:
@@ -351,7 +361,7 @@ class _Log:
         trial: int,
         data: NoisyData,
         status: str,
-        predictions: dict[str, NDArray[Any]] | None = None,
+        probabilities: NDArray[np.float32] | None = None,
     ) -> None:
         """Keep what remains of a trial that leaves the stack."""
         row, networks, models = stack.trials.index(trial), stack.method.networks, stack.models
@@ -368,7 +378,7 @@ class _Log:
             "model": None if status == "failed" else model,
             "kept_counts": stack.kept_counts[row].cpu().numpy().astype(np.int64),
             "offered_counts": stack.offered_counts.cpu().numpy().astype(np.int64),
-            **(predictions or {}),
+            "training_probabilities": probabilities,
         }
 
 
@@ -425,30 +435,10 @@ def _reports(
     ]
 
 
-def _predictions(
-    stack: Stack, parts: Parts, keep_probabilities: bool
-) -> dict[int, dict[str, NDArray[Any]]]:
-    """Predict the class of every sample by the probabilities averaged over the networks."""
-    images: dict[str, Images] = {
-        "training": parts.training.images,
-        "validation": parts.validation_images,
-    }
-    if parts.test is not None:
-        images["test"] = parts.test[0]
-    found: dict[int, dict[str, NDArray[Any]]] = {trial: {} for trial in stack.trials}
-    for name, pixels in images.items():
-        classes, kept = [], []
-        for chunk in iterate_probabilities(
-            stack.network, stack.tensors, pixels, stack.method.networks
-        ):
-            classes.append(chunk.argmax(2).cpu())
-            if keep_probabilities and name == "training":
-                kept.append(chunk.cpu())
-        predicted = torch.cat(classes, 1).numpy()
-        for row, trial in enumerate(stack.trials):
-            found[trial][f"{name}_predictions"] = predicted[row].copy()
-        if kept:
-            probabilities = torch.cat(kept, 1).numpy()
-            for row, trial in enumerate(stack.trials):
-                found[trial]["training_probabilities"] = probabilities[row].copy()
-    return found
+def _training_probabilities(stack: Stack, parts: Parts) -> dict[int, NDArray[np.float32]]:
+    """Predict the training part [N, C] for each trial, averaged over its networks."""
+    chunks = iterate_probabilities(
+        stack.network, stack.tensors, parts.training.images, stack.method.networks
+    )
+    together = torch.cat([chunk.cpu() for chunk in chunks], 1).numpy()
+    return {trial: together[row].copy() for row, trial in enumerate(stack.trials)}

@@ -86,8 +86,8 @@ def test_only_what_is_learnt_from_is_augmented_anew_each_epoch(blobs, monkeypatc
 
 
 def test_predictions_are_made_on_images_as_they_are(blobs):
-    config = replace(CONFIG, augment=torch.zeros_like, keep_probabilities=True)
-    (blind,) = train("standard", [None], blobs, config)
+    config = replace(CONFIG, augment=torch.zeros_like)
+    (blind,) = train("standard", [None], blobs, config, keep_probabilities=True)
     assert blind.training_probabilities.std(0).max() > 0.0  # it has only seen black ones
 
 

@@ -80,12 +80,12 @@ def test_only_steps_that_were_taken_are_counted(folder, monkeypatch):
 
 def test_nothing_is_recorded_in_the_epoch_that_is_timed():
     """A step is recorded anew for another beta1."""
-    plan = training_config().plan
-    assert plan.beta1(0) == plan.beta1(1)
+    schedule = training_config().learning_rate_schedule
+    assert schedule.beta1(0) == schedule.beta1(1)
 
 
-def test_a_profile_is_of_one_whole_block_in_the_main_thread(monkeypatch):
-    monkeypatch.setattr(trainer, "trials_per_block", lambda *_: 3)
+def test_a_profile_is_of_one_whole_shard_in_the_main_thread(monkeypatch):
+    monkeypatch.setattr(trainer, "trials_per_shard", lambda *_: 3)
     sizes = []
     step = Stack.step
     monkeypatch.setattr(Stack, "step", lambda s, *a: (sizes.append(len(s.trials)), step(s, *a)))

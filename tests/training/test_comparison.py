@@ -20,11 +20,13 @@ def test_every_entry_is_trained_with_every_seed(blobs):
 
 
 def test_a_stacked_entry_is_what_it_is_alone(blobs):
-    results = evaluate_schedules(ENTRIES, blobs, CONFIG, seeds=[0])
+    results = evaluate_schedules(ENTRIES, blobs, CONFIG, seeds=[0], keep_probabilities=True)
     (alone,) = train("coteaching", [ENTRIES["searched"][1]], blobs, CONFIG)
     np.testing.assert_allclose(
         results["searched"][0].validation_loss, alone.validation_loss, atol=1e-5
     )
+    assert results["told"][0].training_probabilities.shape == (120, 3)
+    assert alone.training_probabilities is None
 
 
 def test_progress_runs_to_the_end(blobs):

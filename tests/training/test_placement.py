@@ -12,10 +12,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from s2e_optuna.data import from_arrays, streaming
-from s2e_optuna.training import METHODS, TrainConfig, blocks, stack, trainer
-from s2e_optuna.training.blocks import train_blocks
+from s2e_optuna.training import METHODS, TrainConfig, shards, stack, trainer
 from s2e_optuna.training.evaluation import evaluate
 from s2e_optuna.training.parts import put_on_device
+from s2e_optuna.training.shards import train_shards
 
 DEVICE = torch.device("meta")
 HALF = np.full(2, 0.5)
@@ -32,7 +32,7 @@ class HostGenerator(torch.Generator):
 
 
 def fused_update(*groups, lr, **_):
-    """Stand for the fused optimisers, which have no fake kernel; CUDA's read lr on the device."""
+    """Stand for fused Adam, which has no fake kernel; CUDA's reads lr on the device."""
     assert lr.device == DEVICE and lr.dtype == torch.float32 and lr.ndim == 0
     assert all(t.device == DEVICE and t.is_contiguous() for group in groups for t in group)
 
@@ -41,16 +41,15 @@ def fused_update(*groups, lr, **_):
 def elsewhere(monkeypatch):
     """Make trainings take place on a device that is not the CPU."""
     monkeypatch.setattr(trainer, "resolve_device", lambda name: DEVICE)
-    for module in (blocks, streaming):
+    for module in (shards, streaming):
         monkeypatch.setattr(module, "free_memory", lambda device: 1 << 30)
     monkeypatch.setattr(torch, "Generator", HostGenerator)
     monkeypatch.setattr(stack, "keep_counts", lambda rates, size: np.ones(rates.shape, int))
     monkeypatch.setattr(torch, "_fused_adam_", fused_update)
-    monkeypatch.setattr(torch, "_fused_sgd_", fused_update)
 
 
 def train_elsewhere(method, data, **options):
-    """Train two trials for an epoch; return their block and the parts of the data."""
+    """Train two trials for an epoch; return their shard and the parts of the data."""
     config = TrainConfig(epochs=2, batch_size=8, **options)
     setup = trainer._Setup.of(method, [HALF, HALF], data, config)
     weights = setup.network.initial(setup.network_seeds, copies=2)
@@ -60,16 +59,16 @@ def train_elsewhere(method, data, **options):
         FakeTensorMode(allow_non_fake_inputs=True),
     ):
         parts = put_on_device(data, setup.rule.uses_clean_data, DEVICE, setup.augmentation)
-        blocks, batches = setup.blocks(), setup.batches(parts)
+        shards, batches = setup.shards(), setup.batches(parts)
         order = batches.draw()
         parts.training.begin_epoch(order, 0)
-        ((block, tally),) = train_blocks(blocks, parts.training, order, 0, count=True)
-        measured = evaluate(block.network, block.tensors, *parts.validation)
+        ((shard, tally),) = train_shards(shards, parts.training, order, 0, count=True)
+        measured = evaluate(shard.network, shard.tensors, *parts.validation)
         made = [tally.loss, tally.correct, tally.kept, measured.loss, measured.accuracy]
-        assert block.probabilities(parts.validation_images).device.type == "cpu"
-        assert all(t.device.type == "cpu" for t in block.snapshot())
-        block.return_to(block.snapshot())
-        for one in (block, block.without({0})):
+        assert shard.probabilities(parts.validation_images).device.type == "cpu"
+        assert all(t.device.type == "cpu" for t in shard.snapshot())
+        shard.return_to(shard.snapshot())
+        for one in (shard, shard.without({0})):
             made += [*one.optimizer.tensors(), *one.tensors.values(), *one.state.values()]
             made += [one.kept_counts, one.offered_counts, one.rates, one.keep]
     return {tensor.device for tensor in made}

@@ -149,14 +149,22 @@ def test_evaluation_can_be_rarer(blobs):
     assert (rare.training_loss == often.training_loss).all()
 
 
-def test_predictions_are_those_of_the_averaged_probabilities(blobs):
-    config = replace(CONFIG, keep_probabilities=True)
-    (result,) = train("coteaching", [None], blobs, config)
-    assert result.training_probabilities.shape == (120, 3)
-    assert result.training_probabilities.sum(1) == pytest.approx(np.ones(120), abs=1e-5)
-    predicted = result.training_probabilities.argmax(1)
-    assert result.training_predictions.tolist() == predicted.tolist()
-    assert len(result.validation_predictions) == len(result.test_predictions) == 60
+def test_probabilities_are_kept_of_complete_trials_on_request(blobs):
+    stopped, complete = train(
+        "coteaching", [None] * 2, blobs, CONFIG, lambda *_: [0], keep_probabilities=True
+    )
+    assert stopped.training_probabilities is None
+    assert complete.training_probabilities.shape == (120, 3)
+    assert complete.training_probabilities.sum(1) == pytest.approx(np.ones(120), abs=1e-5)
+
+
+def test_nothing_is_predicted_that_nobody_asked_for(blobs, monkeypatch):
+    def refused(*_):
+        raise AssertionError("predicted")
+
+    monkeypatch.setattr(trainer, "iterate_probabilities", refused)
+    (result,) = train("coteaching", [None], blobs, replace(CONFIG, epochs=1))
+    assert result.training_probabilities is None
 
 
 def test_schedules_may_be_objects_with_rates(blobs):

@@ -155,7 +155,7 @@ class Method(ABC):
         Whether it learns from clean samples. They are taken from the validation part, and the
         validation accuracy of such a method is measured on the others.
     runs_in_threads
-        Whether blocks of trials may take their steps at the same time, a thread each.
+        Whether shards of trials may take their steps at the same time, a thread each.
     """
 
     name: ClassVar[str]

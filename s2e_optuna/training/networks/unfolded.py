@@ -108,17 +108,17 @@ class _Convolution(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor, _: None) -> tuple[Tensor | None, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor, _: None) -> tuple[Tensor | None, Tensor, None]:
         wide, weight = ctx.saved_tensors
         models, out, channels, size, _ = weight.shape
-        slopes = slope.contiguous().flatten(3)
-        total = slopes.new_zeros((models, size * size * channels, out))
+        gradients = gradient.contiguous().flatten(3)
+        total = gradients.new_zeros((models, size * size * channels, out))
         for row, window in enumerate(_windows(wide, models, size, ctx.stride)):
-            total.baddbmm_(window, slopes[:, row].transpose(1, 2))
+            total.baddbmm_(window, gradients[:, row].transpose(1, 2))
         of_weight = total.view(models, size, size, channels, out).permute(0, 4, 3, 1, 2)
         of_inputs = None
         if ctx.needs_input_grad[0]:
-            of_inputs = _narrow(_slopes_of_wide(slopes, weight), size, ctx.input_shape)
+            of_inputs = _narrow(_gradient_of_wide(gradients, weight), size, ctx.input_shape)
         return of_inputs, of_weight, None
 
     @staticmethod
@@ -157,17 +157,17 @@ class _PoolRelu(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
         sums, output, largest = ctx.saved_tensors
-        slopes = torch.empty_like(sums)
-        rest = torch.ops.aten.threshold_backward(slope, output, 0)
+        gradients = torch.empty_like(sums)
+        rest = torch.ops.aten.threshold_backward(gradient, output, 0)
         of_bias = rest.sum((1, 3, 4))
-        *others, last = zip(_quarters(slopes), _quarters(sums), strict=True)
+        *others, last = zip(_quarters(gradients), _quarters(sums), strict=True)
         for share, quarter in others:
             # Comparing in place gives 0 and 1 as floats, many times as fast as booleans.
             rest -= share.copy_(quarter).eq_(largest).mul_(rest)
         last[0].copy_(rest)
-        return slopes, of_bias
+        return gradients, of_bias
 
     @staticmethod
     @torch.no_grad()
@@ -235,16 +235,16 @@ def _products(wide: Tensor, weight: Tensor, stride: int, batch: int) -> Tensor:
     return result.view(models, len(windows), out, -1, batch)
 
 
-def _slopes_of_wide(slopes: Tensor, weight: Tensor) -> Tensor:
+def _gradient_of_wide(gradients: Tensor, weight: Tensor) -> Tensor:
     """Gradient of the widened input from that of the output [M, rows, out, width * B]."""
     models, out, channels, size, _ = weight.shape
-    rows, height = slopes.shape[1], slopes.shape[1] + size - 1
+    rows, height = gradients.shape[1], gradients.shape[1] + size - 1
     # Kernel rows in reverse: they then stand in the order of the output rows that they reach.
     matrix = weight.flip(3).permute(0, 4, 2, 3, 1).reshape(models, size * channels, size * out)
-    result = slopes.new_empty((models, height, size * channels, slopes.shape[-1]))
+    result = gradients.new_empty((models, height, size * channels, gradients.shape[-1]))
     for row in range(height):
         first, last = max(0, row - size + 1), min(rows - 1, row)
         start = (size - 1 - row + first) * out
-        reached = slopes[:, first : last + 1].flatten(1, 2)
+        reached = gradients[:, first : last + 1].flatten(1, 2)
         torch.bmm(matrix[:, :, start : start + reached.shape[1]], reached, out=result[:, row])
     return result

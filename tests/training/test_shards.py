@@ -1,4 +1,4 @@
-"""Blocks of trials: sizes, memory that runs out, what a step may do."""
+"""Shards of trials: sizes, memory that runs out, what a step may do."""
 
 import gc
 import inspect
@@ -15,15 +15,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from s2e_optuna.data import from_arrays
 from s2e_optuna.training import METHODS, TrainConfig, make_network, train
-from s2e_optuna.training import blocks as blocks_module
-from s2e_optuna.training.blocks import (
-    model_bytes,
-    trials_per_block,
-)
+from s2e_optuna.training import shards as shards_module
 from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.networks.cnn2 import Cnn2
 from s2e_optuna.training.networks.cnn3 import Cnn3
 from s2e_optuna.training.recording import WARM_UP_STEPS, RecordedStep
+from s2e_optuna.training.shards import (
+    model_bytes,
+    trials_per_shard,
+)
 from s2e_optuna.training.stack import Stack
 
 CONFIG = TrainConfig(epochs=3, batch_size=20, network="mlp")
@@ -98,9 +98,9 @@ def test_a_trial_of_any_optimizer_is_the_same_alone_and_among_eight(optimizer, b
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
-def test_blocks_of_any_size_give_the_same(size, blobs, monkeypatch):
+def test_shards_of_any_size_give_the_same(size, blobs, monkeypatch):
     expected = train("f_correction", [None] * 5, blobs, CONFIG)
-    monkeypatch.setattr("s2e_optuna.training.trainer.trials_per_block", lambda *_: size)
+    monkeypatch.setattr("s2e_optuna.training.trainer.trials_per_shard", lambda *_: size)
     epochs = []
     for ours, theirs in zip(
         train("f_correction", [None] * 5, blobs, CONFIG, on_preparation=epochs.append),
@@ -120,12 +120,12 @@ def two_threads():
 
 @pytest.fixture
 def all_work_is_worth_a_thread(monkeypatch):
-    monkeypatch.setattr(blocks_module, "WORK_OF_A_BLOCK", 1.0)
-    monkeypatch.setattr(blocks_module, "WORK_OF_A_SHARE", 1.0)
+    monkeypatch.setattr(shards_module, "WORK_OF_A_SHARD", 1.0)
+    monkeypatch.setattr(shards_module, "WORK_OF_A_SHARE", 1.0)
 
 
 def threads_of_steps(monkeypatch):
-    """Note in which thread, and with how many of PyTorch's, each block takes its steps."""
+    """Note in which thread, and with how many of PyTorch's, each shard takes its steps."""
     found = {}
     step = Stack.step
 
@@ -139,7 +139,7 @@ def threads_of_steps(monkeypatch):
     return found
 
 
-def test_every_thread_trains_a_block_of_its_own_and_results_are_the_same(
+def test_every_thread_trains_a_shard_of_its_own_and_results_are_the_same(
     blobs, monkeypatch, two_threads, all_work_is_worth_a_thread
 ):
     torch.set_num_threads(1)
@@ -150,8 +150,8 @@ def test_every_thread_trains_a_block_of_its_own_and_results_are_the_same(
     for ours, theirs in zip(results, expected, strict=True):
         assert_equal(ours, theirs)
     assert list(map(len, sorted(found))) == [3, 2]
-    assert {threads for block in found.values() for _, threads in block} == {1}
-    assert threading.get_ident() not in {ident for block in found.values() for ident, _ in block}
+    assert {threads for shard in found.values() for _, threads in shard} == {1}
+    assert threading.get_ident() not in {ident for shard in found.values() for ident, _ in shard}
     assert torch.get_num_threads() == 2
 
 
@@ -172,7 +172,7 @@ def test_threads_do_not_disturb_each_other(
     ):
         assert_equal(ours, theirs)
     assert len(found) > 1
-    assert threading.get_ident() not in {ident for block in found.values() for ident, _ in block}
+    assert threading.get_ident() not in {ident for shard in found.values() for ident, _ in shard}
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_what_belongs_to_the_process_is_not_used_in_threads(
     config = replace(CONFIG, network=network, execution=execution, epochs=1)
     found = threads_of_steps(monkeypatch)
     train(method, schedules(2, epochs=1), images, config)
-    assert {ident for block in found.values() for ident, _ in block} == {threading.get_ident()}
+    assert {ident for shard in found.values() for ident, _ in shard} == {threading.get_ident()}
 
 
 def wide(input_shape, n_classes):
@@ -217,10 +217,10 @@ def test_threads_of_convolutions_do_not_depend_on_the_company(
     (alone,) = train("coteaching", rates[:1], images, config)
     for result in (left[0], alone):
         assert_equal(result, full[0])
-    assert {count for block in found.values() for _, count in block} == {threads}
+    assert {count for shard in found.values() for _, count in shard} == {threads}
 
 
-def test_a_single_block_has_all_threads(
+def test_a_single_shard_has_all_threads(
     blobs, monkeypatch, two_threads, all_work_is_worth_a_thread
 ):
     found = threads_of_steps(monkeypatch)
@@ -255,8 +255,8 @@ class Memory:
         self.released = []
         held = []
         step = Stack.step
-        monkeypatch.setattr(blocks_module, "can_run_out", lambda block: True)
-        monkeypatch.setattr("s2e_optuna.training.trainer.trials_per_block", lambda *_: 8)
+        monkeypatch.setattr(shards_module, "can_run_out", lambda shard: True)
+        monkeypatch.setattr("s2e_optuna.training.trainer.trials_per_shard", lambda *_: 8)
 
         def limited(stack, images=None):
             if held:
@@ -273,7 +273,7 @@ class Memory:
 
 
 @pytest.mark.parametrize("network", ["mlp", "cnn3"])
-def test_a_block_that_runs_out_of_memory_goes_on_in_halves(network, images, monkeypatch):
+def test_a_shard_that_runs_out_of_memory_goes_on_in_halves(network, images, monkeypatch):
     config = replace(CONFIG, network=network, epochs=2)
     count = 5 if network == "mlp" else 3
     rates = schedules(count, 2)
@@ -287,7 +287,7 @@ def test_a_block_that_runs_out_of_memory_goes_on_in_halves(network, images, monk
         assert_equal(ours, theirs)
 
 
-def test_a_block_that_runs_out_of_memory_in_its_preparation_goes_on_in_halves(blobs, monkeypatch):
+def test_a_shard_that_runs_out_of_memory_in_its_preparation_goes_on_in_halves(blobs, monkeypatch):
     expected = train("f_correction", [None] * 5, blobs, CONFIG)
     memory = Memory(monkeypatch, most=2)
     epochs = []
@@ -307,7 +307,7 @@ def test_one_trial_that_does_not_fit_is_an_error(blobs, monkeypatch):
         train("coteaching", schedules(2), blobs, CONFIG)
 
 
-def test_a_block_that_runs_out_of_memory_when_it_sums_up_goes_on_in_halves(blobs, monkeypatch):
+def test_a_shard_that_runs_out_of_memory_when_it_sums_up_goes_on_in_halves(blobs, monkeypatch):
     expected = train("coteaching", schedules(4), blobs, CONFIG)
     Memory(monkeypatch, most=8)
     end_epoch = Stack.end_epoch
@@ -326,23 +326,23 @@ def test_a_block_that_runs_out_of_memory_when_it_sums_up_goes_on_in_halves(blobs
 
 
 @pytest.mark.parametrize(("free", "expected"), [(1, 1), (12, 5), (1000, 64)])
-def test_a_block_on_cuda_has_as_many_trials_as_fit(free, expected, monkeypatch):
+def test_a_shard_on_cuda_has_as_many_trials_as_fit(free, expected, monkeypatch):
     network = make_network("mlp", (1, 28, 28), 10)
     trial = 2 * model_bytes(network, 128)
-    memory = int(free * trial / blocks_module.MEMORY_SHARE) + 1
-    monkeypatch.setattr(blocks_module, "free_memory", lambda device: memory)
-    size = trials_per_block(
+    memory = int(free * trial / shards_module.MEMORY_SHARE) + 1
+    monkeypatch.setattr(shards_module, "free_memory", lambda device: memory)
+    size = trials_per_shard(
         network, COTEACHING, 128, torch.device("cuda"), 64 if free != 12 else 20
     )
     assert size == expected
 
 
-def test_a_block_on_cpu_is_as_large_as_was_measured_to_be_best():
+def test_a_shard_on_cpu_is_as_large_as_was_measured_to_be_best():
     network = make_network("mlp", (1, 28, 28), 10)
     most, cpu = network.models_side_by_side // 2, torch.device("cpu")
     assert torch.get_num_threads() == 1
-    assert trials_per_block(network, COTEACHING, 128, cpu, 4 * most) == most
-    assert trials_per_block(network, COTEACHING, 128, cpu, 1) == 1
+    assert trials_per_shard(network, COTEACHING, 128, cpu, 4 * most) == most
+    assert trials_per_shard(network, COTEACHING, 128, cpu, 1) == 1
 
 
 class NoReading(TorchDispatchMode):
@@ -481,7 +481,7 @@ def test_only_epochs_that_ask_for_memory_begin_with_a_copy(blobs, recorders, mon
         return snapshot(stack)
 
     monkeypatch.setattr(Stack, "snapshot", noting)
-    monkeypatch.setattr(blocks_module, "on_gpu", lambda block: True)
+    monkeypatch.setattr(shards_module, "on_gpu", lambda shard: True)
     config = replace(CONFIG, epochs=5)
     train("coteaching", schedules(2, 5), blobs, config, lambda number, _: epoch.append(number))
     # The steps are recorded in the first epoch, and for another beta1 in the third.
@@ -509,7 +509,7 @@ def test_cuda_graphs_give_what_plain_steps_give(method, network, images):
 @pytest.mark.gpu
 @needs_cuda
 def test_real_memory_that_runs_out_on_cuda(images, monkeypatch):
-    monkeypatch.setattr("s2e_optuna.training.trainer.trials_per_block", lambda *_: 64)
+    monkeypatch.setattr("s2e_optuna.training.trainer.trials_per_shard", lambda *_: 64)
     _, total = torch.cuda.mem_get_info()
     torch.cuda.set_per_process_memory_fraction(min(1.0, 0.4e9 / total))
     try:

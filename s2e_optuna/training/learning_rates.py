@@ -10,7 +10,7 @@ BETA1_LATE = 0.1
 
 
 @dataclass(frozen=True)
-class Plan(ABC):
+class LearningRateSchedule(ABC):
     """Learning rate and beta1 by epoch.
 
     Attributes
@@ -34,7 +34,7 @@ class Plan(ABC):
 
 
 @dataclass(frozen=True)
-class AdamPlan(Plan):
+class LinearDecay(LearningRateSchedule):
     """Constant, then falling to 0 in a straight line (Appendix A.2.1).
 
     Attributes
@@ -64,7 +64,7 @@ class AdamPlan(Plan):
 
 
 @dataclass(frozen=True)
-class StepPlan(Plan):
+class StepDecay(LearningRateSchedule):
     """A tenth after half of the epochs, a hundredth after three quarters (Appendix A.2.4: SGD)."""
 
     learning_rate: float = 0.1
@@ -76,7 +76,7 @@ class StepPlan(Plan):
 
 
 @dataclass(frozen=True)
-class ConstantPlan(Plan):
+class ConstantRate(LearningRateSchedule):
     """The same rate in every epoch (Appendix A.2.4: RMSProp)."""
 
     learning_rate: float = 0.01
@@ -86,14 +86,14 @@ class ConstantPlan(Plan):
         return self.learning_rate
 
 
-def make_plan(
+def make_learning_rate_schedule(
     optimizer: str, epochs: int, learning_rate: float | None, decay_start: float
-) -> Plan:
-    """Return the paper's plan for an optimiser, from another learning rate if one is given."""
+) -> LearningRateSchedule:
+    """Return the paper's for an optimiser, from another learning rate if one is given."""
     if optimizer == "sgd":
-        return StepPlan(epochs) if learning_rate is None else StepPlan(epochs, learning_rate)
+        return StepDecay(epochs) if learning_rate is None else StepDecay(epochs, learning_rate)
     if optimizer == "rmsprop":
         return (
-            ConstantPlan(epochs) if learning_rate is None else ConstantPlan(epochs, learning_rate)
+            ConstantRate(epochs) if learning_rate is None else ConstantRate(epochs, learning_rate)
         )
-    return AdamPlan(epochs, 1e-3 if learning_rate is None else learning_rate, decay_start)
+    return LinearDecay(epochs, 1e-3 if learning_rate is None else learning_rate, decay_start)

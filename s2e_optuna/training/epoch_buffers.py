@@ -29,7 +29,7 @@ class EpochTally:
     kept_clean: Tensor | None
 
 
-class Tape:
+class EpochBuffers:
     """The batches of an epoch and what became of them.
 
     Parameters

@@ -1,10 +1,10 @@
-"""The trials of a training in blocks: as many as a CPU trains fastest, or a GPU has memory for.
+"""The trials of a training in shards: as many as a CPU trains fastest, or a GPU has memory for.
 
-Trials do not depend on each other, so a block trains a whole epoch before the next one begins:
-what is used again and again then stays in the cache. On CPU every thread trains a block of its
-own: threads that share the small products of one block mostly wait for each other. Only where a
+Trials do not depend on each other, so a shard trains a whole epoch before the next one begins:
+what is used again and again then stays in the cache. On CPU every thread trains a shard of its
+own: threads that share the small products of one shard mostly wait for each other. Only where a
 single trial is work enough do threads share it, or where sharing changes no bit: what a trial
-comes to must not depend on which other trials there are. A block that runs out of memory goes back
+comes to must not depend on which other trials there are. A shard that runs out of memory goes back
 to the start of the epoch and on in two halves. For that its state is copied to the CPU beforehand,
 in epochs whose steps ask for memory.
 """
@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from s2e_optuna.device import free_memory, using_threads
+from s2e_optuna.training.epoch_buffers import EpochTally
 from s2e_optuna.training.memory import clear_frames, give_back_memory, ran_out_of_memory
 from s2e_optuna.training.methods import Method
 from s2e_optuna.training.networks import StackedNetwork
 from s2e_optuna.training.parts import EpochOrder, TrainingPart
 from s2e_optuna.training.stack import Stack
-from s2e_optuna.training.tape import EpochTally
 
 MEMORY_SHARE = 0.7
 """Share of the free memory of a GPU that is planned with; libraries and fragments need some."""
@@ -37,26 +37,26 @@ COPIES_OF_PARAMETERS = 5
 COPIES_OF_OUTPUTS = 3
 """A layer's output, what its gradient needs besides, and the gradient."""
 
-WORK_OF_A_BLOCK = 4e7
-"""Operations of a step below which a block is not worth a thread: threads take turns in Python.
+WORK_OF_A_SHARD = 4e7
+"""Operations of a step below which a shard is not worth a thread: threads take turns in Python.
 
 Measured with two threads beside one, for `mlp` with 64 to 784 inputs, 1 to 8 models and batches of
 16 and 64: slower by up to 1.9 times below, faster by up to 1.8 times above.
 """
 
 WORK_OF_A_SHARE = 1.25e8
-"""The same for a thread that shares the products of one block: up to 3.5 times slower below."""
+"""The same for a thread that shares the products of one shard: up to 3.5 times slower below."""
 
 WORK_OF_A_FIXED_SHARE = 4e9
 """The same where the number of threads must not depend on how many trials there are.
 
 A single trial then takes several threads also among others, which could have one each. Measured
 with two threads for networks with convolutions that are run in a loop, processor time of shared
-blocks beside such with a thread each: 1.1 to 1.8 times below, 1.0 to 1.07 times above.
+shards beside such with a thread each: 1.1 to 1.8 times below, 1.0 to 1.07 times above.
 """
 
 
-def trials_per_block(
+def trials_per_shard(
     network: StackedNetwork, method: Method, batch_size: int, device: torch.device, trials: int
 ) -> int:
     """Choose how many trials train side by side.
@@ -70,7 +70,7 @@ def trials_per_block(
     batch_size
         Samples of a batch.
     device
-        On CPU the network's own measured number counts, and that every thread gets a block; on
+        On CPU the network's own measured number counts, and that every thread gets a shard; on
         CUDA the free memory.
     trials
         How many there are.
@@ -78,7 +78,7 @@ def trials_per_block(
     Returns
     -------
     int
-        At least 1; blocks are about equally large.
+        At least 1; shards are about equally large.
     """
     networks, at_once = method.networks, 1
     if device.type == "cpu":
@@ -87,33 +87,33 @@ def trials_per_block(
     else:
         room = int(MEMORY_SHARE * free_memory(device))
         of_one = networks * model_bytes(network, batch_size)
-        # With several blocks, one warms up beside the memory of the others' recorded steps.
+        # With several shards, one warms up beside the memory of the others' recorded steps.
         fitting = max(1, room // of_one if trials * of_one <= room else room // (2 * of_one))
-    blocks = at_once * math.ceil(trials / fitting / at_once)
-    return math.ceil(trials / blocks)
+    shards = at_once * math.ceil(trials / fitting / at_once)
+    return math.ceil(trials / shards)
 
 
 def runs_in_threads(network: StackedNetwork, method: Method) -> bool:
-    """Whether blocks may train at the same time: nothing they use belongs to the process."""
+    """Whether shards may train at the same time: nothing they use belongs to the process."""
     return method.runs_in_threads and not network.uses_host_randomness
 
 
 def divided_threads(
-    network: StackedNetwork, method: Method, batch_size: int, trials: int, blocks: int
+    network: StackedNetwork, method: Method, batch_size: int, trials: int, shards: int
 ) -> tuple[int, int]:
-    """Divide this process's threads on CPU among blocks.
+    """Divide this process's threads on CPU among shards.
 
     Parameters
     ----------
     network, method, batch_size
-        See `trials_per_block`.
-    trials, blocks
-        How many there are, of at most so many blocks.
+        See `trials_per_shard`.
+    trials, shards
+        How many there are, of at most so many shards.
 
     Returns
     -------
     tuple of int
-        Blocks that train at the same time, and the threads of each. Only where the latter
+        Shards that train at the same time, and the threads of each. Only where the latter
         changes no bit does it depend on how many trials there are.
     """
     threads = torch.get_num_threads()
@@ -123,7 +123,7 @@ def divided_threads(
         share = _worth(of_one, WORK_OF_A_FIXED_SHARE, threads)
     at_once = 1
     if runs_in_threads(network, method):
-        at_once = _worth(trials * of_one, WORK_OF_A_BLOCK, min(threads // share, blocks))
+        at_once = _worth(trials * of_one, WORK_OF_A_SHARD, min(threads // share, shards))
     if network.cpu_threads == "any":
         share = _worth(trials * of_one / at_once, WORK_OF_A_SHARE, threads // at_once)
     return at_once, share
@@ -141,15 +141,15 @@ def model_bytes(network: StackedNetwork, batch_size: int) -> int:
     return 4 * (numbers + COPIES_OF_OUTPUTS * batch_size * footprint.total)
 
 
-def train_blocks(
-    blocks: list[Stack], data: TrainingPart, order: EpochOrder, epoch: int, *, count: bool
+def train_shards(
+    shards: list[Stack], data: TrainingPart, order: EpochOrder, epoch: int, *, count: bool
 ) -> list[tuple[Stack, EpochTally]]:
-    """Train every block for an epoch.
+    """Train every shard for an epoch.
 
     Parameters
     ----------
-    blocks
-        All blocks; the result holds other ones where memory ran out.
+    shards
+        All shards; the result holds other ones where memory ran out.
     data, order, epoch, count
         See `Stack`.
 
@@ -159,22 +159,22 @@ def train_blocks(
         A single trial does not fit into the memory; mostly a `torch.OutOfMemoryError`.
     """
     finished: list[tuple[Stack, EpochTally]] = []
-    waiting = list(blocks)
+    waiting = list(shards)
     while waiting:
-        snapshots = [block.snapshot() if can_run_out(block) else None for block in waiting]
+        snapshots = [shard.snapshot() if can_run_out(shard) else None for shard in waiting]
         failed = _run(waiting, data, order, epoch)
         halves: list[Stack] = []
-        for block, snapshot in zip(waiting, snapshots, strict=True):
-            if block not in failed:
-                with _noting(block, failed):
-                    finished.append((block, block.end_epoch(count=count)))
-            if block not in failed:
+        for shard, snapshot in zip(waiting, snapshots, strict=True):
+            if shard not in failed:
+                with _noting(shard, failed):
+                    finished.append((shard, shard.end_epoch(count=count)))
+            if shard not in failed:
                 continue
-            if snapshot is None or len(block.trials) == 1:
-                raise failed[block]
-            block.return_to(snapshot)
-            halves += _halves(block)
-            block.close()  # whoever called still holds it
+            if snapshot is None or len(shard.trials) == 1:
+                raise failed[shard]
+            shard.return_to(snapshot)
+            halves += _halves(shard)
+            shard.close()  # whoever called still holds it
         if failed:
             failed.clear()  # an error holds its frames, and they hold this dictionary
             give_back_memory()
@@ -183,81 +183,81 @@ def train_blocks(
     return finished
 
 
-def without(blocks: list[Stack], leaving: set[int]) -> list[Stack]:
-    """Return the blocks of the trials that stay; blocks that nobody leaves are the same."""
+def without(shards: list[Stack], leaving: set[int]) -> list[Stack]:
+    """Return the shards of the trials that stay; shards that nobody leaves are the same."""
     return [
-        block if leaving.isdisjoint(block.trials) else block.without(leaving)
-        for block in blocks
-        if not leaving.issuperset(block.trials)
+        shard if leaving.isdisjoint(shard.trials) else shard.without(leaving)
+        for shard in shards
+        if not leaving.issuperset(shard.trials)
     ]
 
 
-def can_run_out(block: Stack) -> bool:
+def can_run_out(shard: Stack) -> bool:
     """Whether memory may run out in an epoch, in a way that can be handled.
 
     A recorded step has all its memory. What is summed up at the end of an epoch is as large in
     each, and went well in the first, before which nothing is recorded.
     """
-    return on_gpu(block) and not block.is_recorded
+    return on_gpu(shard) and not shard.is_recorded
 
 
-def on_gpu(block: Stack) -> bool:
-    """Whether a block trains on CUDA."""
-    return block.rates.device.type == "cuda"
+def on_gpu(shard: Stack) -> bool:
+    """Whether a shard trains on CUDA."""
+    return shard.rates.device.type == "cuda"
 
 
 def _run(
-    blocks: list[Stack], data: TrainingPart, order: EpochOrder, epoch: int
+    shards: list[Stack], data: TrainingPart, order: EpochOrder, epoch: int
 ) -> dict[Stack, BaseException]:
-    """Take all steps of an epoch; return the blocks whose memory ran out."""
+    """Take all steps of an epoch; return the shards whose memory ran out."""
     failed: dict[Stack, BaseException] = {}
     if isinstance(data.images, Tensor):
-        at_once, share = _threads_of(blocks, len(blocks))
+        at_once, share = _threads_of(shards, len(shards))
 
-        def train_epoch(block: Stack) -> None:
-            with _noting(block, failed):
-                block.begin_epoch(data, order, epoch)
+        def train_epoch(shard: Stack) -> None:
+            with _noting(shard, failed):
+                shard.begin_epoch(data, order, epoch)
                 for _ in range(len(order.samples)):
-                    block.step()
+                    shard.step()
 
-        _for_each(blocks, train_epoch, at_once, share)
+        _for_each(shards, train_epoch, at_once, share)
         return failed
-    # What is decoded on the way is decoded once, for all blocks.
-    for block in blocks:
-        with _noting(block, failed):
-            block.begin_epoch(data, order, epoch)
-    _, share = _threads_of(blocks, 1)
+    # What is decoded on the way is decoded once, for all shards.
+    for shard in shards:
+        with _noting(shard, failed):
+            shard.begin_epoch(data, order, epoch)
+    _, share = _threads_of(shards, 1)
     with using_threads(share):
         for images in data.images.batches(order.samples, epoch):
-            for block in blocks:
-                if block not in failed:
-                    with _noting(block, failed):
-                        block.step(images)
+            for shard in shards:
+                if shard not in failed:
+                    with _noting(shard, failed):
+                        shard.step(images)
     return failed
 
 
-def _threads_of(blocks: list[Stack], most: int) -> tuple[int, int]:
-    """Say how many blocks train at the same time, up to `most`, and the threads of each."""
-    first = blocks[0]
+def _threads_of(shards: list[Stack], most: int) -> tuple[int, int]:
+    """Say how many shards train at the same time, up to `most`, and the threads of each."""
+    first = shards[0]
     if first.rates.device.type != "cpu":
         return 1, torch.get_num_threads()
-    trials = sum(len(block.trials) for block in blocks)
+    trials = sum(len(shard.trials) for shard in shards)
     return divided_threads(first.network, first.method, first.batch_size, trials, most)
 
 
 def _for_each(
-    blocks: list[Stack], action: Callable[[Stack], None], at_once: int, share: int
+    shards: list[Stack], action: Callable[[Stack], None], at_once: int, share: int
 ) -> None:
-    """Do the same with every block, so many at the same time and with so many threads each."""
+    """Do the same with every shard, so many at the same time and with so many threads each."""
     with using_threads(share):
         if at_once == 1:
-            for block in blocks:
-                action(block)
+            for shard in shards:
+                action(shard)
             return
         with ThreadPoolExecutor(
             at_once, initializer=torch.set_num_threads, initargs=(share,)
         ) as pool:
-            for _ in pool.map(action, blocks):
+            for _ in pool.map(action, shards):
                 pass
 
 
@@ -267,22 +267,22 @@ def _worth(work: float, of_one: float, most: int) -> int:
 
 
 @contextmanager
-def _noting(block: Stack, failed: dict[Stack, BaseException]) -> Iterator[None]:
+def _noting(shard: Stack, failed: dict[Stack, BaseException]) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
         if not ran_out_of_memory(error):
             raise
         clear_frames(error)
-        failed[block] = error
+        failed[shard] = error
 
 
-def _halves(block: Stack) -> list[Stack]:
-    middle = len(block.trials) // 2
-    first, second = range(middle), range(middle, len(block.trials))
+def _halves(shard: Stack) -> list[Stack]:
+    middle = len(shard.trials) // 2
+    first, second = range(middle), range(middle, len(shard.trials))
     warnings.warn(
-        f"the device ran out of memory with {len(block.trials)} trials side by side; going on "
+        f"the device ran out of memory with {len(shard.trials)} trials side by side; going on "
         f"with {len(second)}",
         stacklevel=2,
     )
-    return [block.select(list(first)), block.select(list(second))]
+    return [shard.select(list(first)), shard.select(list(second))]
