@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
+from numbers import Integral
 
 
 class DataError(ValueError):
@@ -12,6 +13,27 @@ class DataError(ValueError):
 
 class ConfigError(ValueError):
     """Settings that cannot be searched with; the message is one sentence that says why."""
+
+
+def check_integer(
+    name: str, value: object, least: int, error: type[ValueError] = DataError
+) -> None:
+    """Raise an error unless an option is a whole number that is large enough.
+
+    Parameters
+    ----------
+    name
+        Name of the option; in backticks, the command line writes it as its flag.
+    value
+        What it is; NumPy's whole numbers are some, too.
+    least
+        The smallest that it may be.
+    error
+        Kind of the error.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        words = f"`{name}`" if name.isidentifier() else name
+        raise error(f"{words} must be an integer of at least {least}, but is {value!r}.")
 
 
 def unknown_name(what: str, name: object, known: Iterable[str]) -> DataError:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2e_optuna.errors import DataError
+from s2e_optuna.errors import DataError, check_integer
 from s2e_optuna.options import DATA_PANEL, option, settings, stored_values
 
 if TYPE_CHECKING:
@@ -147,10 +147,9 @@ class DataSpec:
     def __post_init__(self) -> None:
         for name in ("train_size", "image_size"):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise DataError(f"`{name}` must be an integer of at least 1, but is {value!r}.")
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
-            raise DataError(f"`seed` must be an integer of at least 0, but is {self.seed!r}.")
+            if value is not None:
+                check_integer(name, value, 1)
+        check_integer("seed", self.seed, 0)
         if not isinstance(self.noise, str) or is_matrix_file(self.noise):
             if self.noise is not None and self.noise_rate is not None:
                 words = self.noise if isinstance(self.noise, str) else "a transition matrix"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2e_optuna.data.spec import DataSpec
-from s2e_optuna.errors import ConfigError
+from s2e_optuna.errors import ConfigError, check_integer
 from s2e_optuna.objective import MINUTES
 from s2e_optuna.options import (
     OUTPUT_PANEL,
@@ -277,13 +277,13 @@ class SearchConfig:
 
     def _check_numbers(self) -> None:
         for name in ("trials", "workers", "stack"):
-            _check_integer(name, getattr(self, name), 1)
+            check_integer(name, getattr(self, name), 1, ConfigError)
         if self.folds == 1:
             raise ConfigError("`folds` must be 2 or more, or 0 to leave the cross-validation out.")
         for name in ("final_seeds", "folds"):
-            _check_integer(name, getattr(self, name), 0)
+            check_integer(name, getattr(self, name), 0, ConfigError)
         if self.report_every is not None:
-            _check_integer("report_every", self.report_every, 1)
+            check_integer("report_every", self.report_every, 1, ConfigError)
         if self.gpus_per_worker is not None and self.launcher != "ray":
             raise ConfigError("`gpus_per_worker` needs the launcher ray; else name a `device`.")
         if self.gpus_per_worker is not None and not 0.0 <= self.gpus_per_worker < math.inf:
@@ -296,7 +296,7 @@ class SearchConfig:
             )
         if self.sampler == "s2e":
             batch_size = self.sampler_options.get("batch_size", 1)
-            _check_integer("the sampler's batch_size (K)", batch_size, 1)
+            check_integer("the sampler's batch_size (K)", batch_size, 1, ConfigError)
 
     def _check_names(self) -> None:
         # These know the names; they import torch and Optuna.
@@ -439,9 +439,3 @@ class SearchConfig:
         if self.final_seeds and self.folds:
             check_folds(self.folds, len(data.y_train))
         return data
-
-
-def _check_integer(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        words = f"`{name}`" if name.isidentifier() else name
-        raise ConfigError(f"{words} must be an integer of at least {least}, but is {value!r}.")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from s2e_optuna.errors import DataError, unknown_name
+from s2e_optuna.errors import DataError, check_integer, unknown_name
 from s2e_optuna.options import TRAINING_PANEL, option, settings, stored_values
 from s2e_optuna.training.learning_rates import LearningRateSchedule, make_learning_rate_schedule
 
@@ -171,8 +171,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "evaluate_every"):
             value = getattr(self, name)
-            if value is not None and (not _is_integer(value) or value < 1):
-                raise DataError(f"`{name}` must be an integer of at least 1, but is {value!r}.")
+            if value is not None:
+                check_integer(name, value, 1)
         rate = self.learning_rate
         if rate is not None and not (rate > 0 and math.isfinite(rate)):
             raise DataError(f"`learning_rate` must be above 0, but is {rate}.")
@@ -189,8 +189,7 @@ class TrainConfig:
             )
         if not 0.0 <= self.decay_start <= 1.0:
             raise DataError(f"`decay_start` {self.decay_start} is out of range: choose 0 to 1")
-        if not _is_integer(self.seed) or self.seed < 0:
-            raise DataError(f"`seed` must be an integer of at least 0, but is {self.seed!r}.")
+        check_integer("seed", self.seed, 0)
 
     @property
     def learning_rate_schedule(self) -> LearningRateSchedule:
@@ -220,7 +219,3 @@ class TrainConfig:
             Fields that are not stored, such as ``device``.
         """
         return cls(**stored_values(cls, stored), **others)
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
