@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from s2e_optuna.data import NoisyData, from_arrays
 from s2e_optuna.data.assemble import stratified_order
-from s2e_optuna.data.label_tables import is_missing
+from s2e_optuna.data.class_numbers import is_missing
 from s2e_optuna.errors import DataError
 from s2e_optuna.labels import check_folds
 from s2e_optuna.objective import CoTeachingObjective

@@ -21,7 +21,9 @@ from s2e_optuna.data.noise import (
     transition_matrix,
 )
 from s2e_optuna.data.noisy_data import NoisyData, as_images, as_labels, scale_pixels
+from s2e_optuna.data.reading import reading_words, warning_words
 from s2e_optuna.data.spec import is_matrix_file
+from s2e_optuna.data.split import PART_WORDS
 from s2e_optuna.data.streaming import ImageFiles
 from s2e_optuna.errors import DataError
 
@@ -52,6 +54,8 @@ def from_arrays(
     n_classes: int | None = None,
     class_names: Sequence[str] | None = None,
     ids: Sequence[str] | None = None,
+    layout: str = "arrays",
+    words: Sequence[str] = (),
 ) -> NoisyData:
     """Build a `NoisyData` from arrays, with every check.
 
@@ -80,6 +84,8 @@ def from_arrays(
         Number and names of the classes; by default what the labels show.
     ids
         One name for each training sample.
+    layout, words
+        What they were taken for, and what else there is to say, for `NoisyData.reading`.
 
     Raises
     ------
@@ -91,18 +97,17 @@ def from_arrays(
         y_all, class_names = number_classes(y_all, class_names)
     x_all = {"train": x_train, "val": x_val, "test": x_test}
     given = {part: (x, y_all.get(part)) for part, x in x_all.items()}
-    words = {"train": "training", "val": "validation", "test": "test"}
     images: dict[str, Tensor] = {}
     labels: dict[str, Tensor] = {}
     for part, (x, y) in given.items():
         if part != "train" and x is None and y is None:
             continue
-        images[part], labels[part] = _part(x, y, words[part])
+        images[part], labels[part] = _part(x, y, PART_WORDS[part])
         if images[part].shape[1:] != images["train"].shape[1:]:
             raise DataError(
-                f"the {words[part]} images are {list(images[part].shape[1:])} and the training "
-                f"images {list(images['train'].shape[1:])} (channels, height, width): make them "
-                "the same size"
+                f"the {PART_WORDS[part]} images are {list(images[part].shape[1:])} and the "
+                f"training images {list(images['train'].shape[1:])} (channels, height, width): "
+                "make them the same size"
             )
 
     def read(wanted: Mapping[str, tuple[str, Rows]]) -> dict[str, Tensor]:
@@ -123,6 +128,8 @@ def from_arrays(
         n_classes=n_classes,
         class_names=class_names,
         ids=ids,
+        layout=layout,
+        words=words,
     )
 
 
@@ -172,6 +179,8 @@ def assemble(
     class_names: Sequence[str] | None,
     ids: Sequence[str] | None,
     noise_words: str = "as given",
+    layout: str = "arrays",
+    words: Sequence[str] = (),
 ) -> NoisyData:
     """Split and corrupt labels first, then read the images that are needed; see `from_arrays`.
 
@@ -183,6 +192,10 @@ def assemble(
         Reads images of these parts.
     noise_words
         What is known about labels on which no noise is put.
+    layout
+        What the data were taken for.
+    words
+        What else there is to say about how they were read, in sentences.
     """
     if validation not in ("auto", "clean", "noisy"):
         raise DataError(f"unknown validation {validation!r}: choose auto, clean or noisy")
@@ -246,6 +259,11 @@ def assemble(
         val_ids=tuple(sample_ids[i] for i in val[1]) if cut else (),
         y_val_clean=val_clean if cut else None,
         validation_source=val[0],
+        reading=(
+            reading_words(layout, len(kept), val, test, n_classes),
+            *words,
+            *warning_words(given[chosen], names, val_labels, still_noisy),
+        ),
     )
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-from s2e_optuna.data.label_tables import encode_labels, is_missing, table_classes
 from s2e_optuna.errors import DataError
+
+_MISSING = frozenset({"", "nan", "<na>", "#n/a"})
+_MISSING_IN_TABLES = _MISSING | {"na", "n/a", "null"}
 
 
 def number_classes(
@@ -82,3 +85,83 @@ def _words(values: np.ndarray[Any, Any], part: str) -> tuple[str, ...]:
             f"{missing} of the {part} labels are missing: fill them in, or remove the samples"
         )
     return words
+
+
+def is_missing(label: str, *, in_table: bool = False) -> bool:
+    """Whether a text is what programs write in place of a label that is not there.
+
+    Parameters
+    ----------
+    label
+        The text.
+    in_table
+        Whether it comes from a table of text: there ``NA`` and ``null`` are none, either.
+    """
+    return label.strip().lower() in (_MISSING_IN_TABLES if in_table else _MISSING)
+
+
+def without_fractions(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return labels such as ``3.0`` as ``3``, if all that are there are such numbers.
+
+    Programs write whole numbers so where some labels of a column are missing.
+    """
+    there = [label for label in labels if not is_missing(label, in_table=True)]
+    if not there or not all(_is_whole(label) for label in there):
+        return tuple(labels)
+    return tuple(label.removesuffix(".0") for label in labels)
+
+
+def _is_whole(label: str) -> bool:
+    return label.removesuffix(".0").removeprefix("-").isdecimal()
+
+
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return names of classes in alphabetical order; if all are numbers, by their value."""
+    found = sorted(labels)
+    if all(label.removeprefix("-").isdecimal() for label in found):
+        found.sort(key=int)
+    return tuple(found)
+
+
+def table_classes(tables: Iterable[Sequence[str]], class_names: Sequence[str]) -> tuple[str, ...]:
+    """Return the class names that labels of a table refer to.
+
+    Parameters
+    ----------
+    tables
+        Columns of labels.
+    class_names
+        Names that the data have; empty where only the table knows.
+
+    Returns
+    -------
+    tuple of str
+        `class_names` if there are some, else all labels in order, numbers by their value.
+    """
+    if class_names:
+        return tuple(class_names)
+    return in_order({label for column in tables for label in column})
+
+
+def encode_labels(
+    labels: Sequence[str], class_names: Sequence[str], source: str
+) -> NDArray[np.int64]:
+    """Turn names of classes, or their numbers 0 .. C-1, into numbers.
+
+    Raises
+    ------
+    DataError
+        A label is neither a class name nor the number of a class.
+    """
+    names = {name: number for number, name in enumerate(class_names)}
+    numbers = {str(number): number for number in range(len(class_names))}
+    known = set(labels)
+    position = numbers if len(known & numbers.keys()) > len(known & names.keys()) else names
+    wrong = next((label for label in labels if label not in position), None)
+    if wrong is not None:
+        shown = ", ".join(class_names[:10]) + (", …" if len(class_names) > 10 else "")
+        raise DataError(
+            f"the labels ({source}) hold {wrong!r}, which is no class: the classes are {shown}, "
+            f"or their numbers 0 to {len(class_names) - 1}"
+        )
+    return np.array([position[label] for label in labels], dtype=np.int64)

@@ -1,8 +1,4 @@
-"""Image folders: which files they hold, and decoding those that are needed.
-
-Layout: one folder a class, optionally below train/, val/ and test/. Where labels come from a
-table, the training images may also lie in one folder without classes.
-"""
+"""Decoding image files."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from s2e_optuna.errors import DataError
-
-EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
-)
-"""File names taken as images; other files in a class folder are left alone."""
 
 Size = tuple[int, int]
 """Height and width."""
@@ -33,103 +23,12 @@ OnImages = Callable[[int, int], None]
 _CHUNK = 256
 
 
-@dataclass(frozen=True, eq=False)
-class ImageListing:
-    """Files of one part.
-
-    Attributes
-    ----------
-    paths
-        Path of each image below the folder that the user named, with ``/``.
-    labels
-        int64 [N]: positions of the class folders in alphabetical order; None in a folder without
-        class folders.
-    """
-
-    paths: tuple[str, ...]
-    labels: NDArray[np.int64] | None
-
-
-def list_image_folder(
-    folder: str | Path, *, labelled: bool = True
-) -> tuple[dict[str, ImageListing], tuple[str, ...]]:
-    """List a folder of class folders, or one with train/, val/ and test/ above them.
-
-    Parameters
-    ----------
-    folder
-        ``folder/class/image`` or ``folder/train/class/image`` (and val, test).
-    labelled
-        Whether the folders of the training images have to be classes. Where a table gives the
-        labels, they need not.
-
-    Returns
-    -------
-    tuple
-        Parts by name (``"train"`` and, where there are such folders, ``"val"``, ``"test"``)
-        and the class names in alphabetical order; none where there are no class folders.
-
-    Raises
-    ------
-    DataError
-        No images, or classes that differ between the parts.
-    """
-    root = Path(folder)
-    places = {"train": root / "train"} if (root / "train").is_dir() else {"train": root}
-    if places["train"] != root:
-        places |= {name: root / name for name in ("val", "test") if (root / name).is_dir()}
-    class_names = _subfolders(places["train"])
-    if not class_names and labelled:
-        raise DataError(
-            f"{places['train']} holds no folders: put the images of each class in a folder of "
-            "its own, as in folder/class/image.png, or give a table of labels"
-        )
-    if not class_names and len(places) > 1:  # a flat training folder beside sorted ones
-        class_names = sorted({c for part in places.values() for c in _subfolders(part)})
-    listed: dict[str, ImageListing] = {}
-    for part, place in places.items():
-        unknown = sorted(set(_subfolders(place)) - set(class_names))
-        if unknown:
-            raise DataError(
-                f"{place} has the class {unknown[0]!r} that {places['train']} has not: "
-                "use the same class folders in every part"
-            )
-        flat = not _subfolders(place)
-        found = (
-            [(name, -1) for name in _image_files(place)]
-            if flat
-            else [
-                (name, label)
-                for label, class_name in enumerate(class_names)
-                for name in _image_files(place / class_name)
-            ]
-        )
-        if not found or (flat and part != "train"):
-            raise DataError(f"{place} holds no images: expected files such as class/image.png")
-        listed[part] = ImageListing(
-            paths=tuple(Path(name).relative_to(root).as_posix() for name, _ in found),
-            labels=None if flat else np.array([label for _, label in found], dtype=np.int64),
-        )
-    return listed, tuple(class_names)
-
-
 def image_size_of(image_size: int | Size | None) -> Size | None:
     """Return (height, width) of what the user gave; DataError if it is out of range."""
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     if size is not None and min(size) < 1:
         raise DataError(f"image_size {image_size} is out of range: give a positive side")
     return size
-
-
-def _subfolders(folder: Path) -> list[str]:
-    return sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
-
-
-def _image_files(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return []
-    names = sorted(os.path.join(d, f) for d, _, found in os.walk(folder) for f in found)
-    return [name for name in names if os.path.splitext(name)[1].lower() in EXTENSIONS]
 
 
 def decode_images(

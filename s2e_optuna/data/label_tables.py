@@ -1,38 +1,32 @@
-"""Given labels from a table (CSV) or from a file that an earlier run has saved."""
+"""Given labels from a table or from a file that an earlier run has saved."""
 
 from __future__ import annotations
 
 import csv
 import gzip
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from s2e_optuna.data.class_numbers import is_missing
+from s2e_optuna.data.label_columns import Columns, Wanted, choose_columns
+from s2e_optuna.data.matching import SEVERAL, UNKNOWN, Samples
 from s2e_optuna.data.npz import read_npz
+from s2e_optuna.data.split import PART_WORDS, parts_in
+from s2e_optuna.data.text_tables import TABLES, TextTable, is_table, read_text_table
+from s2e_optuna.data.words import count, some
 from s2e_optuna.errors import DataError
 from s2e_optuna.writable import check_writable
 
 if TYPE_CHECKING:
     from s2e_optuna.data.noisy_data import NoisyData
 
-PATH_COLUMNS = ("path", "id", "file", "filename", "image")
-"""Columns taken as names of the samples where the user names none: the first that exists."""
-
-LABEL_COLUMNS = ("label", "given", "given_label", "class")
-"""Columns taken as given labels where the user names none."""
-
-CLEAN_COLUMN = "clean"
-"""Column taken as true labels where the user names none and the table has it."""
-
-_MISSING = frozenset({"", "nan", "<na>", "#n/a"})
-
-_TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+MOST_UNKNOWN = 0.05
+"""Share of rows that may name samples which are not there: they are counted and left out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +40,52 @@ class LabelTable:
     names
         Path or row of the sample that each label belongs to; None where the order tells.
     given, clean
-        Labels in the data, and true ones where the file has them.
+        Labels in the data, and true ones where the file has them; empty where one is missing.
+    part
+        ``"train"``, ``"val"`` or ``"test"`` of each row, where the file says it.
+    naming
+        Which column names the samples, in words.
+    spare
+        Label of the first line, which is a header if the number of rows does not say otherwise.
     """
 
     source: str
     names: tuple[str, ...] | None
     given: tuple[str, ...]
     clean: tuple[str, ...] | None
+    part: tuple[str, ...] | None = None
+    naming: str = ""
+    spare: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class TiedLabels:
+    """Labels of samples that were found, one row a sample.
+
+    Attributes
+    ----------
+    source
+        File, and column, in words.
+    positions
+        Of the samples, in ascending order; int64 [R].
+    given, clean
+        Labels in the data, and true ones where the file has them; an empty text where one is
+        missing.
+    part
+        ``"train"``, ``"val"`` or ``"test"`` of each, where the file says it.
+    words
+        How they were read, in sentences.
+    by_order
+        Whether nothing but their order says whose they are.
+    """
+
+    source: str
+    positions: NDArray[np.int64]
+    given: tuple[str, ...]
+    clean: tuple[str, ...] | None
+    part: tuple[str, ...] | None
+    words: tuple[str, ...]
+    by_order: bool = False
 
 
 def read_labels(
@@ -61,249 +94,236 @@ def read_labels(
     path_column: str | None = None,
     label_column: str | None = None,
     clean_column: str | None = None,
+    split_column: str | None = None,
+    samples: Samples | None = None,
 ) -> LabelTable:
-    """Read labels from ``.csv``, ``.tsv`` (also ``.gz``) or from ``.npz``.
+    """Read labels from a table of text (also ``.gz``) or from ``.npz``.
 
     Parameters
     ----------
     path
-        The file. A table has a header line; an ``.npz`` file has the arrays ``given`` and perhaps
-        ``clean`` and ``ids`` (without which the order tells whose they are).
+        The file. A table has commas, semicolons, tabs, bars or spaces between its columns, with
+        a header line or without; an ``.npz`` file has the arrays ``given`` and perhaps ``clean``
+        and ``ids`` (without which the order tells whose they are).
     path_column
-        Column with the samples' paths or names; by default the first of `PATH_COLUMNS` that the
-        table has. Without one the rows must be in the order of the samples.
+        Column with the samples' paths or names; by default the one whose values name samples.
+        Without one the rows must be in the order of the samples.
     label_column
-        Column with the given labels; by default the first of `LABEL_COLUMNS`.
+        Column with the given labels; by default the first of `LABEL_COLUMNS`, or the only one
+        that is left, or a column for each class with a single 1 in each row.
     clean_column
-        Column with the true labels, for reports only; by default `CLEAN_COLUMN` if it exists.
+        Column with the true labels; by default the first of `CLEAN_COLUMNS`, if there is one.
+    split_column
+        Column with the part of each sample; by default one that says so.
+    samples
+        What the rows may name. Without it columns are known by their names alone.
 
     Raises
     ------
     DataError
-        The file cannot be read, a column is missing, or a label is.
+        The file cannot be read, or a column is missing.
     """
     place = Path(path).expanduser()
+    wanted = Wanted(path_column, label_column, clean_column, split_column)
     if place.suffix == ".npz":
-        arrays = read_npz(place, ["given", "clean", "ids"], required=["given"])
-        columns = {
-            name: tuple(map(str, values.ravel().tolist())) for name, values in arrays.items()
-        }
-        if len({len(column) for column in columns.values()}) != 1:
-            raise DataError(f"the arrays of {place} differ in length: save the labels again")
-        for name in columns.keys() - {"ids"}:
-            if missing := sum(map(is_missing, columns[name])):
-                raise DataError(
-                    f"{missing} of the labels in {place}, array {name}, are missing: fill them "
-                    "in, or remove the samples"
-                )
-        return LabelTable(str(place), columns.get("ids"), columns["given"], columns.get("clean"))
+        return _saved_arrays(place)
     if not place.is_file():
         raise DataError(f"there is no file {place}: check the path of the labels")
-    if not place.name.endswith(_TABLES):
-        raise DataError(f"{place} is no table of labels: give one of {', '.join(_TABLES)}, .npz")
-    with _table(place) as (header, rows):
-        names = _column(place, header, path_column, PATH_COLUMNS, "--path-column", optional=True)
-        given = _column(place, header, label_column, LABEL_COLUMNS, "--label-column")
-        clean = _column(
-            place, header, clean_column, (CLEAN_COLUMN,), "--clean-column", optional=True
-        )
-        read: dict[int, list[str]] = {
-            column: [] for column in (names, given, clean) if column is not None
-        }
-        for number, row in enumerate(rows, start=2):
-            if not row:
-                continue  # an empty line
-            for column, values in read.items():
-                cell = row[column].strip() if column < len(row) else ""
-                if not cell or (column != names and is_missing(cell)):
-                    raise DataError(
-                        f"{place} has no {header[column]} in line {number}"
-                        f"{cell and f' (it says {cell})'}: fill it in, or remove the line"
-                    )
-                values.append(cell)
-    assert given is not None
-    if not read[given]:
-        raise DataError(f"{place} holds no labels below its header")
+    if not is_table(place):
+        raise DataError(f"{place} is no table of labels: give one of {', '.join(TABLES)}, .npz")
+    table = read_text_table(place)
+    return _label_table(table, choose_columns(table, samples, wanted))
+
+
+def _saved_arrays(place: Path) -> LabelTable:
+    arrays = read_npz(place, ["given", "clean", "ids", "class_names"], required=["given"])
+    names = [str(name) for name in arrays.pop("class_names", np.empty(0, str)).tolist()]
+    columns = {name: tuple(map(str, values.ravel().tolist())) for name, values in arrays.items()}
+    if len({len(column) for column in columns.values()}) != 1:
+        raise DataError(f"the arrays of {place} differ in length: save the labels again")
+    for name in columns.keys() - {"ids"}:
+        if missing := sum(map(is_missing, columns[name])):
+            raise DataError(
+                f"{missing} of the labels in {place}, array {name}, are missing: fill them "
+                "in, or remove the samples"
+            )
+    if names:  # numbers mean the classes of the data that were saved
+        for name in columns.keys() - {"ids"}:
+            columns[name] = tuple(names[int(label)] for label in columns[name])
+    naming = "samples named by the array ids"
     return LabelTable(
-        f"{place.name}, column {header[given]}",
-        None if names is None else tuple(read[names]),
-        tuple(read[given]),
-        None if clean is None else tuple(read[clean]),
+        str(place), columns.get("ids"), columns["given"], columns.get("clean"), naming=naming
     )
 
 
-def is_missing(label: str) -> bool:
-    """Whether a text is what programs write in place of a label that is not there."""
-    return label.strip().lower() in _MISSING
+def _label_table(table: TextTable, columns: Columns) -> LabelTable:
+    header, start = columns.header, columns.start
+    names = clean = part = None
+    if columns.path is not None:
+        names = table.column(columns.path, start)
+    if columns.clean is not None:
+        clean = table.column(columns.clean, start)
+    if columns.split is not None:
+        said = table.column(columns.split, start)
+        means = parts_in(header[columns.split], said)
+        assert means is not None
+        part = tuple(means[value] for value in said)
+    if columns.label is not None:
+        given = table.column(columns.label, start)
+        source = f"{table.path.name}, column {header[columns.label]}"
+    else:
+        given = _one_hot(table, columns)
+        classes = [header[column] for column in columns.one_hot]
+        source = f"{table.path.name}, columns {some(classes, 3)}"
+    spare = None
+    if not columns.sure and start == 1 and columns.label is not None:
+        spare = header[columns.label]
+    naming = "" if columns.path is None else f"samples named by the column {header[columns.path]}"
+    if columns.split is not None:
+        naming += f"{naming and ', '}parts by the column {header[columns.split]}"
+    return LabelTable(source, names, given, clean, part, naming, spare)
 
 
-@contextmanager
-def _table(place: Path) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
-    """Open a table; every failure to read it becomes a DataError."""
-    delimiter = "\t" if ".tsv" in place.name else ","
-    try:
-        with _open_text(place) as file:
-            rows = csv.reader(file, delimiter=delimiter)
-            header = [name.strip() for name in next(rows, [])]
-            if not header:
-                raise DataError(f"{place} is empty: give a table with a header line")
-            yield header, rows
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
-        raise DataError(f"cannot read the labels in {place}: {error}") from error
-
-
-def _open_text(place: Path, mode: Literal["rt", "wt"] = "rt") -> TextIO:
-    # utf-8-sig: spreadsheets put a mark at the front that would become part of a name
-    encoding = "utf-8-sig" if mode == "rt" else "utf-8"
-    if place.suffix == ".gz":
-        return gzip.open(place, mode, newline="", encoding=encoding)
-    return place.open(mode, newline="", encoding=encoding)
-
-
-def _column(
-    place: Path,
-    header: Sequence[str],
-    wanted: str | None,
-    defaults: Sequence[str],
-    option: str,
-    *,
-    optional: bool = False,
-) -> int | None:
-    if wanted is None:
-        found = next((name for name in defaults if name in header), None)
-        if found is None and not optional:
-            raise DataError(
-                f"{place} has no column {' or '.join(defaults)}, only {', '.join(header)}: "
-                f"name one with {option}"
-            )
-        return None if found is None else header.index(found)
-    if wanted not in header:
+def _one_hot(table: TextTable, columns: Columns) -> tuple[str, ...]:
+    """Return the class of each row of a table with a column for each; empty where none is 1."""
+    shares = np.array(
+        [[float(cell) for cell in table.column(c, columns.start)] for c in columns.one_hot]
+    ).T
+    classes = [columns.header[column] for column in columns.one_hot]
+    if not np.isin(shares, (0.0, 1.0)).all():
         raise DataError(
-            f"{place} has no column {wanted!r}, only {', '.join(header)}: name one with {option}"
+            f"the columns {some(classes, 3)} of {table.path} hold shares between 0 and 1: give "
+            "one class a sample, in a column of its own, and name it with --label-column"
         )
-    return header.index(wanted)
+    if (several := int((shares.sum(axis=1) > 1).sum())) > 0:
+        raise DataError(
+            f"{several} of {len(shares)} rows of {table.path} have several classes at once "
+            f"(columns {some(classes, 3)}): give one class a sample, or name one column with "
+            "--label-column"
+        )
+    return tuple(classes[row.argmax()] if row.any() else "" for row in shares)
 
 
-def match_rows(table: LabelTable, ids: Sequence[str], where: str) -> NDArray[np.int64]:
-    """Find the training sample of each row of the table.
+def tie_labels(table: LabelTable, samples: Samples, where: str, part: str = "train") -> TiedLabels:
+    """Find the sample of each row.
 
-    A row may name a sample by its whole id, by its id without the leading ``train/``, or by its
-    file name where that is unique.
+    Rows that name no sample are counted and left out, up to `MOST_UNKNOWN` of them; rows that
+    repeat others, too.
 
     Parameters
     ----------
     table
         Labels.
-    ids
-        Names of all training samples.
+    samples
+        What they may name.
     where
-        What holds these samples, for error messages.
-
-    Returns
-    -------
-    ndarray
-        Position in `ids` for each row, int64.
+        What holds these samples, for messages.
+    part
+        Part whose samples rows belong to that say nothing else.
 
     Raises
     ------
     DataError
-        A row without a sample (the first five are named), two rows for one sample, or another
-        number of rows where the order has to tell.
+        Too many rows without a sample (the first five are named), a name that could be two
+        samples, two labels for one sample, or another number of rows where the order has to tell.
     """
     if table.names is None:
-        if len(table.given) != len(ids):
-            raise DataError(
-                f"the labels ({table.source}) are {len(table.given)} and the training samples of "
-                f"{where} {len(ids)}: give a label for each, or a column with their names"
-            )
-        return np.arange(len(ids))
-    position = _positions(table.names, ids)
-    missing = [name for name in table.names if name not in position]
-    if missing:
+        return _in_order_of(table, samples, where, part)
+    ties = samples.tie(table.names, table.part or [part] * len(table.names))
+    if ties.several is not None and (ties.positions == SEVERAL).any():
+        name, one, other = ties.several
         raise DataError(
-            f"{len(missing)} of {len(table.names)} rows of the labels ({table.source}) name "
-            f"samples that {where} has not, such as {', '.join(missing[:5])}: "
-            f"its samples are named like {ids[0]}"
+            f"{name} in the labels ({table.source}) may be {one} or {other}: name samples by "
+            f"their paths below {where}"
         )
-    rows = np.array([position[name] for name in table.names], dtype=np.int64)
-    unique, first = np.unique(rows, return_index=True)
-    if len(unique) != len(rows):
-        twice = next(i for i in range(len(rows)) if i not in set(first.tolist()))
+    known = ties.positions != UNKNOWN
+    unknown = [name for name, found in zip(table.names, known, strict=True) if not found]
+    allowed = 0.0 if samples.numbered else MOST_UNKNOWN
+    if len(unknown) > allowed * len(known):
         raise DataError(
-            f"the labels ({table.source}) name the sample {table.names[twice]} twice: "
-            "give one row for each sample"
+            f"{len(unknown)} of {len(known)} rows of the labels ({table.source}) name "
+            f"samples that {where} has not, such as {', '.join(unknown[:5])}: "
+            f"its samples are named like {samples.ids[0]}"
         )
-    return rows
+    if samples.numbered:
+        _check_counted_from_zero(table, ties.positions, where)
+    words = [f"labels of {table.source}, {table.naming}"]
+    rows = np.flatnonzero(known)
+    if unknown:
+        words.append(
+            f"{count(len(unknown), 'row')} of {len(known):,} left out, for {where} has no "
+            f"{some(unknown, 3)}"
+        )
+    rows = rows[np.argsort(ties.positions[rows], kind="stable")]
+    rows, repeated = _without_repeats(table, rows, ties.positions, samples)
+    if repeated:
+        words.append(f"{count(repeated, 'row')} left out that repeat others")
+    return _taken(table, rows, ties.positions[rows], words)
 
 
-def _positions(names: Sequence[str], ids: Sequence[str]) -> dict[str, int]:
-    """Map names to positions in the first way in which all of them are known."""
-    ways: list[list[str]] = [
-        list(ids),
-        [name.removeprefix("train/") for name in ids],
-        [name.rpartition("/")[2] for name in ids],
+def _in_order_of(table: LabelTable, samples: Samples, where: str, part: str) -> TiedLabels:
+    positions = samples.of(part)
+    if table.spare is not None and len(table.given) + 1 == len(positions):
+        # The first line is no header, or a row would be missing.
+        table = LabelTable(table.source.partition(",")[0], None, (table.spare, *table.given), None)
+    if len(table.given) != len(positions):
+        raise DataError(
+            f"the labels ({table.source}) are {len(table.given)} and the {PART_WORDS[part]} "
+            f"samples of {where} {len(positions)}: give a label for each, or a column with their "
+            "names"
+        )
+    first = some([samples.ids[position] for position in positions[:3]], 2)
+    words = [
+        f"labels of {table.source}{table.naming and f', {table.naming}'}, in the order of the "
+        f"samples ({first}), for no column names them"
     ]
-    best: dict[str, int] = {}
-    for keys in ways:
-        known = {key: position for position, key in enumerate(keys)}
-        if len(known) < len(keys):
-            continue  # not unique
-        found = {name: known[key] for name in names if (key := _plain(name)) in known}
-        if len(found) == len(set(names)):
-            return found
-        best = max(best, found, key=len)
-    return best
+    return replace(_taken(table, np.arange(len(positions)), positions, words), by_order=True)
 
 
-def _plain(name: str) -> str:
-    return name.replace("\\", "/").removeprefix("./")
-
-
-def table_classes(tables: Iterable[Sequence[str]], class_names: Sequence[str]) -> tuple[str, ...]:
-    """Return the class names that labels of a table refer to.
-
-    Parameters
-    ----------
-    tables
-        Columns of labels.
-    class_names
-        Names that the data have; empty where only the table knows.
-
-    Returns
-    -------
-    tuple of str
-        `class_names` if there are some, else all labels in order, numbers by their value.
-    """
-    if class_names:
-        return tuple(class_names)
-    found = sorted({label for column in tables for label in column})
-    if all(label.isdecimal() for label in found):
-        found.sort(key=int)
-    return tuple(found)
-
-
-def encode_labels(
-    labels: Sequence[str], class_names: Sequence[str], source: str
-) -> NDArray[np.int64]:
-    """Turn names of classes, or their numbers 0 .. C-1, into numbers.
-
-    Raises
-    ------
-    DataError
-        A label is neither a class name nor the number of a class.
-    """
-    names = {name: number for number, name in enumerate(class_names)}
-    numbers = {str(number): number for number in range(len(class_names))}
-    known = set(labels)
-    position = numbers if len(known & numbers.keys()) > len(known & names.keys()) else names
-    wrong = next((label for label in labels if label not in position), None)
-    if wrong is not None:
-        shown = ", ".join(class_names[:10]) + (", …" if len(class_names) > 10 else "")
+def _check_counted_from_zero(table: LabelTable, positions: NDArray[np.int64], where: str) -> None:
+    """Refuse row numbers 1 .. n: most likely every label is meant for the row before."""
+    found = np.unique(positions)
+    if len(found) > 1 and found[0] == 1 and found[-1] == len(found):
         raise DataError(
-            f"the labels ({source}) hold {wrong!r}, which is no class: the classes are {shown}, "
-            f"or their numbers 0 to {len(class_names) - 1}"
+            f"the labels ({table.source}) name the samples of {where} 1 to {len(found)}, but its "
+            "samples are counted from 0: number them so, or leave the numbers out"
         )
-    return np.array([position[label] for label in labels], dtype=np.int64)
+
+
+def _without_repeats(
+    table: LabelTable,
+    rows: NDArray[np.int64],
+    positions: NDArray[np.int64],
+    samples: Samples,
+) -> tuple[NDArray[np.int64], int]:
+    """Leave out rows that say the same of a sample again; refuse those that say otherwise."""
+    again = np.flatnonzero(np.diff(positions[rows]) == 0) + 1
+    for place in again.tolist():
+        one, other = rows[place - 1], rows[place]
+        for column, what in ((table.given, ""), (table.clean, "true "), (table.part, "part ")):
+            if column is not None and column[one] != column[other]:
+                raise DataError(
+                    f"the labels ({table.source}) name the sample {samples.ids[positions[one]]} "
+                    f"twice, {what}once {column[one] or 'nothing'} and once "
+                    f"{column[other] or 'nothing'}: give one row for each sample"
+                )
+    return np.delete(rows, again), len(again)
+
+
+def _taken(
+    table: LabelTable,
+    rows: NDArray[np.int64],
+    positions: NDArray[np.int64],
+    words: Sequence[str],
+) -> TiedLabels:
+    def of(column: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if column is None else tuple(column[row] for row in rows)
+
+    given = of(table.given)
+    assert given is not None
+    return TiedLabels(
+        table.source, positions, given, of(table.clean), of(table.part), tuple(words)
+    )
 
 
 def check_labels_path(path: str | Path) -> Path:
@@ -348,6 +368,7 @@ def save_labels(path: str | Path, data: NoisyData) -> None:
     samples = data.labelled_samples()
     if place.suffix == ".npz":
         arrays = {"ids": np.array(samples.ids), "given": samples.given}
+        arrays["class_names"] = np.array(data.class_names)
         if samples.clean is not None:
             arrays["clean"] = samples.clean
         np.savez_compressed(place, allow_pickle=False, **arrays)
@@ -356,7 +377,13 @@ def save_labels(path: str | Path, data: NoisyData) -> None:
     columns = {"id": np.array(samples.ids), "label": names[samples.given]}
     if samples.clean is not None:
         columns["clean"] = names[samples.clean]
-    with _open_text(place, "wt") as file:
+    with _open_to_write(place) as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
+
+
+def _open_to_write(place: Path) -> TextIO:
+    if place.suffix == ".gz":
+        return gzip.open(place, "wt", newline="", encoding="utf-8")
+    return place.open("w", newline="", encoding="utf-8")

@@ -66,6 +66,8 @@ class NoisyData:
     validation_source
         Where the validation part comes from: ``"val"``, a part of its own; ``"test"``, half of the
         test part; ``"train"``, cut from the training data.
+    reading
+        How the data were read, in sentences: what they were taken for, what was left out.
     """
 
     name: str
@@ -84,6 +86,7 @@ class NoisyData:
     val_ids: tuple[str, ...] = ()
     y_val_clean: Tensor | None = None
     validation_source: str = "val"
+    reading: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from s2e_optuna.data import load_data, read_labels, save_labels
-from s2e_optuna.data.label_tables import table_classes
+from s2e_optuna.data.class_numbers import table_classes
 from s2e_optuna.errors import DataError
 
 HERE = Path(__file__).parents[2]
@@ -118,19 +118,24 @@ def test_a_table_names_its_classes_by_any_numbers():
 
 BAD = {
     "paths": (rows([*ALL[:5], *"abcdefg"], ["cat"] * 12), "7 of 12 .* such as a, b, c, d, e:"),
-    "twice": (rows([*ALL, ALL[0]], ["cat"] * 13), "name the sample cat/0.png twice"),
-    "label missing": (rows(ALL, ["cat"] * 11 + [""]), "no label in line 13"),
-    "label nan": (rows(ALL, ["cat"] * 11 + ["NaN"]), r"no label in line 13 \(it says NaN\)"),
-    "short line": (rows(ALL, ["cat"] * 12) + "\nx", "no label in line 14"),
+    "twice": (
+        rows([*ALL, ALL[0]], ["cat"] * 6 + ["dog"] * 7),
+        "name the sample train/cat/0.png twice, once cat and once dog",
+    ),
+    "no labels": (rows(ALL, [""] * 12), r"no training sample has a label in the labels \(t.csv"),
+    "short line": (rows(ALL, ["cat"] * 12) + "\nx", "1 of 13 rows .* such as x:"),
     "unknown class": (rows(ALL, ["cat"] * 11 + ["cow"]), "'cow', which is no class: .*cat, dog"),
     "number too high": (rows(ALL, ["0"] * 11 + ["2"]), "hold '2', which is no class"),
-    "not integers": (rows(ALL, ["0.0"] * 12), "hold '0.0', which is no class"),
-    "no label column": (rows(ALL, ["cat"] * 12, "path,x"), "no column label or .*--label-column"),
+    "not integers": (rows(ALL, ["0.5"] * 12), "hold '0.5', which is no class"),
+    "no label column": (
+        rows(ALL, ["cat,1"] * 12, "path,x,y"),
+        "no column label or .*only path, x, y: name one with --label-column",
+    ),
     "empty class": (rows(ALL, ["cat"] * 12), r"no training sample \(class dog\)"),
     "empty": ("", "is empty"),
     "header only": ("path,label\n", "no labels below"),
     "order": ("label\ncat\ndog", "are 2 and the training samples of .* 12"),
-    "quote": ('path,label\n"cat', "no label in line 2"),
+    "quote": ('path,label\n"cat', "1 of 1 rows .* such as cat:"),
 }
 
 

@@ -1,0 +1,145 @@
+"""From a folder of images, and perhaps tables of labels, to `NoisyData`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from s2e_optuna.data.assemble import Rows, assemble
+from s2e_optuna.data.division import NONE, Division, Found, divide
+from s2e_optuna.data.image_cache import read_images
+from s2e_optuna.data.images import OnImages, Size
+from s2e_optuna.data.label_tables import read_labels, tie_labels
+from s2e_optuna.data.layouts import ImageListing, list_image_folder
+from s2e_optuna.data.matching import Samples
+from s2e_optuna.data.noisy_data import NoisyData
+from s2e_optuna.data.streaming import ImageFiles, should_stream
+
+
+@dataclass(frozen=True)
+class LabelFiles:
+    """Files with labels, and what their columns are called.
+
+    Attributes
+    ----------
+    labels
+        Given labels of training samples.
+    columns
+        Keyword arguments of `read_labels`: path_column, label_column, clean_column, split_column.
+    val_labels, test_labels
+        Labels of validation and test samples.
+    """
+
+    labels: str | Path | None
+    columns: Mapping[str, str | None]
+    val_labels: str | Path | None = None
+    test_labels: str | Path | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether there is such a file."""
+        return any(f is not None for f in (self.labels, self.val_labels, self.test_labels))
+
+    def divide(
+        self, found: Found, samples: Samples, where: str, validation: str
+    ) -> tuple[Division, str]:
+        """Read the files and divide the samples; also say what the training labels are."""
+        table, lists = None, {}
+        if self.labels is not None:
+            read = read_labels(self.labels, samples=samples, **self.columns)
+            table = tie_labels(read, samples, where)
+        for part, file in (("val", self.val_labels), ("test", self.test_labels)):
+            if file is not None:
+                read = read_labels(file, samples=samples)
+                lists[part] = tie_labels(read, samples, where, part)
+        words = "as given" if table is None else f"labels of {table.source}"
+        return divide(found, table, lists, validation), words
+
+
+def load_image_folder(
+    folder: Path,
+    files: LabelFiles,
+    *,
+    size: Size | None,
+    label_from_name: str | None,
+    cache: Path,
+    progress: OnImages | None,
+    options: Mapping[str, Any],
+) -> NoisyData:
+    """Read a folder of images.
+
+    Parameters
+    ----------
+    folder
+        See `list_image_folder`.
+    files
+        Tables with labels.
+    size
+        Resize images to this height and width.
+    label_from_name
+        See `list_image_folder`.
+    cache
+        Folder for decoded images.
+    progress
+        Told how many images have been decoded, and how many there are.
+    options
+        Further keyword arguments of `assemble`.
+    """
+    listing = list_image_folder(
+        folder, labelled=files.labels is None, label_from_name=label_from_name
+    )
+    other_parts = listing.labels[listing.parts != "train"]
+    found = Found(
+        listing.parts, listing.labels, listing.class_names, bool((other_parts != NONE).any())
+    )
+    samples = Samples(listing.paths, folder, parts=listing.parts)
+    division, words = files.divide(found, samples, str(folder), options["validation"])
+    return _assembled(folder, listing, division, words, size, cache, progress, options)
+
+
+def _assembled(
+    folder: Path,
+    listing: ImageListing,
+    division: Division,
+    words: str,
+    size: Size | None,
+    cache: Path,
+    progress: OnImages | None,
+    options: Mapping[str, Any],
+) -> NoisyData:
+    paths = {part: [listing.paths[i] for i in rows] for part, rows in division.rows.items()}
+
+    def read(wanted: Mapping[str, tuple[str, Rows]]) -> dict[str, Tensor]:
+        # One array for all parts, so that they agree on colour; each part is a slice of it.
+        chosen = {
+            part: [paths[source][i] for i in index] for part, (source, index) in wanted.items()
+        }
+        every = [path for part in chosen.values() for path in part]
+        if (shape := should_stream([folder / path for path in every], size)) is not None:
+            streams: dict[str, Any] = {
+                part: ImageFiles([folder / path for path in part_files], shape)
+                for part, part_files in chosen.items()
+            }
+            return streams
+        pixels = torch.from_numpy(read_images(folder, every, size, cache, progress))
+        slices = torch.split(pixels, [len(part) for part in chosen.values()])
+        return dict(zip(chosen, slices, strict=True))
+
+    return assemble(
+        {part: torch.from_numpy(values) for part, values in division.labels.items()},
+        read,
+        y_clean=None if division.clean is None else torch.from_numpy(division.clean),
+        name=folder.resolve().name,
+        class_names=division.class_names,
+        n_classes=None,
+        ids=tuple(paths["train"]),
+        noise_words=words,
+        layout=listing.layout,
+        words=(*division.words, *listing.words),
+        **options,
+    )

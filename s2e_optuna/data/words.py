@@ -1,0 +1,27 @@
+"""Parts of the sentences that say how data were read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun.
+
+    Examples
+    --------
+    >>> count(1, "file"), count(1200, "class", "classes")
+    ('1 file', '1,200 classes')
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+    """Return the first names, and whether there are more."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def kinds(counts: Mapping[str, int], most: int = 5) -> str:
+    """Return kinds with their numbers, the most frequent first: ``3 .txt, 1 .heic``."""
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return some([f"{number:,} {kind}" for kind, number in ordered], most)
