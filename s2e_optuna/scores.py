@@ -23,9 +23,10 @@ def last_epochs(epochs: int) -> int:
 
 
 def mean_of_last(curve: Sequence[float] | np.ndarray[Any, Any], count: int) -> float:
-    """Mean of the last ``count`` numbers of a curve; NaN of an empty one."""
+    """Mean of the last ``count`` numbers of a curve, of those that were measured; NaN of none."""
     tail = np.asarray(curve, dtype=np.float64)[-count:]
-    return float(tail.mean()) if tail.size else math.nan
+    measured = tail[~np.isnan(tail)]
+    return float(measured.mean()) if measured.size else math.nan
 
 
 def number_or_none(value: float) -> float | None:

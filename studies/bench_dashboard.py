@@ -45,7 +45,7 @@ from s2e_optuna.reporting.view import read_study
 from s2e_optuna.web.dashboard import publish, study_plots
 from s2e_optuna.web.serve import serve
 from studies.bench_overhead import fill
-from studies.main_job import commit, hardware
+from studies.settings import commit, hardware
 
 RESULTS = Path(__file__).parent / "results" / "bench_dashboard"
 CHROMIUM = "/usr/bin/chromium"

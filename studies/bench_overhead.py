@@ -50,7 +50,7 @@ from s2e_optuna.search.samplers import make_sampler
 from s2e_optuna.storages.cached import SharedStorage
 from s2e_optuna.storages.rows import OWNER_ATTR, Batch
 from s2e_optuna.stored_names import TARGET_ATTR
-from studies.main_job import commit, hardware
+from studies.settings import commit, hardware
 
 RESULTS = Path(__file__).parent / "results" / "bench_overhead"
 EPOCHS = 60

@@ -18,9 +18,10 @@ import numpy as np
 
 from s2e_optuna.schedules import Schedule, trial_schedule
 from s2e_optuna.search.final import final_seeds
-from studies.frame import Frame, Setting, Study, data_sets, main, paper_setting
+from studies.frame import Study, main
 from studies.pages import Table, mean_sd, provenance, tidy, usable
 from studies.searches import Found, Search, recommended_of, searched
+from studies.settings import Frame, Setting, data_sets, paper_setting
 from studies.table3 import SMALL, settings_told
 from studies.trainings import Run, Training, trained
 

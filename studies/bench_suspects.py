@@ -38,7 +38,7 @@ from s2e_optuna.labels import unseen_probabilities
 from s2e_optuna.labels.suspect_list import suspicion
 from s2e_optuna.labels.wrong_labels import true_label_probabilities
 from s2e_optuna.training import TrainConfig, evaluate_schedules
-from studies.main_job import commit, hardware
+from studies.settings import commit, hardware
 
 RESULTS = Path(__file__).parent / "results" / "bench_suspects"
 

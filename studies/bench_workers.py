@@ -240,7 +240,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", ExperimentalWarning)
     from studies.bench_overhead import database
-    from studies.main_job import commit, hardware
+    from studies.settings import commit, hardware
 
     speeds = []
     for storage in arguments.storages:

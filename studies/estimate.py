@@ -25,9 +25,8 @@ from s2e_optuna.data import from_arrays
 from s2e_optuna.training import TrainConfig, get_method, make_network, train
 from studies import figure1, figure3, figure6, method_comparison, table3, table7
 from studies.bench_training import clock_of, training_flops
-from studies.frame import Setting
-from studies.main_job import commit, hardware
 from studies.pages import Table, write_text
+from studies.settings import Setting, commit, hardware
 
 RESULTS = Path(__file__).parent / "results" / "estimate"
 

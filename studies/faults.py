@@ -589,7 +589,7 @@ def main() -> None:
         raise SystemExit(
             be_a_worker(arguments.worker, arguments.file_limit, arguments.hours_ahead)
         )
-    from studies.main_job import commit, hardware
+    from studies.settings import commit, hardware
 
     clean = True
     for fault in arguments.only:

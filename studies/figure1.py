@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 
 from s2e_optuna.schedules import Schedule, get_space
 from s2e_optuna.search.final import final_seeds
-from studies.frame import NETWORKS, NOISES, Frame, Setting, Study, StudyError, main
+from studies.frame import Study, main
 from studies.pages import Table, draw_band, mean_sd, provenance, standard_error, tidy
 from studies.searches import Found, Search, searched
+from studies.settings import NETWORKS, NOISES, Frame, Setting, StudyError
 from studies.trainings import Run, Training, curves, trained
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from scipy.optimize import least_squares
 
 from s2e_optuna.schedules import Schedule, get_space
 from s2e_optuna.schedules.warm_start import coteaching_params
-from studies.frame import Frame, Study, main
+from studies.frame import Study, main
 from studies.pages import Table, tidy
+from studies.settings import Frame
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s2e_optuna.schedules import BASIS_NAMES, basis_function, get_space
-from studies.frame import Frame, Study, main
+from studies.frame import Study, main
 from studies.pages import Table, tidy
+from studies.settings import Frame
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

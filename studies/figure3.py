@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from studies.frame import Frame, Study, data_sets, main
+from studies.frame import Study, main
 from studies.method_comparison import SCALES as COMPARED
 from studies.method_comparison import (
     compared,
@@ -24,6 +24,7 @@ from studies.method_comparison import (
     task_title,
 )
 from studies.pages import LABELS, Table, long_table, standard_error, usable
+from studies.settings import Frame, data_sets
 from studies.trainings import curves
 
 if TYPE_CHECKING:

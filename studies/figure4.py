@@ -14,7 +14,7 @@ import numpy as np
 
 from s2e_optuna.schedules import Schedule
 from studies.figure3 import SCALES
-from studies.frame import Frame, Study, data_sets, main
+from studies.frame import Study, main
 from studies.method_comparison import SCALES as COMPARED
 from studies.method_comparison import (
     compared,
@@ -24,6 +24,7 @@ from studies.method_comparison import (
     task_title,
 )
 from studies.pages import LABELS, LINES, Table, draw_band, tidy, usable
+from studies.settings import Frame, data_sets
 from studies.trainings import curves
 
 if TYPE_CHECKING:

@@ -17,9 +17,10 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from studies.frame import Frame, Setting, Study, data_sets, main, paper_setting
+from studies.frame import Study, main
 from studies.pages import Table, mean_sd, provenance, tidy, usable
 from studies.searches import Found, Search, searched
+from studies.settings import Frame, Setting, data_sets, paper_setting
 from studies.table3 import SMALL, settings_told
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The frame of the paper's studies: command line, scales, settings, and the page in the end.
+"""The frame of the paper's studies: command line, scales, and the page in the end.
 
 A study is one file, ``python -m studies.NAME``, and one value of `Study`: what it does at each
 scale, how it computes its numbers, and how it shows them. Trainings (`studies.trainings`) and
@@ -9,131 +9,24 @@ twice, and a study that was broken off goes on. Tables and pages are made by `st
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import math
 import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from s2e_optuna.writable import check_writable
+from studies.pages import provenance_lines, save, write_text
+from studies.settings import RESULTS, RUNS, Frame, StudyError, commit, hardware
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from studies.pages import Table
-
-RESULTS = Path(__file__).parent / "results"
-RUNS = Path("runs")
-
-NOISES = {"sym20": ("symmetric", 0.2), "sym50": ("symmetric", 0.5), "pair45": ("pair", 0.45)}
-"""The paper's label noises: name to kind and rate."""
-
-NETWORKS = {"mnist": "mlp", "cifar10": "cnn1", "cifar100": "cnn2", "digits": "mlp"}
-"""The paper's network for each data set (Table 5)."""
-
-
-class StudyError(LookupError):
-    """Something that a study needs was not given, or is not there yet."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Data with label noise, and how to train on them; see `s2e_optuna.training`.
-
-    `data` is the name of a data set; ``--data`` may say that it is read from a file or a folder.
-    The seed of the label noise is `noise_seed`, whatever the seed of a training. With `clean_size`
-    validation and test part are so many samples each: measuring every epoch on all of them costs
-    more than training on few.
-    """
-
-    data: str
-    noise: str
-    noise_rate: float
-    network: str = "auto"
-    epochs: int = 200
-    train_size: int | None = None
-    batch_size: int | None = 128
-    optimizer: str = "adam"
-    learning_rate: float | None = None
-    evaluate_every: int = 1
-    noise_seed: int = 0
-    clean_size: int | None = None
-
-    @property
-    def noise_name(self) -> str:
-        """Its short name: ``sym50``."""
-        return f"{self.noise[:4].removesuffix('m')}{round(100 * self.noise_rate)}"
-
-    @property
-    def name(self) -> str:
-        """A readable name; settings that differ in rarer things share it."""
-        return f"{self.data}-{self.noise_name}-{self.network}-{self.epochs}"
-
-    def told(self) -> dict[str, Any]:
-        """Return what is not at its default, so that new fields do not change old keys."""
-        named = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
-        return {name: value for name, (value, default) in named.items() if value != default}
-
-
-def paper_setting(data: str, noise: str, **changes: Any) -> Setting:
-    """Return a setting of Section 4.1: data set, and one of `NOISES`."""
-    kind, rate = NOISES[noise]
-    return Setting(
-        **{"data": data, "noise": kind, "noise_rate": rate, "network": NETWORKS[data]} | changes
-    )
-
-
-def data_sets(scales: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Name the data sets of each scale that has `settings`, by name; for `Study.data`."""
-    return {
-        name: sorted({setting.data for setting in scale.settings.values()})
-        for name, scale in scales.items()
-    }
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What the command line said.
-
-    Attributes
-    ----------
-    scale
-        A key of the study's scales.
-    storage
-        Where searches are stored; any number of commands on any machines may share it.
-    workers
-        Processes that train.
-    sources
-        Name of a data set to the file or folder that it is read from.
-    device
-        See `s2e_optuna.device.split_devices`.
-    runs
-        Folder for finished trainings.
-    trains
-        False: show what there is, train nothing.
-    """
-
-    scale: str
-    storage: str
-    workers: int = 1
-    sources: Mapping[str, str] | None = None
-    device: str = "auto"
-    runs: Path = RUNS
-    trains: bool = True
-
-    def source(self, setting: Setting) -> str:
-        """Return name or path of a setting's data."""
-        return (self.sources or {}).get(setting.data, setting.data)
-
-
-def digest(content: Any) -> str:
-    """Eight hexadecimal digits of something that JSON can hold."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -263,9 +156,6 @@ def _end(sentence: str, code: int) -> NoReturn:
 
 def _run(study: Study, frame: Frame, folder: Path, only_page: bool) -> Path:
     """Compute, unless there is only a page to write; return the page."""
-    from studies.main_job import commit, hardware
-    from studies.pages import write_results, write_text
-
     check_writable(folder)
     if not only_page:
         started = time.monotonic()
@@ -281,6 +171,30 @@ def _run(study: Study, frame: Frame, folder: Path, only_page: bool) -> Path:
         text = json.dumps(finite(content), indent=1, allow_nan=False)
         write_text(folder / f"{frame.scale}.json", text + "\n")
     return write_results(study, folder)
+
+
+def write_results(study: Study, folder: Path) -> Path:
+    """Write table, picture and page of every scale of which there is a ``SCALE.json``.
+
+    Notes that were written by hand, ``SCALE-notes.md``, are put in.
+    """
+    lines = [f"# {study.title}", "", study.about.strip(), ""]
+    for scale in study.scales:
+        source = folder / f"{scale}.json"
+        if not source.exists():
+            continue
+        content = json.loads(source.read_text(encoding="utf-8"))
+        write_text(folder / f"{scale}.csv", study.table(content).csv())
+        save(study.draw(content), folder / scale)
+        lines += [f"## {scale}", "", *study.section(content), ""]
+        lines += [f"![{study.title}, {scale}]({scale}.png)", ""]
+        notes = folder / f"{scale}-notes.md"
+        if notes.exists():
+            lines += [notes.read_text(encoding="utf-8").strip(), ""]
+        lines += [*provenance_lines(content), ""]
+    page = folder / "README.md"
+    write_text(page, "\n".join(lines))
+    return page
 
 
 def command(study: Study, frame: Frame) -> str:

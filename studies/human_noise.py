@@ -25,9 +25,9 @@ from s2e_optuna.data import corrupt_labels_by_instance
 from s2e_optuna.labels import read_suspects
 from s2e_optuna.schedules import Schedule
 from s2e_optuna.search.config import SearchConfig
-from studies.frame import Frame, Study, StudyError, digest, main
-from studies.main_job import commit, hardware
+from studies.frame import Study, main
 from studies.pages import Table, tidy, write_text
+from studies.settings import Frame, StudyError, commit, digest, hardware
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

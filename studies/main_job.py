@@ -12,17 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
-import subprocess
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from s2e_optuna.commands.search import run_search
 from s2e_optuna.reporting.progress import ProgressDisplay
 from s2e_optuna.search.config import SearchConfig
+from studies.settings import commit, hardware
 
 RESULTS = Path(__file__).parent / "results" / "main_job"
 
@@ -47,28 +44,6 @@ TASKS: dict[str, dict[str, Any]] = {
 NAMES = {"standard": "plain training", "coteaching": "Co-teaching, told the rate", "s2e": "S2E"}
 
 MEASURES = ("test_accuracy", "validation_accuracy", "label_precision")
-
-
-def hardware() -> str:
-    """One line that says what this ran on."""
-    import torch
-
-    device = (
-        torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else f"{os.cpu_count()} CPU cores ({platform.machine()})"
-    )
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "optuna", "numpy"))
-    return f"{device}; Python {platform.python_version()}, {packages}"
-
-
-def commit() -> str:
-    """Return the commit of this checkout; "unknown" outside of one."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def write_page() -> None:

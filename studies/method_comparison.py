@@ -17,19 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from s2e_optuna.schedules import Schedule
 from s2e_optuna.search.final import final_seeds
-from studies.frame import (
-    NETWORKS,
-    NOISES,
-    Frame,
-    Setting,
-    Study,
-    StudyError,
-    data_sets,
-    main,
-    paper_setting,
-)
+from studies.frame import Study, main
 from studies.pages import LINES, Table, draw_band, mean_sd, provenance, tidy, usable
 from studies.searches import Found, Search, searched
+from studies.settings import NETWORKS, NOISES, Frame, Setting, StudyError, data_sets, paper_setting
 from studies.trainings import Run, Training, curves, trained
 
 if TYPE_CHECKING:

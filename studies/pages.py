@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from studies.frame import Study
     from studies.searches import Found
     from studies.trainings import Run
 
@@ -226,30 +224,6 @@ def write_text(path: Path, text: str) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
-
-
-def write_results(study: Study, folder: Path) -> Path:
-    """Write table, picture and page of every scale of which there is a ``SCALE.json``.
-
-    Notes that were written by hand, ``SCALE-notes.md``, are put in.
-    """
-    lines = [f"# {study.title}", "", study.about.strip(), ""]
-    for scale in study.scales:
-        source = folder / f"{scale}.json"
-        if not source.exists():
-            continue
-        content = json.loads(source.read_text(encoding="utf-8"))
-        write_text(folder / f"{scale}.csv", study.table(content).csv())
-        save(study.draw(content), folder / scale)
-        lines += [f"## {scale}", "", *study.section(content), ""]
-        lines += [f"![{study.title}, {scale}]({scale}.png)", ""]
-        notes = folder / f"{scale}-notes.md"
-        if notes.exists():
-            lines += [notes.read_text(encoding="utf-8").strip(), ""]
-        lines += [*provenance_lines(content), ""]
-    page = folder / "README.md"
-    write_text(page, "\n".join(lines))
-    return page
 
 
 def save(figure: Figure, stem: Path) -> None:

@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from studies.frame import RESULTS
 from studies.pages import Table, mean_sd
+from studies.settings import RESULTS
 
 README = Path(__file__).parents[1] / "README.md"
 

@@ -18,7 +18,7 @@ from optuna.samplers import BaseSampler
 from rich.progress import track
 
 from s2e_optuna import S2ESampler
-from studies.main_job import commit, hardware
+from studies.settings import commit, hardware
 
 CHECKPOINTS = (6, 12, 24, 48, 96)
 DIGITS = 5

@@ -20,8 +20,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.trial import FrozenTrial, TrialState
 
 from s2e_optuna.schedules import Schedule, trial_schedule
-from studies.frame import Frame, Setting, StudyError, digest
-from studies.main_job import commit, hardware
+from studies.settings import Frame, Setting, StudyError, commit, digest, hardware
 
 if TYPE_CHECKING:
     from s2e_optuna.search.worker import Job
@@ -201,19 +200,14 @@ def _job(study: optuna.Study, device: str, number: int, *, search: Search, frame
     from s2e_optuna.objective import CoTeachingObjective
     from s2e_optuna.search.samplers import make_sampler
     from s2e_optuna.search.worker import Job
-    from studies.trainings import data_of
+    from studies.trainings import config_of, data_of
 
     setting = search.setting
     objective = CoTeachingObjective(
         data_of(setting, frame),
+        training=config_of(setting, search.seed, device),
         method=search.method,
-        network=setting.network,
         space=search.space,
-        epochs=setting.epochs,
-        batch_size=setting.batch_size,
-        learning_rate=setting.learning_rate or 1e-3,
-        seed=search.seed,
-        device=device,
     )
     study.pruner = PRUNERS[search.pruner](setting.epochs)
     told: Mapping[str, Any] = {

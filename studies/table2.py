@@ -33,9 +33,9 @@ from s2e_optuna.search.config import SearchConfig
 from s2e_optuna.search.final import final_seeds
 from s2e_optuna.training import TrainConfig, TrainResult, get_method, train
 from studies.faces import FacePairs, read_cfp, read_pairs, verify
-from studies.frame import Frame, Study, StudyError, digest, main
-from studies.main_job import commit, hardware
+from studies.frame import Study, main
 from studies.pages import LABELS, LINES, Table, beside_paper, long_table, tidy, write_text
+from studies.settings import Frame, StudyError, commit, digest, hardware
 from studies.synthetic_faces import write_tests, write_training
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ import numpy as np
 
 from s2e_optuna.schedules import Schedule, get_space
 from s2e_optuna.scores import last_epochs
-from studies.frame import NETWORKS, NOISES, Frame, Setting, Study, data_sets, main, paper_setting
+from studies.frame import Study, main
 from studies.pages import Table, beside_paper, long_table, provenance, tidy
+from studies.settings import NETWORKS, NOISES, Frame, Setting, data_sets, paper_setting
 from studies.trainings import Run, Training, trained
 
 if TYPE_CHECKING:

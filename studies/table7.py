@@ -24,8 +24,7 @@ from s2e_optuna.device import split_devices
 from s2e_optuna.schedules import Schedule
 from s2e_optuna.scores import last_epochs
 from s2e_optuna.search.final import final_seeds
-from studies.frame import Frame, Setting, Study, data_sets, digest, main, paper_setting
-from studies.main_job import commit, hardware
+from studies.frame import Study, main
 from studies.pages import (
     LINES,
     Table,
@@ -38,6 +37,7 @@ from studies.pages import (
     write_text,
 )
 from studies.searches import Search, searched
+from studies.settings import Frame, Setting, commit, data_sets, digest, hardware, paper_setting
 from studies.table3 import SMALL, settings_told
 from studies.trainings import Training, config_of, data_of, trained
 from studies.weight_sharing import Turns, search_shared

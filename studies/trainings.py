@@ -24,8 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2e_optuna.schedules import Schedule
-from studies.frame import Frame, Setting, digest
-from studies.main_job import commit, hardware
+from studies.settings import Frame, Setting, commit, digest, hardware
 
 if TYPE_CHECKING:
     from s2e_optuna.data import NoisyData

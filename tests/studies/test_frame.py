@@ -11,9 +11,10 @@ import pytest
 from s2e_optuna import Schedule
 from studies import trainings
 from studies.figure2 import STUDY
-from studies.frame import RESULTS, Frame, Setting, Study, finite, paper_setting, parse
+from studies.frame import Study, finite, parse
 from studies.pages import Table, agreement, beside_paper, mean_sd
 from studies.searches import Search, searched
+from studies.settings import RESULTS, Frame, Setting, paper_setting
 from studies.trainings import Training, data_of, trained, with_fewer_clean
 
 DIGITS = Setting("digits", "symmetric", 0.5, epochs=2, train_size=300, batch_size=None)

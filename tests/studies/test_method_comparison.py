@@ -9,8 +9,9 @@ import pytest
 
 from s2e_optuna import Schedule
 from studies import method_comparison
-from studies.frame import Frame, main
+from studies.frame import main
 from studies.method_comparison import ENTRIES, SCALES, STUDY, compared
+from studies.settings import Frame
 from studies.trainings import Run, Training
 
 (TASK,) = SCALES["tiny"].settings

@@ -114,8 +114,8 @@ def test_a_stopped_training_costs_its_epochs_and_is_never_the_best() -> None:
     from optuna.trial import TrialState, create_trial
 
     from studies.figure6 import Search, costs, progress
-    from studies.frame import paper_setting
     from studies.searches import Found
+    from studies.settings import paper_setting
 
     study = optuna.create_study()
     for value, state, last in ((0.5, "COMPLETE", 9), (0.1, "PRUNED", 1), (0.3, "COMPLETE", 9)):
@@ -137,7 +137,7 @@ def test_a_stopped_training_costs_its_epochs_and_is_never_the_best() -> None:
 
 
 def test_random_search_chooses_by_validation_accuracy() -> None:
-    from studies.frame import paper_setting
+    from studies.settings import paper_setting
     from studies.table3 import drawn, search_summary
     from studies.trainings import Run, Training
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from studies.frame import RESULTS
 from studies.readme import BLOCKS, README, filled, without_blocks
+from studies.settings import RESULTS
 
 ROOT = README.parent
 TEXT = README.read_text(encoding="utf-8")
