@@ -301,7 +301,9 @@ def suspects(
         found = view.read_list(Path(str(data.data)))
     else:
         with ProgressDisplay(quiet=quiet) as display:
-            found = view.judge(model, data.load(display.reading))
+            loaded = data.load(display.reading)
+            display.data(loaded)
+            found = view.judge(model, loaded)
     found = view.choose(found, given or (), predicted or ())
     if out is not None:
         view.write_listed(found, out)

@@ -83,7 +83,7 @@ def run_search(
 
     with display:
         with Refresher(read, on_view=lambda view: display.insight(insight(view))) as refresher:
-            result = search(config, relay, display.reading)
+            result = search(config, relay, display.reading, display.data)
         view = read()
         files = {**result.files, **draw_pictures(result, view)}
         if labels_file is not None:

@@ -96,6 +96,7 @@ def run_training(request: TrainRequest, display: ProgressDisplay) -> TrainOutcom
     if schedule is not None:
         training = replace(training, epochs=schedule.epochs)
     data = request.data.load(display.reading)
+    display.data(data)
     name = request.method
     if request.schedule is not None and schedule is not None:
         name = f"{request.method}, {request.schedule.name}"

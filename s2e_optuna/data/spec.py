@@ -59,8 +59,12 @@ class DataSpec:
         ``"auto"``, ``"clean"`` or ``"noisy"``.
     train_size
         Use only that many training samples.
-    labels, path_column, label_column, clean_column
+    labels, path_column, label_column, clean_column, split_column
         A table of labels and its columns.
+    val_labels, test_labels
+        Tables with the labels of validation and test samples.
+    label_from_name
+        Pattern by which labels are read from file names.
     image_size
         Height and width of the images of a folder.
     data_root
@@ -115,7 +119,7 @@ class DataSpec:
     )
     path_column: str | None = option(
         None,
-        "Its column with paths or ids; default: path, id, file, filename or image; without "
+        "Its column with paths or ids; default: the one whose values name the samples; without "
         "one the order tells.",
         panel=DATA_PANEL,
         metavar="NAME",
@@ -128,9 +132,35 @@ class DataSpec:
     )
     clean_column: str | None = option(
         None,
-        "Its column with the true labels, for reports only; default: clean, if it exists.",
+        "Its column with the true labels, for reports; where half of the rows or fewer have one, "
+        "these validate; default: clean, clean_label or true_label, if it exists.",
         panel=DATA_PANEL,
         metavar="NAME",
+    )
+    split_column: str | None = option(
+        None,
+        "Its column that says which part a row belongs to (train, val, test; or whether it "
+        "validates); default: split, subset, fold, is_valid and the like.",
+        panel=DATA_PANEL,
+        metavar="NAME",
+    )
+    val_labels: Path | str | None = option(
+        None,
+        "Table with the right labels of validation samples, which are then not trained on.",
+        panel=DATA_PANEL,
+        metavar="FILE",
+    )
+    test_labels: Path | str | None = option(
+        None,
+        "Table with the right labels of test samples, which are then not trained on.",
+        panel=DATA_PANEL,
+        metavar="FILE",
+    )
+    label_from_name: str | None = option(
+        None,
+        'Take labels from the names of files: auto, or a pattern such as "{label}_*".',
+        panel=DATA_PANEL,
+        metavar="PATTERN",
     )
     image_size: int | None = option(
         None, "Resize the images of a folder to N x N.", panel=DATA_PANEL, least=1, metavar="N"
@@ -181,7 +211,10 @@ class DataSpec:
             **settings(self),
             "data": self.data if self.is_named else str(Path(str(self.data)).resolve()),
             "noise": _resolved(str(self.noise)) if is_matrix_file(self.noise) else self.noise,
-            "labels": _resolved(self.labels),
+            **{
+                name: _resolved(getattr(self, name))
+                for name in ("labels", "val_labels", "test_labels")
+            },
             "contents": _digest(self.noise if self.labels is None else self.labels),
         }
 

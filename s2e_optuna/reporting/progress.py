@@ -24,6 +24,7 @@ from s2e_optuna.reporting.textplot import sparkline
 from s2e_optuna.schedules import Schedule
 
 if TYPE_CHECKING:
+    from s2e_optuna.data import NoisyData
     from s2e_optuna.search.progress import Progress, WorkerProgress, WorkerStatus
 
 LINE_INTERVAL = 15.0
@@ -154,6 +155,11 @@ class ProgressDisplay:
 
         line = f"reading images: {done} of {total}"
         self._show("reading images", view, lambda: line, final=done == total)
+
+    def data(self, data: NoisyData) -> None:
+        """Say what the data were taken for."""
+        for sentence in data.reading:
+            self.note(sentence)
 
     def note(self, text: str) -> None:
         """Show a sentence that stays."""

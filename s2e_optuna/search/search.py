@@ -132,6 +132,7 @@ class SearchResult:
             "label_precision": column("label_precision_mean"),
             "validation": self.validation,
             **self.data.validation_facts(),
+            "reading": list(self.data.reading),
             "noise_rate": self.noise_rate,
             "suspects": None if self.suspects_quality is None else dict(self.suspects_quality),
             "settings": self.config.settings(),
@@ -144,6 +145,7 @@ def search(
     config: SearchConfig,
     on_progress: OnProgress = lambda progress: None,
     on_images: OnImages | None = None,
+    on_data: Callable[[NoisyData], None] = lambda data: None,
 ) -> SearchResult:
     """Search a schedule, train with it, compare it; the same call again goes on where it stopped.
 
@@ -158,6 +160,8 @@ def search(
         Told about twice a second how far it is, from this thread.
     on_images
         Told how many images have been decoded, and how many there are.
+    on_data
+        Given the data as soon as they are read, before anything is done with them.
 
     Returns
     -------
@@ -178,6 +182,7 @@ def search(
     """
     _check_folder(config.folder)
     data = config.load(on_images)
+    on_data(data)
     with _interrupted_by_sigterm():
         started = time.monotonic()
         study, url = _open(config)
