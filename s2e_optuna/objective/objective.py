@@ -287,7 +287,8 @@ class CoTeachingObjective:
         results = train(self.method, schedules, data, config, relay, checkpoint=checkpoint)
         reporter.flush()
         if checkpoint is not None:
-            checkpoint.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # of a folder that is out of reach, as on saving
+                checkpoint.path.unlink(missing_ok=True)
         outcomes = [
             Outcome(TrialState.FAIL, attrs={"error": _LOST}, error=_LOST)
             if i in reporter.lost

@@ -148,10 +148,10 @@ class Keeper:
     def restore(self, shards: Sequence[Stack], batches: Batches, logs: Sequence[Log]) -> int:
         """Go on from a file, if there is one for this training; return its number of epochs."""
         path = self._checkpoint.resume
-        if path is None or not path.exists():
+        if path is None:
             return 0
         try:
-            return self._restore(path, shards, batches, logs)
+            return self._restore(path, shards, batches, logs) if path.exists() else 0
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
             _logger.warning(
                 "The checkpoint %s cannot be used (%s): the training starts over.", path, error

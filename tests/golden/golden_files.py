@@ -39,8 +39,8 @@ def golden_json(name: str, make: Callable[[], Any]) -> Any:
 def check(found: Any, golden: Any, within: Mapping[str, float] | None = None) -> None:
     """Compare as JSON: the same keys, types and lengths, and the same values.
 
-    ``within`` maps paths such as ``scores.s2e`` to how far numbers there and below may be off;
-    the longest that fits counts.
+    ``within`` maps paths such as ``scores.s2e`` to how far numbers there and below may be off,
+    and ``""`` is all of it; the longest path that fits counts.
     """
     wrong = _differences(json.loads(json.dumps(found)), golden, within or {}, "")
     if wrong:
@@ -73,5 +73,5 @@ def _differences(found: Any, golden: Any, within: Mapping[str, float], path: str
 
 
 def _allowed(path: str, within: Mapping[str, float]) -> float:
-    fitting = [key for key in within if f"{path}.".startswith(f"{key}.")]
+    fitting = [key for key in within if not key or f"{path}.".startswith(f"{key}.")]
     return within[max(fitting, key=len)] if fitting else 0.0

@@ -97,3 +97,11 @@ def test_after_a_kill_too_and_beside_new_trials(study, objective):
 def test_nothing_is_kept_of_trials_that_finished(study, objective, tmp_path):
     work(study, objective.evaluate, stack=3)
     assert list((tmp_path / "kept" / "s").iterdir()) == []
+
+
+def test_a_folder_that_is_out_of_reach_costs_no_trial(study, objective, tmp_path, caplog):
+    """A search stores the folder's path, which on another machine may lead to something else."""
+    (tmp_path / "file").touch()
+    objective.checkpoints = tmp_path / "file" / "kept"
+    assert work(study, objective.evaluate, stack=3) == 3
+    assert "No checkpoint was written" in caplog.text
