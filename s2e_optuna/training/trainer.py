@@ -256,7 +256,7 @@ class _Log:
             states=tuple(models.state(row * networks + i) for i in range(networks)),
         )
         self.outcome = {
-            **curves_of(self.reports),
+            "curves": curves_of(self.reports),
             "status": status,
             "model": None if status == "failed" else model,
             "kept_counts": stack.kept_counts[row].cpu().numpy().astype(np.int64),
