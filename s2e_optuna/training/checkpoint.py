@@ -212,7 +212,17 @@ class Keeper:
 
 
 def fingerprint(method: str, data: NoisyData, config: TrainConfig) -> str:
-    """Hash what a training depends on, apart from its schedules."""
+    """Hash what a training depends on, apart from its schedules.
+
+    Parameters
+    ----------
+    method
+        Name, with its options.
+    data
+        Labels count in full, images by a sample of them or by the names of their files.
+    config
+        Fields that change no number do not count.
+    """
     settings = {
         field.name: str(getattr(config, field.name))
         for field in fields(config)

@@ -145,7 +145,20 @@ class Setup:
 
 
 def is_recorded(config: TrainConfig, network: StackedNetwork, device: torch.device) -> bool:
-    """Whether steps become CUDA graphs; DataError where they cannot, but shall."""
+    """Whether steps become CUDA graphs.
+
+    Parameters
+    ----------
+    config
+        Its `cuda_graph` is what is asked for.
+    network, device
+        What shall train, and where.
+
+    Raises
+    ------
+    DataError
+        They cannot, but shall.
+    """
     if device.type != "cuda":
         reason = f"the training runs on {device.type}"
     elif network.uses_host_randomness:

@@ -132,7 +132,17 @@ class Stack:
         self.optimizer.set_rates(schedule.rate(epoch), schedule.beta1(epoch))
 
     def begin_epoch(self, data: TrainingPart, order: EpochOrder, epoch: int) -> None:
-        """Get ready for an epoch (from 0) over these samples."""
+        """Get ready for an epoch.
+
+        Parameters
+        ----------
+        data
+            What is learnt from.
+        order
+            The batches.
+        epoch
+            From 0: R(t) of this epoch counts.
+        """
         if self._epoch is None:
             self._epoch = EpochBuffers(data, order, len(self.trials), self.method.networks)
             if self.setup.memory is not None:

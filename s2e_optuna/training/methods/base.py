@@ -194,7 +194,15 @@ class Method(ABC):
         return self
 
     def state(self, trials: int, n_classes: int, device: torch.device) -> State:
-        """Return what the method remembers of each trial at the start."""
+        """Return what the method remembers of each trial at the start.
+
+        Parameters
+        ----------
+        trials, n_classes
+            P and C.
+        device
+            Where the tensors shall lie.
+        """
         return {}
 
     def prepare(self, stack: Preparation) -> None:
