@@ -335,8 +335,8 @@ def profile_of(case: Case, data: NoisyData) -> dict[str, Any]:
 
 
 def _threads_of_a_shard(shards: list[Stack]) -> int:
-    threads, first = torch.get_num_threads(), shards[0]
-    if not runs_in_threads(first.network, first.method):
+    threads = torch.get_num_threads()
+    if not runs_in_threads(shards[0].setup):
         return threads
     return max(1, threads // len(shards))
 

@@ -215,7 +215,7 @@ def config_of(setting: Setting, seed: int, device: str = "auto") -> TrainConfig:
 
 def train_stack(stack: list[Training], frame: Frame, device: str) -> str:
     """Train a stack, write its files, return a line about it."""
-    from s2e_optuna.training import CURVES, train
+    from s2e_optuna.training import train
 
     first = stack[0]
     config = config_of(first.setting, first.seed, device)
@@ -234,7 +234,7 @@ def train_stack(stack: list[Training], frame: Frame, device: str) -> str:
         path = training.path(frame)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial.npz")
-        curves = {name: getattr(result, name).astype(np.float32) for name in CURVES}
+        curves = {name: curve.astype(np.float32) for name, curve in result.curves.items()}
         np.savez(partial, about=json.dumps(about), rates=result.rates, **curves)
         partial.replace(path)  # one that was broken off leaves no file of its name
     reached = ", ".join(

@@ -34,20 +34,17 @@ from numpy.typing import ArrayLike, NDArray
 from optuna.distributions import FloatDistribution
 
 from s2e_optuna.data import NoisyData
-from s2e_optuna.device import resolve_device
 from s2e_optuna.errors import DataError
 from s2e_optuna.relaxation import Family, limited_step, natural_direction, score_estimate
 from s2e_optuna.sampler.codec import Codec
 from s2e_optuna.schedules import Schedule, get_space
 from s2e_optuna.schedules.spaces import Space
-from s2e_optuna.training import TrainConfig, get_method, make_network
-from s2e_optuna.training.config import default_batch_size
+from s2e_optuna.training import TrainConfig
 from s2e_optuna.training.evaluation import evaluate
-from s2e_optuna.training.optimizer import make_optimizer
-from s2e_optuna.training.parts import Batches, EpochOrder, put_on_device
-from s2e_optuna.training.selection import keep_counts
+from s2e_optuna.training.parts import EpochOrder
+from s2e_optuna.training.setup import Setup
 from s2e_optuna.training.shards import train_shards
-from s2e_optuna.training.stack import Stack, StepOptions
+from s2e_optuna.training.stack import Stack
 
 Array = NDArray[np.float64]
 
@@ -261,7 +258,7 @@ def search_shared(
     updates = 0
     for epoch in range(config.epochs):
         followed = []
-        for order in trainer.orders():
+        for order in trainer.orders(epoch):
             x = schedules.family.sample(state.theta, turns.samples, rng)
             rates = schedules.rates(x, config.epochs)[:, epoch]
             losses = trainer.turn(order, rates, epoch, rng)
@@ -286,39 +283,17 @@ class _SharedWeights:
     """A stack of lambda trials that all start every turn from the same weights."""
 
     def __init__(self, data: NoisyData, config: TrainConfig, turns: Turns) -> None:
-        rule = get_method("coteaching")
-        device = resolve_device(config.device)
-        network = make_network(
-            config.network, data.input_shape, data.n_classes, device_type=device.type
-        )
-        batch_size = config.batch_size or default_batch_size(len(data.y_train))
-        # As `train` draws them, so that weights which follow a schedule are those of `train`.
-        drawn = np.random.SeedSequence(config.seed).generate_state(3 + rule.networks, np.uint64)
-        order_seed, *seeds, _, dropout_seed = (int(seed) >> 1 for seed in drawn)
-        initial = network.initial(seeds, copies=turns.samples)
-        placed = {name: tensor.to(device) for name, tensor in initial.items()}
-        trained = network.parameter_names
-        self._stack = Stack(
-            network,
-            rule,
-            make_optimizer(config.optimizer, {n: t for n, t in placed.items() if n in trained}),
-            {n: t for n, t in placed.items() if n not in trained},
-            dropout_seed,
-            list(range(turns.samples)),
-            torch.ones((turns.samples, config.epochs), dtype=torch.float64, device=device),
-            batch_size,
-            len(data.y_train),
-            StepOptions(bfloat16=config.precision == "bfloat16"),
-        )
-        self._parts = put_on_device(data, False, device)
+        setup = Setup.of("coteaching", data, config)
+        self._stack = Stack.fresh(setup, np.ones((turns.samples, config.epochs)))
+        self._parts = setup.parts(data)
         if not isinstance(self._parts.validation[0], torch.Tensor):
             raise DataError("weight sharing needs validation images that fit into memory")
-        self._batches = Batches(self._parts.training, batch_size, order_seed, 0)
-        self._learning_rates, self._by_batch = config.learning_rate_schedule, turns.by_batch
+        self._batches = setup.batches(self._parts)
+        self._by_batch = turns.by_batch
 
-    def orders(self) -> Sequence[EpochOrder]:
-        """Draw the next epoch and cut it into turns."""
-        samples = self._batches.draw().samples
+    def orders(self, epoch: int) -> Sequence[EpochOrder]:
+        """Draw an epoch and cut it into turns."""
+        samples = self._batches.draw(epoch).samples
         parts = torch.split(samples, 1) if self._by_batch else [samples]
         return [EpochOrder(part) for part in parts]
 
@@ -328,17 +303,13 @@ class _SharedWeights:
         Afterwards all trials have the weights of the first one.
         """
         stack = self._stack
-        stack.rates[:, epoch] = torch.from_numpy(rates).to(stack.rates)
-        counts = keep_counts(rates, stack.batch_size)
-        stack.keep[:, epoch] = torch.from_numpy(counts).to(stack.keep)
-        stack.optimizer.set_rates(
-            self._learning_rates.rate(epoch), self._learning_rates.beta1(epoch)
-        )
+        stack.rates[:, epoch] = rates
+        stack.set_learning_rate(epoch)
         train_shards([stack], self._parts.training, order, epoch, count=False)
         images, labels = self._parts.validation
         if self._by_batch:
             assert isinstance(images, torch.Tensor)
-            size = min(stack.batch_size, len(labels))
+            size = min(stack.setup.batch_size, len(labels))
             drawn = rng.choice(len(labels), size, replace=False)
             chosen = torch.from_numpy(drawn).to(labels.device)
             images, labels = images[chosen], labels[chosen]

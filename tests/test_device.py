@@ -4,20 +4,21 @@ import platform
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
+from training_data import *  # noqa: F403 - fixtures
 
 import s2e_optuna.device as device
 from s2e_optuna.data import streaming
 from s2e_optuna.training import (
     TrainConfig,
-    get_method,
-    make_network,
     shards,
     train,
     trainer,
 )
+from s2e_optuna.training.setup import Setup
 from s2e_optuna.training.stack import Stack
 
 REUSE = """
@@ -63,14 +64,16 @@ def test_a_training_makes_its_device_the_current_one(blobs, monkeypatch):
         assert current == ["cuda:0"]
 
 
-def test_memory_that_pytorch_keeps_for_itself_is_free(monkeypatch):
+def test_memory_that_pytorch_keeps_for_itself_is_free(blobs, monkeypatch):
     for name, found in (("mem_get_info", (5, 24)), ("memory_reserved", 12)):
         monkeypatch.setattr(torch.cuda, name, lambda device, found=found: found)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 2)
     cuda, images = torch.device("cuda"), torch.zeros(6, 1, 1, 1, dtype=torch.uint8)
     assert device.free_memory(cuda) == 15
-    monkeypatch.setattr(torch.Tensor, "to", lambda images, place: (place, images))
-    assert streaming.images_for(images, cuda)[0] == cuda  # 6 of 15 bytes may lie there, not of 5
-    network = make_network("mlp", (1, 2, 2), 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.Tensor, "to", lambda images, place: (place, images))
+        # 6 of 15 bytes may lie there, not of 5
+        assert streaming.images_for(images, cuda)[0] == cuda
+    setup = Setup.of("standard", blobs, TrainConfig(device="cpu"))
     monkeypatch.setattr(shards, "model_bytes", lambda *_: 1)
-    assert shards.trials_per_shard(network, get_method("standard"), 8, cuda, 9) == 9
+    assert shards.trials_per_shard(replace(setup, device=cuda), 9) == 9

@@ -193,4 +193,4 @@ def _numbers(results: tuple[TrainResult, ...], curve: str) -> tuple[float, ...]:
 def _mean_of_last(result: TrainResult, curve: str) -> float:
     from s2e_optuna.scores import last_epochs, mean_of_last
 
-    return mean_of_last(getattr(result, curve), last_epochs(len(result.rates)))
+    return mean_of_last(result.curves[curve], last_epochs(len(result.rates)))

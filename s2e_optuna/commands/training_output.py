@@ -150,7 +150,7 @@ def outcome_dict(outcome: TrainOutcome, written: list[Path]) -> dict[str, Any]:
         "label_precision": _summary(row.label_precision),
         "seconds": round(sum(result.seconds for result in outcome.results), 3),
         "curves": {
-            name: [[number_or_none(v) for v in getattr(r, name)] for r in outcome.complete]
+            name: [[number_or_none(v) for v in r.curves[name]] for r in outcome.complete]
             for name in CURVES
         },
         "versions": {name: version(name) for name in ("s2e-optuna", "torch", "numpy")},

@@ -30,7 +30,6 @@ from s2e_optuna.options import build, with_options
 from s2e_optuna.schedules import Schedule, get_space, suggest_schedule
 from s2e_optuna.scores import last_epochs, mean_of_last
 from s2e_optuna.training import (
-    CURVES,
     METHODS,
     Checkpoint,
     EpochReport,
@@ -336,7 +335,7 @@ class CoTeachingObjective:
                     self.artifacts.attach(
                         trial,
                         schedules[i],
-                        {name: getattr(results[i], name) for name in CURVES},
+                        results[i].curves,
                         value=outcomes[i].value,
                         best=best,
                         noise_rate=rate,
@@ -348,7 +347,7 @@ class CoTeachingObjective:
             "seconds": round(result.seconds, 3),
         }
         for name in ("label_precision", "kept_share", "test_accuracy"):
-            mean = mean_of_last(getattr(result, name), self.last_epochs)
+            mean = mean_of_last(result.curves[name], self.last_epochs)
             if math.isfinite(mean):  # a truth or test part that is not there has no number
                 attrs[name] = round(mean, 6)
         if result.status == "complete":

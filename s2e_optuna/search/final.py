@@ -190,13 +190,13 @@ def scores(entries: Entries, final: Final) -> dict[str, MethodScore]:
 def _curves(runs: Sequence[TrainResult], name: str, epochs: int) -> tuple[tuple[float, ...], ...]:
     lost = (math.nan,) * epochs
     return tuple(
-        tuple(round(float(v), 5) for v in getattr(run, name)) if run.status == "complete" else lost
+        tuple(round(float(v), 5) for v in run.curves[name]) if run.status == "complete" else lost
         for run in runs
     )
 
 
 def _means(runs: Sequence[TrainResult], name: str, last: int) -> tuple[float, ...]:
     return tuple(
-        mean_of_last(getattr(run, name), last) if run.status == "complete" else math.nan
+        mean_of_last(run.curves[name], last) if run.status == "complete" else math.nan
         for run in runs
     )

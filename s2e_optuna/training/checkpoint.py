@@ -17,9 +17,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -88,11 +90,11 @@ class Keeper:
         method: str,
         data: NoisyData,
         config: TrainConfig,
-        rates: Sequence[Any],
+        rates: NDArray[np.float64],
     ) -> None:
         self._checkpoint = checkpoint
         self._key = fingerprint(method, data, config)
-        self._rates = [[float(rate) for rate in row] for row in rates]
+        self._rates: list[list[float]] = rates.tolist()
         self._saved = time.monotonic()
 
     def save_if_due(
@@ -210,7 +212,17 @@ class Keeper:
 
 
 def fingerprint(method: str, data: NoisyData, config: TrainConfig) -> str:
-    """Hash what a training depends on, apart from its schedules."""
+    """Hash what a training depends on, apart from its schedules.
+
+    Parameters
+    ----------
+    method
+        Name, with its options.
+    data
+        Labels count in full, images by a sample of them or by the names of their files.
+    config
+        Fields that change no number do not count.
+    """
     settings = {
         field.name: str(getattr(config, field.name))
         for field in fields(config)

@@ -6,13 +6,17 @@ that counter. Sums are taken once an epoch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from s2e_optuna.training.methods import Decision
-from s2e_optuna.training.parts import EpochOrder, ImagesLabels, TrainingPart
+from s2e_optuna.data.noisy_data import scale_pixels
+from s2e_optuna.training.methods import Decision, Forward, State, Step
+from s2e_optuna.training.parts import EpochOrder, TrainingPart
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +45,6 @@ class EpochBuffers:
     trials, networks
         P, and networks of a trial.
 
-    Attributes
-    ----------
-    rate, keep
-        R(t) and samples to keep of this epoch [P, 1, 1].
-    epoch
-        Epoch from 0, one int64 number.
     """
 
     def __init__(self, data: TrainingPart, order: EpochOrder, trials: int, networks: int) -> None:
@@ -56,9 +54,9 @@ class EpochBuffers:
         self._trusted = None if order.trusted is None else torch.empty_like(order.trusted)
         self._slot = torch.zeros(1, dtype=torch.int64, device=device)
         self._images: Tensor | None = None
-        self.rate = torch.empty((trials, 1, 1), dtype=torch.float64, device=device)
-        self.keep = torch.empty((trials, 1, 1), dtype=torch.int64, device=device)
-        self.epoch = torch.zeros((), dtype=torch.int64, device=device)
+        self._rate = torch.empty((trials, 1, 1), dtype=torch.float64, device=device)
+        self._keep = torch.empty((trials, 1, 1), dtype=torch.int64, device=device)
+        self._number = torch.zeros((), dtype=torch.int64, device=device)
         steps, batch = order.samples.shape
         shape = (steps, trials, networks, batch)
         self._losses = torch.empty(shape, device=device)
@@ -66,15 +64,31 @@ class EpochBuffers:
             torch.empty(shape, dtype=torch.bool, device=device) for _ in range(2)
         )
 
-    def rewind(self, order: EpochOrder, rate: Tensor, keep: Tensor, epoch: int) -> None:
-        """Begin an epoch: rates and counts [P], epoch from 0."""
+    def begin(
+        self,
+        order: EpochOrder,
+        rate: NDArray[np.float64],
+        keep: NDArray[np.int64],
+        epoch: int,
+    ) -> None:
+        """Begin an epoch.
+
+        Parameters
+        ----------
+        order
+            Its batches.
+        rate, keep
+            R(t) of each trial [P], and how many samples of a batch each keeps [P].
+        epoch
+            From 0.
+        """
         self._samples.copy_(order.samples)
         if self._trusted is not None and order.trusted is not None:
             self._trusted.copy_(order.trusted)
         self._slot.zero_()
-        self.rate.copy_(rate.view(-1, 1, 1))
-        self.keep.copy_(keep.view(-1, 1, 1))
-        self.epoch.fill_(epoch)
+        self._rate.copy_(torch.from_numpy(rate).view(-1, 1, 1))
+        self._keep.copy_(torch.from_numpy(keep).view(-1, 1, 1))
+        self._number.fill_(epoch)
 
     def load(self, images: Tensor | None) -> None:
         """Take in the next batch of data that do not lie on the device."""
@@ -84,8 +98,14 @@ class EpochBuffers:
             self._images = torch.empty_like(images, device=self._slot.device)
         self._images.copy_(images, non_blocking=True)
 
-    def batch(self) -> tuple[Tensor, Tensor, Tensor, ImagesLabels | None]:
-        """Return samples, images and labels of the present batch, and its trusted samples."""
+    def next_step(self, forward: Forward, parameters: Mapping[str, Tensor], state: State) -> Step:
+        """Put together the next step.
+
+        Parameters
+        ----------
+        forward, parameters, state
+            The networks and what the method remembers of their trials, see `Step`.
+        """
         samples = self._samples.index_select(0, self._slot).squeeze(0)
         trusted = None
         if self._trusted is not None:
@@ -93,7 +113,18 @@ class EpochBuffers:
                 self._trusted.index_select(0, self._slot).squeeze(0)
             )
         images = self._data.images_of(samples) if self._images is None else self._images
-        return samples, images, self._data.labels[samples], trusted
+        return Step(
+            forward=forward,
+            parameters=parameters,
+            images=scale_pixels(images),
+            labels=self._data.labels[samples],
+            clean=trusted,
+            samples=samples,
+            rate=self._rate,
+            keep=self._keep,
+            epoch=self._number,
+            state=state,
+        )
 
     @torch.no_grad()
     def record(self, decision: Decision, labels: Tensor) -> None:

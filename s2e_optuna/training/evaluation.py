@@ -43,7 +43,15 @@ class Evaluation:
 
 
 def chunk_size(network: StackedNetwork, models: int, device: torch.device) -> int:
-    """Choose how many samples to evaluate at once."""
+    """Choose how many samples to evaluate at once.
+
+    Parameters
+    ----------
+    network, models
+        Architecture, and how many stand side by side.
+    device
+        Where they run: a chunk fits a CPU's cache, or a share of a GPU's free memory.
+    """
     numbers = CHUNK_NUMBERS
     if device.type == "cuda":
         numbers = int(GPU_SHARE * free_memory(device)) // (4 * COPIES_OF_OUTPUTS)
@@ -145,7 +153,17 @@ def sample_losses(logits: Tensor, labels: Tensor) -> Tensor:
 def iterate_probabilities(
     network: StackedNetwork, state: Mapping[str, Tensor], images: Images, networks: int
 ) -> Iterator[Tensor]:
-    """Yield class probabilities [P, chunk, C], averaged over the networks of each trial."""
+    """Yield class probabilities [P, chunk, C], averaged over the networks of each trial.
+
+    Parameters
+    ----------
+    network, state
+        The stack, M = P * networks models; run with running statistics and without dropout.
+    images
+        [N, channels, height, width], or where they are read from; taken in order.
+    networks
+        Networks of a trial.
+    """
     first = next(iter(state.values()))
 
     @torch.inference_mode()

@@ -89,7 +89,19 @@ class ConstantRate(LearningRateSchedule):
 def make_learning_rate_schedule(
     optimizer: str, epochs: int, learning_rate: float | None, decay_start: float
 ) -> LearningRateSchedule:
-    """Return the paper's for an optimiser, from another learning rate if one is given."""
+    """Return the paper's for an optimiser, from another learning rate if one is given.
+
+    Parameters
+    ----------
+    optimizer
+        ``"adam"``, ``"sgd"`` or ``"rmsprop"``.
+    epochs
+        Epochs of the training, T.
+    learning_rate
+        Rate at the start; None takes the paper's.
+    decay_start
+        See `LinearDecay`; only Adam's has one.
+    """
     if optimizer == "sgd":
         return StepDecay(epochs) if learning_rate is None else StepDecay(epochs, learning_rate)
     if optimizer == "rmsprop":

@@ -200,8 +200,16 @@ class Batches:
         """Sources of all that is random here, by name."""
         return {"order": self._order, "order_of_trusted": self._order_of_trusted}
 
-    def draw(self) -> EpochOrder:
-        """Draw the order of an epoch and cut it into full batches; the rest is left out."""
+    def draw(self, epoch: int) -> EpochOrder:
+        """Draw the order of an epoch (from 0), cut it into full batches, augment their images.
+
+        What fills no batch is left out.
+        """
+        order = self._draw()
+        self.data.begin_epoch(order, epoch)
+        return order
+
+    def _draw(self) -> EpochOrder:
         labels = self.data.labels
         steps = len(labels) // self.batch_size
         order = torch.randperm(len(labels), generator=self._order)[: steps * self.batch_size]

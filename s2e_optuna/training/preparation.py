@@ -7,8 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from s2e_optuna.training.config import TrainConfig
-from s2e_optuna.training.parts import Batches, TrainingPart
+from s2e_optuna.training.parts import Batches
 from s2e_optuna.training.shards import train_shards
 from s2e_optuna.training.stack import Stack
 
@@ -20,8 +19,8 @@ class ShardPreparation:
     ----------
     shard
         Its trials are prepared.
-    data, batches, config
-        What is learnt from, in which order, and how.
+    batches
+        What is learnt from, and in which order.
     notify
         Called after each epoch with the number of such epochs so far.
     number, count
@@ -36,29 +35,26 @@ class ShardPreparation:
     def __init__(
         self,
         shard: Stack,
-        data: TrainingPart,
         batches: Batches,
-        config: TrainConfig,
         notify: Callable[[int], None] | None,
         number: int,
         count: int,
     ) -> None:
         self.shards = [shard]
-        self._trials, self._networks = list(shard.trials), shard.method.networks
-        self._data, self._batches, self._config = data, batches, config
+        self._setup, self._trials = shard.setup, list(shard.trials)
+        self._batches = batches
         self._notify, self._number, self._count = notify, number, count
         self._initial = {name: p.detach().clone() for name, p in shard.tensors.items()}
 
     def run(self, epochs: int | None = None) -> None:
         """Train, and report nothing."""
-        schedule, most = self._config.learning_rate_schedule, self._config.epochs
-        count = most if epochs is None else min(epochs, most)
+        config, data = self._setup.config, self._batches.data
+        count = config.epochs if epochs is None else min(epochs, config.epochs)
         for epoch in range(count):
             for shard in self.shards:
-                shard.optimizer.set_rates(schedule.rate(epoch), schedule.beta1(epoch))
-            order = self._batches.draw()
-            self._data.begin_epoch(order, epoch)
-            trained = train_shards(self.shards, self._data, order, epoch, count=False)
+                shard.set_learning_rate(epoch)
+            order = self._batches.draw(epoch)
+            trained = train_shards(self.shards, data, order, epoch, count=False)
             self.shards = [shard for shard, _ in trained]
             if self._notify is not None:
                 self._notify((self._number * count + epoch + 1) // self._count)
@@ -69,7 +65,8 @@ class ShardPreparation:
         For many trials they are large, and what a method does with them needs as much again and
         more: a GPU has no room for that beside the training.
         """
-        return torch.cat([shard.probabilities(self._data.images) for shard in self.shards])
+        images = self._batches.data.images
+        return torch.cat([shard.probabilities(images) for shard in self.shards])
 
     def remember(self, name: str, values: Tensor) -> None:
         """Set what the method remembers of each trial [P, ...]."""
@@ -80,10 +77,9 @@ class ShardPreparation:
     def restart(self) -> None:
         """Return parameters and optimiser to where they started."""
         for shard in self.shards:
-            networks = torch.arange(self._networks, device=shard.rates.device)
-            models = (self._rows(shard)[:, None] * self._networks + networks).flatten()
+            models = shard.models_of(self._rows(shard))
             shard.restart({name: tensor[models] for name, tensor in self._initial.items()})
 
     def _rows(self, shard: Stack) -> Tensor:
         rows = [self._trials.index(trial) for trial in shard.trials]
-        return torch.tensor(rows, dtype=torch.int64, device=shard.rates.device)
+        return torch.tensor(rows, dtype=torch.int64, device=self._setup.device)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,18 +44,20 @@ class EpochReport:
     kept_share: float
 
 
-CURVES = (
-    "validation_accuracy",
-    "validation_loss",
-    "test_accuracy",
-    "training_accuracy",
-    "training_loss",
-    "label_precision",
-    "kept_share",
-)
-"""Names of the numbers measured each epoch, in `EpochReport` and in `TrainResult`."""
+CURVES = tuple(field.name for field in fields(EpochReport))[2:]
+"""Names of the numbers measured each epoch, in `EpochReport` and in `TrainResult.curves`."""
 
 Curve = NDArray[np.float64]
+
+
+class _Named:
+    """A curve of a result under its name: ``result.test_accuracy``."""
+
+    def __set_name__(self, owner: type[TrainResult], name: str) -> None:
+        self._name = name
+
+    def __get__(self, result: TrainResult, owner: type[TrainResult]) -> Curve:
+        return result.curves[self._name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +74,9 @@ class TrainResult:
         ``"complete"``, ``"stopped"`` (by `on_epoch`) or ``"failed"``.
     failure
         What went wrong and in which epoch, or None.
-    validation_accuracy, ..., kept_share
-        One number an epoch that was run; see `EpochReport`.
+    curves
+        Name in `CURVES` to one number an epoch that was run; see `EpochReport`. Each is an
+        attribute, too: ``result.test_accuracy``.
     model
         The networks as they were at the end; None when the trial failed.
     kept_counts
@@ -93,18 +96,20 @@ class TrainResult:
     rates: NDArray[np.float64]
     status: str
     failure: str | None
-    validation_accuracy: Curve
-    validation_loss: Curve
-    test_accuracy: Curve
-    training_accuracy: Curve
-    training_loss: Curve
-    label_precision: Curve
-    kept_share: Curve
+    curves: Mapping[str, Curve]
     model: Model | None
     kept_counts: NDArray[np.int64]
     offered_counts: NDArray[np.int64]
     training_probabilities: NDArray[np.float32] | None = field(default=None, repr=False)
     seconds: float = 0.0
+
+    validation_accuracy = _Named()
+    validation_loss = _Named()
+    test_accuracy = _Named()
+    training_accuracy = _Named()
+    training_loss = _Named()
+    label_precision = _Named()
+    kept_share = _Named()
 
     @property
     def epochs(self) -> int:

@@ -17,15 +17,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from s2e_optuna.device import free_memory, using_threads
 from s2e_optuna.training.epoch_buffers import EpochTally
 from s2e_optuna.training.memory import clear_frames, give_back_memory, ran_out_of_memory
-from s2e_optuna.training.methods import Method
 from s2e_optuna.training.networks import StackedNetwork
 from s2e_optuna.training.parts import EpochOrder, TrainingPart
+from s2e_optuna.training.setup import Setup
 from s2e_optuna.training.stack import Stack
 
 MEMORY_SHARE = 0.7
@@ -56,57 +58,55 @@ shards beside such with a thread each: 1.1 to 1.8 times below, 1.0 to 1.07 times
 """
 
 
-def trials_per_shard(
-    network: StackedNetwork, method: Method, batch_size: int, device: torch.device, trials: int
-) -> int:
-    """Choose how many trials train side by side.
+def make_shards(setup: Setup, rates: NDArray[np.float64]) -> list[Stack]:
+    """Make the networks of all trials, with their first weights.
 
     Parameters
     ----------
-    network
-        Architecture.
-    method
-        How the networks of a trial learn.
-    batch_size
-        Samples of a batch.
-    device
-        On CPU the network's own measured number counts, and that every thread gets a shard; on
-        CUDA the free memory.
-    trials
-        How many there are.
-
-    Returns
-    -------
-    int
-        At least 1; shards are about equally large.
+    setup
+        What all trials have in common.
+    rates
+        R(t) of each trial, float64 [P, T].
     """
-    networks, at_once = method.networks, 1
-    if device.type == "cpu":
-        fitting = max(1, network.models_side_by_side // networks)
-        at_once, _ = divided_threads(network, method, batch_size, trials, trials)
+    trials = range(len(rates))
+    size = trials_per_shard(setup, len(rates))
+    return [
+        Stack.fresh(setup, rates[i : i + size], trials[i : i + size])
+        for i in range(0, len(rates), size)
+    ]
+
+
+def trials_per_shard(setup: Setup, trials: int) -> int:
+    """Choose how many trials train side by side; shards are about equally large.
+
+    On CPU the network's own measured number counts, and that every thread gets a shard; on CUDA
+    the free memory.
+    """
+    networks, at_once = setup.method.networks, 1
+    if setup.device.type == "cpu":
+        fitting = max(1, setup.network.models_side_by_side // networks)
+        at_once, _ = divided_threads(setup, trials, trials)
     else:
-        room = int(MEMORY_SHARE * free_memory(device))
-        of_one = networks * model_bytes(network, batch_size)
+        room = int(MEMORY_SHARE * free_memory(setup.device))
+        of_one = networks * model_bytes(setup.network, setup.batch_size)
         # With several shards, one warms up beside the memory of the others' recorded steps.
         fitting = max(1, room // of_one if trials * of_one <= room else room // (2 * of_one))
     shards = at_once * math.ceil(trials / fitting / at_once)
     return math.ceil(trials / shards)
 
 
-def runs_in_threads(network: StackedNetwork, method: Method) -> bool:
+def runs_in_threads(setup: Setup) -> bool:
     """Whether shards may train at the same time: nothing they use belongs to the process."""
-    return method.runs_in_threads and not network.uses_host_randomness
+    return setup.method.runs_in_threads and not setup.network.uses_host_randomness
 
 
-def divided_threads(
-    network: StackedNetwork, method: Method, batch_size: int, trials: int, shards: int
-) -> tuple[int, int]:
+def divided_threads(setup: Setup, trials: int, shards: int) -> tuple[int, int]:
     """Divide this process's threads on CPU among shards.
 
     Parameters
     ----------
-    network, method, batch_size
-        See `trials_per_shard`.
+    setup
+        What all trials have in common.
     trials, shards
         How many there are, of at most so many shards.
 
@@ -116,13 +116,13 @@ def divided_threads(
         Shards that train at the same time, and the threads of each. Only where the latter
         changes no bit does it depend on how many trials there are.
     """
-    threads = torch.get_num_threads()
-    of_one = method.networks * step_operations(network, batch_size)
+    threads, network = torch.get_num_threads(), setup.network
+    of_one = setup.method.networks * step_operations(network, setup.batch_size)
     share = 1
     if network.cpu_threads == "same":
         share = _worth(of_one, WORK_OF_A_FIXED_SHARE, threads)
     at_once = 1
-    if runs_in_threads(network, method):
+    if runs_in_threads(setup):
         at_once = _worth(trials * of_one, WORK_OF_A_SHARD, min(threads // share, shards))
     if network.cpu_threads == "any":
         share = _worth(trials * of_one / at_once, WORK_OF_A_SHARE, threads // at_once)
@@ -203,7 +203,7 @@ def can_run_out(shard: Stack) -> bool:
 
 def on_gpu(shard: Stack) -> bool:
     """Whether a shard trains on CUDA."""
-    return shard.rates.device.type == "cuda"
+    return shard.setup.device.type == "cuda"
 
 
 def _run(
@@ -238,11 +238,10 @@ def _run(
 
 def _threads_of(shards: list[Stack], most: int) -> tuple[int, int]:
     """Say how many shards train at the same time, up to `most`, and the threads of each."""
-    first = shards[0]
-    if first.rates.device.type != "cpu":
+    setup = shards[0].setup
+    if setup.device.type != "cpu":
         return 1, torch.get_num_threads()
-    trials = sum(len(shard.trials) for shard in shards)
-    return divided_threads(first.network, first.method, first.batch_size, trials, most)
+    return divided_threads(setup, sum(len(shard.trials) for shard in shards), most)
 
 
 def _for_each(

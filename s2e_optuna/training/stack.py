@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from s2e_optuna.data.noisy_data import scale_pixels
 from s2e_optuna.data.streaming import Images
 from s2e_optuna.training.epoch_buffers import EpochBuffers, EpochTally
 from s2e_optuna.training.evaluation import iterate_probabilities
-from s2e_optuna.training.methods import Method, State, Step
+from s2e_optuna.training.methods import Method, State
 from s2e_optuna.training.networks import (
     Parameters,
     StackedModels,
     StackedNetwork,
     TrainingPass,
 )
-from s2e_optuna.training.optimizer import StackedOptimizer
+from s2e_optuna.training.optimizer import StackedOptimizer, make_optimizer
 from s2e_optuna.training.parts import EpochOrder, TrainingPart
-from s2e_optuna.training.recording import CudaRecorder, GraphMemory, RecordedStep
+from s2e_optuna.training.recording import CudaRecorder, RecordedStep
 from s2e_optuna.training.selection import keep_counts
-
-
-@dataclass(frozen=True)
-class StepOptions:
-    """How a step is taken.
-
-    Attributes
-    ----------
-    memory
-        Of the CUDA graphs as which steps are recorded; stacks that share it train one after
-        another. None records nothing.
-    bfloat16
-        Compute the networks in bfloat16; losses stay float32, because they are ranked.
-    """
-
-    memory: GraphMemory | None = None
-    bfloat16: bool = False
+from s2e_optuna.training.setup import Setup
 
 
 class Stack:
@@ -47,26 +31,16 @@ class Stack:
 
     Parameters
     ----------
-    network
-        Architecture.
-    method
-        How the networks learn.
+    setup
+        What all trials of the training have in common.
+    trials
+        Position of each trial in the user's list of schedules.
+    rates
+        R(t) of each trial, float64 [P, T]; read at the beginning of each epoch.
     optimizer
         Holds the parameters [M, ...] on the device; the models of a trial lie side by side.
     buffers
         Running statistics and frozen parameters [M, ...] on the device.
-    dropout_seed
-        Seed of the dropout.
-    trials
-        Position of each trial in the user's list of schedules.
-    rates
-        R(t) of each trial, float64 [P, T] on the device.
-    batch_size
-        Samples of a batch B.
-    n_samples
-        Training samples N.
-    options
-        How a step is taken.
 
     Attributes
     ----------
@@ -78,38 +52,64 @@ class Stack:
 
     def __init__(
         self,
-        network: StackedNetwork,
-        method: Method,
+        setup: Setup,
+        trials: Sequence[int],
+        rates: NDArray[np.float64],
         optimizer: StackedOptimizer,
         buffers: Parameters,
-        dropout_seed: int,
-        trials: list[int],
-        rates: Tensor,
-        batch_size: int,
-        n_samples: int,
-        options: StepOptions,
     ) -> None:
-        self.network = network
-        self.method = method
+        self.setup = setup
+        self.trials = list(trials)
+        self.rates = rates
         self.optimizer = optimizer
         self.parameters: Parameters = {
             name: p.requires_grad_() for name, p in optimizer.parameters.items()
         }
         self.buffers = buffers
-        self.dropout_seed = dropout_seed
-        generator = torch.Generator(rates.device).manual_seed(dropout_seed)
-        self.training_pass = TrainingPass(method.networks, generator)
-        self.trials = trials
-        self.rates = rates
-        self.batch_size = batch_size
-        self.options = options
-        self.keep = torch.from_numpy(keep_counts(rates.cpu(), batch_size)).to(rates.device)
-        self.state: State = method.state(len(trials), network.n_classes, rates.device)
-        shape = (len(trials), n_samples)
-        self.kept_counts = torch.zeros(shape, dtype=torch.int32, device=rates.device)
-        self.offered_counts = torch.zeros(n_samples, dtype=torch.int32, device=rates.device)
+        device, count = setup.device, len(self.trials)
+        generator = torch.Generator(device).manual_seed(setup.seeds.dropout)
+        self.training_pass = TrainingPass(setup.method.networks, generator)
+        self.state: State = setup.method.state(count, setup.network.n_classes, device)
+        self.kept_counts = torch.zeros((count, setup.n_samples), dtype=torch.int32, device=device)
+        self.offered_counts = torch.zeros(setup.n_samples, dtype=torch.int32, device=device)
         self._epoch: EpochBuffers | None = None
         self._run: RecordedStep | None = None
+
+    @classmethod
+    def fresh(
+        cls, setup: Setup, rates: NDArray[np.float64], trials: Sequence[int] | None = None
+    ) -> Stack:
+        """Make a stack with its first weights.
+
+        Parameters
+        ----------
+        setup
+            What all trials of the training have in common.
+        rates
+            R(t) of each trial, float64 [P, T].
+        trials
+            Position of each trial in the user's list of schedules; by default 0 .. P-1.
+        """
+        trained, initial = setup.network.parameter_names, setup.initial(len(rates))
+        return cls(
+            setup,
+            range(len(rates)) if trials is None else trials,
+            rates,
+            make_optimizer(
+                setup.config.optimizer, {n: t for n, t in initial.items() if n in trained}
+            ),
+            {n: t for n, t in initial.items() if n not in trained},
+        )
+
+    @property
+    def network(self) -> StackedNetwork:
+        """Architecture."""
+        return self.setup.network
+
+    @property
+    def method(self) -> Method:
+        """How the networks learn."""
+        return self.setup.method
 
     @property
     def tensors(self) -> Parameters:
@@ -121,14 +121,35 @@ class Stack:
         """Networks with their present parameters and buffers."""
         return StackedModels(self.network, self.tensors)
 
+    def models_of(self, rows: Tensor) -> Tensor:
+        """Positions of the models of the trials in these rows, int64."""
+        networks = torch.arange(self.method.networks, device=rows.device)
+        return (rows[:, None] * self.method.networks + networks).flatten()
+
+    def set_learning_rate(self, epoch: int) -> None:
+        """Take learning rate and beta1 of an epoch (from 0)."""
+        schedule = self.setup.config.learning_rate_schedule
+        self.optimizer.set_rates(schedule.rate(epoch), schedule.beta1(epoch))
+
     def begin_epoch(self, data: TrainingPart, order: EpochOrder, epoch: int) -> None:
-        """Get ready for an epoch (from 0) over these samples."""
+        """Get ready for an epoch.
+
+        Parameters
+        ----------
+        data
+            What is learnt from.
+        order
+            The batches.
+        epoch
+            From 0: R(t) of this epoch counts.
+        """
         if self._epoch is None:
             self._epoch = EpochBuffers(data, order, len(self.trials), self.method.networks)
-            if self.options.memory is not None:
-                recorder = CudaRecorder(self.training_pass.generator, self.options.memory)
+            if self.setup.memory is not None:
+                recorder = CudaRecorder(self.training_pass.generator, self.setup.memory)
                 self._run = RecordedStep(recorder)
-        self._epoch.rewind(order, self.rates[:, epoch], self.keep[:, epoch], epoch)
+        rates = self.rates[:, epoch]
+        self._epoch.begin(order, rates, keep_counts(rates, self.setup.batch_size), epoch)
 
     @property
     def is_recorded(self) -> bool:
@@ -160,23 +181,9 @@ class Stack:
 
     def _step(self) -> None:
         """Take a step that reads nothing back to the host and has no shape that varies."""
-        epoch = self._epoch
-        assert epoch is not None
-        samples, images, labels, trusted = epoch.batch()
-        decision = self.method.step(
-            Step(
-                forward=self._forward,
-                parameters=self.parameters,
-                images=scale_pixels(images),
-                labels=labels,
-                clean=trusted,
-                samples=samples,
-                rate=epoch.rate,
-                keep=epoch.keep,
-                epoch=epoch.epoch,
-                state=self.state,
-            )
-        )
+        assert self._epoch is not None
+        step = self._epoch.next_step(self._forward, self.parameters, self.state)
+        decision = self.method.step(step)
         # Models share no parameters, so one backward pass gives each its own gradient.
         gradients = torch.autograd.grad(
             decision.losses,
@@ -185,11 +192,11 @@ class Stack:
             materialize_grads=True,
         )
         self.optimizer.step(dict(zip(self.parameters, gradients, strict=True)))
-        epoch.record(decision, labels)
+        self._epoch.record(decision, step.labels)
 
     def _forward(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
         state = {**parameters, **self.buffers}
-        if self.options.bfloat16:
+        if self.setup.config.precision == "bfloat16":
             with torch.autocast(images.device.type, torch.bfloat16):
                 logits = self.network.forward(state, images, self.training_pass).float()
         else:
@@ -201,24 +208,18 @@ class Stack:
         self.optimizer.restart({name: tensors[name] for name in self.parameters})
         for name, buffer in self.buffers.items():
             buffer.copy_(tensors[name])
-        self.training_pass.generator.manual_seed(self.dropout_seed)
+        self.training_pass.generator.manual_seed(self.setup.seeds.dropout)
 
     def select(self, rows: list[int]) -> Stack:
         """Return a stack of some of the trials, with copies of all they need."""
-        index = torch.tensor(rows, dtype=torch.int64, device=self.rates.device)
-        networks = torch.arange(self.method.networks, device=index.device)
-        models = (index[:, None] * self.method.networks + networks).flatten()
+        index = torch.tensor(rows, dtype=torch.int64, device=self.setup.device)
+        models = self.models_of(index)
         chosen = Stack(
-            self.network,
-            self.method,
+            self.setup,
+            [self.trials[row] for row in rows],
+            self.rates[rows],
             self.optimizer.select(models),
             {name: buffer[models] for name, buffer in self.buffers.items()},
-            self.dropout_seed,
-            [self.trials[row] for row in rows],
-            self.rates[index],
-            self.batch_size,
-            len(self.offered_counts),
-            self.options,
         )
         chosen.training_pass.generator.set_state(self.training_pass.generator.get_state())
         chosen.state = {name: value[index] for name, value in self.state.items()}

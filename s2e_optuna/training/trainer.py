@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from s2e_optuna.data.augmentation import Augmentation
 from s2e_optuna.data.noisy_data import NoisyData
-from s2e_optuna.device import keep_freed_memory, on_device, resolve_device
+from s2e_optuna.device import keep_freed_memory, on_device
 from s2e_optuna.errors import DataError
 from s2e_optuna.training.checkpoint import Checkpoint, Keeper
-from s2e_optuna.training.config import TrainConfig, default_batch_size
+from s2e_optuna.training.config import TrainConfig
 from s2e_optuna.training.epoch_buffers import EpochTally
 from s2e_optuna.training.evaluation import Evaluation, evaluate, iterate_probabilities
-from s2e_optuna.training.methods import Method, get_method
 from s2e_optuna.training.model import Model
-from s2e_optuna.training.networks import StackedNetwork, make_network
-from s2e_optuna.training.optimizer import make_optimizer
-from s2e_optuna.training.parts import Batches, Parts, put_on_device
+from s2e_optuna.training.parts import Batches, Parts
 from s2e_optuna.training.preparation import ShardPreparation
-from s2e_optuna.training.recording import GraphMemory
-from s2e_optuna.training.results import (
-    EpochReport,
-    TrainResult,
-    curves_of,
-)
-from s2e_optuna.training.shards import train_shards, trials_per_shard, without
-from s2e_optuna.training.stack import Stack, StepOptions
+from s2e_optuna.training.results import EpochReport, TrainResult, curves_of
+from s2e_optuna.training.setup import Setup
+from s2e_optuna.training.shards import make_shards, train_shards, without
+from s2e_optuna.training.stack import Stack
 
 
 @runtime_checkable
@@ -110,13 +102,13 @@ def train(
     >>> keep_half.status
     'complete'
     """
-    rates = [_rates(schedule, config.epochs) for schedule in schedules]
-    setup = _Setup.of(method, rates, data, config)
-    if not rates:
+    rates = _rates(schedules, config.epochs)
+    setup = Setup.of(method, data, config)
+    if not len(rates):
         return []
     keep_freed_memory()
     with on_device(setup.device):
-        logs = _train(setup, data, on_epoch, on_preparation, checkpoint, keep_probabilities)
+        logs = _train(setup, rates, data, on_epoch, on_preparation, checkpoint, keep_probabilities)
     return [
         TrainResult(
             method=method,
@@ -131,7 +123,8 @@ def train(
 
 
 def _train(
-    setup: _Setup,
+    setup: Setup,
+    rates: NDArray[np.float64],
     data: NoisyData,
     on_epoch: OnEpoch | None,
     on_preparation: Callable[[int], None] | None,
@@ -139,15 +132,14 @@ def _train(
     keep_probabilities: bool,
 ) -> list[_Log]:
     """Train on what is the current device; return what was gathered of each trial."""
-    config, rates = setup.config, setup.rates
-    parts = put_on_device(data, setup.rule.uses_clean_data, setup.device, setup.augmentation)
-    shards, batches = setup.shards(), setup.batches(parts)
+    config, parts = setup.config, setup.parts(data)
+    shards, batches = make_shards(setup, rates), setup.batches(parts)
     logs = [_Log() for _ in rates]
     keeper = None
     if checkpoint is not None:
         # Each way to run the networks rounds differently: "auto" may take another one elsewhere.
         told = replace(config, execution=setup.network.execution)
-        keeper = Keeper(checkpoint, setup.method, data, told, rates)
+        keeper = Keeper(checkpoint, setup.method_name, data, told, rates)
     begun = 0 if keeper is None else keeper.restore(shards, batches, logs)
     if begun == 0:
         shards, batches = _prepared(setup, shards, parts, on_preparation)
@@ -173,113 +165,8 @@ def _train(
     return logs
 
 
-@dataclass(frozen=True)
-class _Setup:
-    """What is the same from the first epoch to the last."""
-
-    method: str
-    rule: Method
-    network: StackedNetwork
-    device: torch.device
-    rates: list[NDArray[np.float64]]
-    n_samples: int
-    batch_size: int
-    config: TrainConfig
-    options: StepOptions
-    order_seed: int
-    trusted_seed: int
-    dropout_seed: int
-    network_seeds: tuple[int, ...]
-    augmentation: Augmentation | None
-
-    @classmethod
-    def of(
-        cls, method: str, rates: list[NDArray[np.float64]], data: NoisyData, config: TrainConfig
-    ) -> _Setup:
-        """Look up what the names mean, and check that it fits the data."""
-        rule = get_method(method).fitted_to(data)
-        device = resolve_device(config.device)
-        network = make_network(
-            config.network,
-            data.input_shape,
-            data.n_classes,
-            execution=config.execution,
-            device_type=device.type,
-        )
-        n_samples = len(data.y_train)
-        batch_size = config.batch_size or default_batch_size(n_samples)
-        if n_samples < batch_size:
-            raise DataError(
-                f"the training part has {n_samples} samples, fewer than one batch of "
-                f"{batch_size}: use a batch_size of at most {n_samples}"
-            )
-        order_seed, *more_seeds = _seeds(config.seed, 3 + rule.networks)
-        *network_seeds, trusted_seed, dropout_seed = more_seeds
-        return cls(
-            method,
-            rule,
-            network,
-            device,
-            rates,
-            n_samples,
-            batch_size,
-            config,
-            StepOptions(
-                memory=GraphMemory(device) if _is_recorded(config, network, device) else None,
-                bfloat16=config.precision == "bfloat16",
-            ),
-            order_seed,
-            trusted_seed,
-            dropout_seed,
-            tuple(network_seeds),
-            Augmentation.of(config.augment, config.seed, data.input_shape),
-        )
-
-    def shards(self) -> list[Stack]:
-        """Make the networks of all trials, with their first weights, in shards."""
-        trials = list(range(len(self.rates)))
-        size = trials_per_shard(self.network, self.rule, self.batch_size, self.device, len(trials))
-        return [self._shard(trials[i : i + size]) for i in range(0, len(trials), size)]
-
-    def _shard(self, trials: list[int]) -> Stack:
-        initial = self.network.initial(self.network_seeds, copies=len(trials))
-        placed = {name: tensor.to(self.device) for name, tensor in initial.items()}
-        trained = self.network.parameter_names
-        return Stack(
-            self.network,
-            self.rule,
-            make_optimizer(
-                self.config.optimizer, {n: t for n, t in placed.items() if n in trained}
-            ),
-            {n: t for n, t in placed.items() if n not in trained},
-            self.dropout_seed,
-            trials,
-            torch.from_numpy(np.stack([self.rates[trial] for trial in trials])).to(self.device),
-            self.batch_size,
-            self.n_samples,
-            self.options,
-        )
-
-    def batches(self, parts: Parts) -> Batches:
-        """Begin to draw batches; always the same ones."""
-        return Batches(parts.training, self.batch_size, self.order_seed, self.trusted_seed)
-
-
-def _is_recorded(config: TrainConfig, network: StackedNetwork, device: torch.device) -> bool:
-    """Whether steps become CUDA graphs; DataError where they cannot, but shall."""
-    if device.type != "cuda":
-        reason = f"the training runs on {device.type}"
-    elif network.uses_host_randomness:
-        reason = f"{network.name} seeds its random numbers on the host, anew each step"
-    else:
-        return network.factory is None if config.cuda_graph is None else config.cuda_graph
-    if config.cuda_graph:
-        raise DataError(f"cuda_graph is not possible, for {reason}: leave it out")
-    return False
-
-
 def _prepared(
-    setup: _Setup,
+    setup: Setup,
     shards: list[Stack],
     parts: Parts,
     on_preparation: Callable[[int], None] | None,
@@ -288,10 +175,8 @@ def _prepared(
     prepared: list[Stack] = []
     for number, shard in enumerate(shards):
         batches = setup.batches(parts)
-        preparation = ShardPreparation(
-            shard, parts.training, batches, setup.config, on_preparation, number, len(shards)
-        )
-        setup.rule.prepare(preparation)
+        preparation = ShardPreparation(shard, batches, on_preparation, number, len(shards))
+        setup.method.prepare(preparation)
         prepared += preparation.shards
     return prepared, batches  # the training goes on where a preparation stopped
 
@@ -300,12 +185,10 @@ def _train_epoch(
     shards: list[Stack], parts: Parts, batches: Batches, epoch: int, config: TrainConfig
 ) -> tuple[list[Stack], list[EpochReport]]:
     """Train and, where it is due, evaluate; shards may come back as halves."""
-    learning_rates = config.learning_rate_schedule
     for shard in shards:
-        shard.optimizer.set_rates(learning_rates.rate(epoch), learning_rates.beta1(epoch))
+        shard.set_learning_rate(epoch)
     count = epoch >= config.epochs - config.last_epochs
-    order = batches.draw()
-    parts.training.begin_epoch(order, epoch)
+    order = batches.draw(epoch)
     trained = train_shards(shards, parts.training, order, epoch, count=count)
     measured = parts if _is_measured(epoch, config) else None
     reports = [
@@ -373,7 +256,7 @@ class _Log:
             states=tuple(models.state(row * networks + i) for i in range(networks)),
         )
         self.outcome = {
-            **curves_of(self.reports),
+            "curves": curves_of(self.reports),
             "status": status,
             "model": None if status == "failed" else model,
             "kept_counts": stack.kept_counts[row].cpu().numpy().astype(np.int64),
@@ -382,23 +265,25 @@ class _Log:
         }
 
 
-def _rates(schedule: ScheduleLike, epochs: int) -> NDArray[np.float64]:
-    if schedule is None:
-        return np.ones(epochs)
-    values = schedule.rates if isinstance(schedule, HasRates) else schedule
-    rates = np.array(values, dtype=np.float64)
-    if rates.shape != (epochs,):
-        raise DataError(
-            f"a schedule has rates of shape {list(rates.shape)} for {epochs} epochs: "
-            "give one rate an epoch"
-        )
-    if not np.all((rates >= 0.0) & (rates <= 1.0)):
-        raise DataError("a schedule has rates outside [0, 1]: keep rates are shares of a batch")
-    return rates
-
-
-def _seeds(seed: int, count: int) -> list[int]:
-    return [int(s) for s in np.random.SeedSequence(seed).generate_state(count, np.uint64) >> 1]
+def _rates(schedules: Sequence[ScheduleLike], epochs: int) -> NDArray[np.float64]:
+    """Check the rates of all schedules and put them together: [P, T]."""
+    found = np.ones((len(schedules), epochs))
+    for row, schedule in zip(found, schedules, strict=True):
+        if schedule is None:
+            continue
+        values = schedule.rates if isinstance(schedule, HasRates) else schedule
+        rates = np.asarray(values, dtype=np.float64)
+        if rates.shape != (epochs,):
+            raise DataError(
+                f"a schedule has rates of shape {list(rates.shape)} for {epochs} epochs: "
+                "give one rate an epoch"
+            )
+        if not np.all((rates >= 0.0) & (rates <= 1.0)):
+            raise DataError(
+                "a schedule has rates outside [0, 1]: keep rates are shares of a batch"
+            )
+        row[:] = rates
+    return found
 
 
 def _diverged(report: EpochReport, measured: bool) -> bool:

@@ -56,7 +56,7 @@ def test_images_are_augmented_alike_wherever_they_are_read_from(blobs, monkeypat
 
 def test_trials_see_the_same_images_in_any_company(blobs, monkeypatch):
     together = losses(blobs)
-    monkeypatch.setattr("s2e_optuna.training.trainer.trials_per_block", lambda *_: 1)
+    monkeypatch.setattr("s2e_optuna.training.shards.trials_per_shard", lambda *_: 1)
     assert losses(blobs) == together
     assert losses(blobs, schedules=[[1.0, 0.7, 0.5]]) == together[1:]
 

@@ -93,8 +93,8 @@ def test_suspects_are_found_among_files(whole, streamed):
     assert lists[0] == lists[1]
 
 
-def test_blocks_share_what_is_decoded(streamed, monkeypatch):
-    monkeypatch.setattr("s2e_optuna.training.trainer.trials_per_block", lambda *_: 1)
+def test_shards_share_what_is_decoded(streamed, monkeypatch):
+    monkeypatch.setattr("s2e_optuna.training.shards.trials_per_shard", lambda *_: 1)
     decoded = []
     original = ImageFiles.batches
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from s2e_optuna.training import trainer
+from s2e_optuna.training import shards
 from s2e_optuna.training.stack import Stack
 from studies import bench_training, bench_training_page
 from studies.bench_training import (
@@ -85,7 +85,7 @@ def test_nothing_is_recorded_in_the_epoch_that_is_timed():
 
 
 def test_a_profile_is_of_one_whole_shard_in_the_main_thread(monkeypatch):
-    monkeypatch.setattr(trainer, "trials_per_shard", lambda *_: 3)
+    monkeypatch.setattr(shards, "trials_per_shard", lambda *_: 3)
     sizes = []
     step = Stack.step
     monkeypatch.setattr(Stack, "step", lambda s, *a: (sizes.append(len(s.trials)), step(s, *a)))

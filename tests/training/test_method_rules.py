@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from method_steps import view_of
 from torch.func import functional_call
 from torch.nn import functional
 
 from s2e_optuna.data import from_arrays
 from s2e_optuna.data.noisy_data import scale_pixels
 from s2e_optuna.errors import DataError
-from s2e_optuna.training import METHODS, BatchView, TrainConfig, get_method, train
+from s2e_optuna.training import METHODS, TrainConfig, get_method, train
 from s2e_optuna.training.methods import Step
 from s2e_optuna.training.methods.comining import arcface_logits
 from s2e_optuna.training.methods.f_correction import ForwardCorrection, estimate_transition
@@ -24,14 +25,13 @@ def batch_of(losses, predicted=None, *, rate=0.5, epoch=0, first_sample=100):
     losses = torch.tensor([losses], dtype=torch.float32)
     _, networks, size = losses.shape
     predicted = torch.zeros(networks, size) if predicted is None else torch.tensor(predicted)
-    return BatchView(
-        losses=losses,
-        logits=functional.one_hot(predicted.long(), 4).float()[None],
-        labels=torch.zeros(size, dtype=torch.int64),
-        samples=torch.arange(first_sample, first_sample + size),
-        rate=torch.full((1, 1, 1), rate, dtype=torch.float64),
-        keep=torch.full((1, 1, 1), max(1, int(rate * size))),
-        epoch=torch.tensor(epoch),
+    return view_of(
+        losses,
+        functional.one_hot(predicted.long(), 4).float()[None],
+        torch.zeros(size, dtype=torch.int64),
+        torch.arange(first_sample, first_sample + size),
+        rate=rate,
+        epoch=epoch,
     )
 
 

@@ -1,16 +1,17 @@
 """One table-driven test over all methods; what is special about each is in test_method_rules."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from method_steps import view_of
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from s2e_optuna.errors import DataError
-from s2e_optuna.training import METHODS, BatchView, Method, TrainConfig, get_method, train
+from s2e_optuna.training import METHODS, Method, TrainConfig, get_method, train
 from s2e_optuna.training.methods import Step
 
 EVERY = [*METHODS, "coteaching_plus:as_released"]
@@ -33,14 +34,14 @@ FIRST_EPOCH = {
 def view(method, trials=2, batch=12, rate=0.6, seed=0, epoch=9):
     generator = torch.Generator().manual_seed(seed)
     shape = (trials, method.networks, batch)
-    return BatchView(
+    return view_of(
         losses=torch.rand(shape, generator=generator),
         logits=torch.randn(*shape, 4, generator=generator),
         labels=torch.randint(4, (batch,), generator=generator),
         samples=torch.randperm(50, generator=generator)[:batch],
-        rate=torch.full((trials, 1, 1), rate, dtype=torch.float64),
-        keep=torch.full((trials, 1, 1), max(1, int(rate * batch + 1e-9))),
-        epoch=torch.tensor(epoch),
+        rate=rate,
+        epoch=epoch,
+        state=method.state(trials, 4, torch.device("cpu")),
     )
 
 
@@ -78,18 +79,7 @@ def test_a_step_reads_nothing_back_and_has_no_shape_that_varies(name):
     method = get_method(name)
     with FakeTensorMode(allow_non_fake_inputs=True):
         batch = view(method)
-        step = Step(
-            forward=lambda parameters, images: batch.logits,
-            parameters={},
-            images=torch.empty(0),
-            clean=None,
-            labels=batch.labels,
-            samples=batch.samples,
-            rate=batch.rate,
-            keep=batch.keep,
-            epoch=batch.epoch,
-            state=method.state(2, 4, torch.device("cpu")),
-        )
+        step = Step(**{field.name: getattr(batch, field.name) for field in fields(Step)})
         assert method.step(step).weights.shape == batch.losses.shape
 
 

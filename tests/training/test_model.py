@@ -12,7 +12,6 @@ from s2e_optuna.training import (
     predict_proba,
     save_model,
     train,
-    trainer,
 )
 
 
@@ -52,7 +51,9 @@ def test_a_model_predicts_on_a_device(trained, blobs, monkeypatch):
 
 def test_a_training_and_its_suspects_predict_where_they_train(blobs, monkeypatch):
     devices = []
-    monkeypatch.setattr(trainer, "resolve_device", lambda name: torch.device("cpu"))
+    monkeypatch.setattr(
+        "s2e_optuna.training.setup.resolve_device", lambda name: torch.device("cpu")
+    )
     monkeypatch.setattr(
         model, "resolve_device", lambda name: devices.append(name) or torch.device("cpu")
     )

@@ -12,13 +12,13 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from s2e_optuna.data import from_arrays, streaming
-from s2e_optuna.training import METHODS, TrainConfig, shards, stack, trainer
+from s2e_optuna.training import METHODS, TrainConfig, epoch_buffers, shards
+from s2e_optuna.training import setup as setup_of_training
 from s2e_optuna.training.evaluation import evaluate
-from s2e_optuna.training.parts import put_on_device
-from s2e_optuna.training.shards import train_shards
+from s2e_optuna.training.setup import Setup
+from s2e_optuna.training.shards import make_shards, train_shards
 
 DEVICE = torch.device("meta")
-HALF = np.full(2, 0.5)
 
 # Fake tensors cannot be differentiated forwards, as `reweight` does.
 FAKEABLE = [name for name in METHODS if name != "reweight"]
@@ -40,28 +40,26 @@ def fused_update(*groups, lr, **_):
 @pytest.fixture
 def elsewhere(monkeypatch):
     """Make trainings take place on a device that is not the CPU."""
-    monkeypatch.setattr(trainer, "resolve_device", lambda name: DEVICE)
+    monkeypatch.setattr(setup_of_training, "resolve_device", lambda name: DEVICE)
     for module in (shards, streaming):
         monkeypatch.setattr(module, "free_memory", lambda device: 1 << 30)
     monkeypatch.setattr(torch, "Generator", HostGenerator)
-    monkeypatch.setattr(stack, "keep_counts", lambda rates, size: np.ones(rates.shape, int))
     monkeypatch.setattr(torch, "_fused_adam_", fused_update)
 
 
 def train_elsewhere(method, data, **options):
     """Train two trials for an epoch; return their shard and the parts of the data."""
     config = TrainConfig(epochs=2, batch_size=8, **options)
-    setup = trainer._Setup.of(method, [HALF, HALF], data, config)
-    weights = setup.network.initial(setup.network_seeds, copies=2)
+    setup = Setup.of(method, data, config)
+    weights = setup.network.initial(setup.seeds.networks, copies=2)
     assert setup.network.footprint.parameters  # measured with tensors of its own
     with (
         patch.object(type(setup.network), "initial", lambda *_, **__: weights),
         FakeTensorMode(allow_non_fake_inputs=True),
     ):
-        parts = put_on_device(data, setup.rule.uses_clean_data, DEVICE, setup.augmentation)
-        shards, batches = setup.shards(), setup.batches(parts)
-        order = batches.draw()
-        parts.training.begin_epoch(order, 0)
+        parts = setup.parts(data)
+        shards = make_shards(setup, np.full((2, 2), 0.5))
+        order = setup.batches(parts).draw(0)
         ((shard, tally),) = train_shards(shards, parts.training, order, 0, count=True)
         measured = evaluate(shard.network, shard.tensors, *parts.validation)
         made = [tally.loss, tally.correct, tally.kept, measured.loss, measured.accuracy]
@@ -70,7 +68,7 @@ def train_elsewhere(method, data, **options):
         shard.return_to(shard.snapshot())
         for one in (shard, shard.without({0})):
             made += [*one.optimizer.tensors(), *one.tensors.values(), *one.state.values()]
-            made += [one.kept_counts, one.offered_counts, one.rates, one.keep]
+            made += [one.kept_counts, one.offered_counts]
     return {tensor.device for tensor in made}
 
 
@@ -96,6 +94,6 @@ def test_of_augmented_images(blobs, elsewhere):
 
 
 def test_a_tensor_on_the_cpu_is_found(blobs, elsewhere, monkeypatch):
-    monkeypatch.setattr(stack, "scale_pixels", lambda images: torch.zeros(images.shape))
+    monkeypatch.setattr(epoch_buffers, "scale_pixels", lambda images: torch.zeros(images.shape))
     with pytest.raises(RuntimeError, match="same device"):
         train_elsewhere("coteaching", blobs)

@@ -9,7 +9,7 @@ import torch
 from s2e_optuna.data import from_arrays
 from s2e_optuna.training import StackedModels, TrainConfig, make_network, train, unstack
 from s2e_optuna.training.parts import Batches, TrainingPart
-from s2e_optuna.training.trainer import _seeds
+from s2e_optuna.training.setup import Seeds
 from studies.reference_trainer import train_reference
 
 RATES = [1.0, 0.9, 0.7, 0.6]
@@ -30,15 +30,15 @@ def images():
 def reference(method, data, config):
     """Train one trial from the same initial weights, on the same batches."""
     networks = {"standard": 1, "coteaching": 2}[method]
-    order_seed, *seeds = _seeds(config.seed, 1 + networks)
+    seeds = Seeds.of(config.seed, networks)
     batches = Batches(
-        TrainingPart(data.x_train, data.y_train, None), config.batch_size, order_seed, 0
+        TrainingPart(data.x_train, data.y_train, None), config.batch_size, seeds.order, 0
     )
     architecture = make_network(config.network, data.input_shape, data.n_classes)
-    stacked = StackedModels(architecture, architecture.initial(seeds))
+    stacked = StackedModels(architecture, architecture.initial(seeds.networks))
     modules = [unstack(stacked, i) for i in range(networks)]
     result = train_reference(
-        modules, data, RATES, config, order=lambda _: batches.draw().samples.tolist()
+        modules, data, RATES, config, order=lambda epoch: batches.draw(epoch).samples.tolist()
     )
     return modules, result
 

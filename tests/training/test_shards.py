@@ -14,12 +14,13 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from s2e_optuna.data import from_arrays
-from s2e_optuna.training import METHODS, TrainConfig, make_network, train
+from s2e_optuna.training import METHODS, TrainConfig, train
+from s2e_optuna.training import setup as setup_of_training
 from s2e_optuna.training import shards as shards_module
-from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.networks.cnn2 import Cnn2
 from s2e_optuna.training.networks.cnn3 import Cnn3
 from s2e_optuna.training.recording import WARM_UP_STEPS, RecordedStep
+from s2e_optuna.training.setup import Setup
 from s2e_optuna.training.shards import (
     model_bytes,
     trials_per_shard,
@@ -28,7 +29,6 @@ from s2e_optuna.training.stack import Stack
 
 CONFIG = TrainConfig(epochs=3, batch_size=20, network="mlp")
 NETWORKS = ["mlp", "cnn1", "cnn2", "cnn3"]
-COTEACHING = get_method("coteaching")
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +100,7 @@ def test_a_trial_of_any_optimizer_is_the_same_alone_and_among_eight(optimizer, b
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_shards_of_any_size_give_the_same(size, blobs, monkeypatch):
     expected = train("f_correction", [None] * 5, blobs, CONFIG)
-    monkeypatch.setattr("s2e_optuna.training.trainer.trials_per_shard", lambda *_: size)
+    monkeypatch.setattr(shards_module, "trials_per_shard", lambda *_: size)
     epochs = []
     for ours, theirs in zip(
         train("f_correction", [None] * 5, blobs, CONFIG, on_preparation=epochs.append),
@@ -256,7 +256,7 @@ class Memory:
         held = []
         step = Stack.step
         monkeypatch.setattr(shards_module, "can_run_out", lambda shard: True)
-        monkeypatch.setattr("s2e_optuna.training.trainer.trials_per_shard", lambda *_: 8)
+        monkeypatch.setattr(shards_module, "trials_per_shard", lambda *_: 8)
 
         def limited(stack, images=None):
             if held:
@@ -325,24 +325,26 @@ def test_a_shard_that_runs_out_of_memory_when_it_sums_up_goes_on_in_halves(blobs
         assert_equal(ours, theirs)
 
 
+def setup_on(device, images):
+    setup = Setup.of("coteaching", images, replace(CONFIG, device="cpu"))
+    return replace(setup, device=torch.device(device), batch_size=128)
+
+
 @pytest.mark.parametrize(("free", "expected"), [(1, 1), (12, 5), (1000, 64)])
-def test_a_shard_on_cuda_has_as_many_trials_as_fit(free, expected, monkeypatch):
-    network = make_network("mlp", (1, 28, 28), 10)
-    trial = 2 * model_bytes(network, 128)
+def test_a_shard_on_cuda_has_as_many_trials_as_fit(free, expected, images, monkeypatch):
+    setup = setup_on("cuda", images)
+    trial = 2 * model_bytes(setup.network, 128)
     memory = int(free * trial / shards_module.MEMORY_SHARE) + 1
     monkeypatch.setattr(shards_module, "free_memory", lambda device: memory)
-    size = trials_per_shard(
-        network, COTEACHING, 128, torch.device("cuda"), 64 if free != 12 else 20
-    )
-    assert size == expected
+    assert trials_per_shard(setup, 64 if free != 12 else 20) == expected
 
 
-def test_a_shard_on_cpu_is_as_large_as_was_measured_to_be_best():
-    network = make_network("mlp", (1, 28, 28), 10)
-    most, cpu = network.models_side_by_side // 2, torch.device("cpu")
+def test_a_shard_on_cpu_is_as_large_as_was_measured_to_be_best(images):
+    setup = setup_on("cpu", images)
+    most = setup.network.models_side_by_side // 2
     assert torch.get_num_threads() == 1
-    assert trials_per_shard(network, COTEACHING, 128, cpu, 4 * most) == most
-    assert trials_per_shard(network, COTEACHING, 128, cpu, 1) == 1
+    assert trials_per_shard(setup, 4 * most) == most
+    assert trials_per_shard(setup, 1) == 1
 
 
 class NoReading(TorchDispatchMode):
@@ -425,12 +427,8 @@ def recorders(monkeypatch):
         return made[-1]
 
     monkeypatch.setattr("s2e_optuna.training.stack.CudaRecorder", recorder)
-    original = Stack.__init__
-
-    def recording(self, *args):
-        original(self, *args[:-1], replace(args[-1], memory=object()))
-
-    monkeypatch.setattr(Stack, "__init__", recording)
+    monkeypatch.setattr(setup_of_training, "is_recorded", lambda *_: True)
+    monkeypatch.setattr(setup_of_training, "GraphMemory", lambda device: object())
     return made
 
 
@@ -509,7 +507,7 @@ def test_cuda_graphs_give_what_plain_steps_give(method, network, images):
 @pytest.mark.gpu
 @needs_cuda
 def test_real_memory_that_runs_out_on_cuda(images, monkeypatch):
-    monkeypatch.setattr("s2e_optuna.training.trainer.trials_per_shard", lambda *_: 64)
+    monkeypatch.setattr(shards_module, "trials_per_shard", lambda *_: 64)
     _, total = torch.cuda.mem_get_info()
     torch.cuda.set_per_process_memory_fraction(min(1.0, 0.4e9 / total))
     try:

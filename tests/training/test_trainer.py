@@ -9,6 +9,7 @@ from s2e_optuna.device import resolve_device
 from s2e_optuna.errors import DataError
 from s2e_optuna.training import CURVES, METHODS, TrainConfig, make_network, train, trainer
 from s2e_optuna.training.config import default_batch_size
+from s2e_optuna.training.setup import is_recorded
 
 EVERY = sorted(METHODS)
 CONFIG = TrainConfig(epochs=6, batch_size=20, learning_rate=3e-3)
@@ -219,12 +220,12 @@ def test_graphs_that_cannot_be_recorded_are_refused(blobs):
     with pytest.raises(DataError, match="cuda_graph is not possible, for the training runs on"):
         train("standard", [None], blobs, asked)
     cuda, network = torch.device("cuda"), make_network("mlp", (1, 6, 6), 3)
-    assert trainer._is_recorded(asked, network, cuda)
+    assert is_recorded(asked, network, cuda)
     random = replace_field(network, "uses_host_randomness", True)
     with pytest.raises(DataError, match="for mlp seeds its random numbers"):
-        trainer._is_recorded(asked, random, cuda)
+        is_recorded(asked, random, cuda)
     for chosen in (False, None):
-        assert not trainer._is_recorded(replace(CONFIG, cuda_graph=chosen), random, cuda)
+        assert not is_recorded(replace(CONFIG, cuda_graph=chosen), random, cuda)
         train("standard", [None], blobs, replace(asked, epochs=1, cuda_graph=chosen))
 
 

@@ -3,6 +3,7 @@
 from s2e_optuna.training.methods.base import (
     BatchView,
     Decision,
+    Forward,
     Method,
     Preparation,
     State,
@@ -17,6 +18,7 @@ __all__ = [
     "BatchView",
     "CoTeaching",
     "Decision",
+    "Forward",
     "Method",
     "Preparation",
     "Standard",

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 import torch
@@ -33,18 +33,25 @@ State = dict[str, Tensor]
 """What a method remembers: name to tensor [P, ...], one row a trial; rows leave with trials."""
 
 
+Forward = Callable[[Mapping[str, Tensor], Tensor], Tensor]
+"""From parameters [M, ...] and scaled images [B, channels, height, width] to logits
+[P, networks, B, C]."""
+
+
 @dataclass(frozen=True, eq=False)
-class BatchView:
-    """What a method looks at when it weighs samples; nothing here carries gradients.
+class Step:
+    """One mini-batch and the networks that are about to learn from it.
 
     Attributes
     ----------
-    losses
-        The method's loss of each sample [P, networks, B].
-    logits
-        Outputs [P, networks, B, C].
-    labels
-        Given labels [B].
+    forward
+        Runs the networks.
+    parameters
+        Stacked parameters [P * networks, ...], which ask for gradients.
+    images, labels
+        Scaled images [B, channels, height, width] and given labels [B].
+    clean
+        Images and labels of a batch of clean samples, for methods that use such; else None.
     samples
         Positions of the samples in the training part [B].
     rate, keep
@@ -55,35 +62,7 @@ class BatchView:
         What the method remembers.
     """
 
-    losses: Tensor
-    logits: Tensor
-    labels: Tensor
-    samples: Tensor
-    rate: Tensor
-    keep: Tensor
-    epoch: Tensor
-    state: Mapping[str, Tensor] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One mini-batch and the networks that are about to learn from it.
-
-    Attributes
-    ----------
-    forward
-        From parameters and scaled images to logits [P, networks, B, C].
-    parameters
-        Stacked parameters [P * networks, ...], which ask for gradients.
-    images, labels
-        Scaled images [B, channels, height, width] and given labels [B].
-    clean
-        Images and labels of a batch of clean samples, for methods that use such; else None.
-    samples, rate, keep, epoch, state
-        As in `BatchView`.
-    """
-
-    forward: Callable[[Mapping[str, Tensor], Tensor], Tensor]
+    forward: Forward
     parameters: Mapping[str, Tensor]
     images: Tensor
     labels: Tensor
@@ -93,6 +72,22 @@ class Step:
     keep: Tensor
     epoch: Tensor
     state: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class BatchView(Step):
+    """A step and what came out of the networks: what a method weighs samples by.
+
+    Attributes
+    ----------
+    losses
+        The method's loss of each sample [P, networks, B], without gradients.
+    logits
+        Outputs [P, networks, B, C], without gradients.
+    """
+
+    losses: Tensor
+    logits: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,30 +186,25 @@ class Method(ABC):
         """Decide what is learnt from a batch."""
         logits = step.forward(step.parameters, step.images)
         losses = self.losses(logits, step.labels, step)
-        return Decision(logits.detach(), losses, self.weights(view(step, logits, losses)))
+        batch = BatchView(**vars(step), losses=losses.detach(), logits=logits.detach())
+        return Decision(batch.logits, losses, self.weights(batch))
 
     def fitted_to(self, data: NoisyData) -> Self:
         """Return the method with options that were left open as the papers set them."""
         return self
 
     def state(self, trials: int, n_classes: int, device: torch.device) -> State:
-        """Return what the method remembers of each trial at the start."""
+        """Return what the method remembers of each trial at the start.
+
+        Parameters
+        ----------
+        trials, n_classes
+            P and C.
+        device
+            Where the tensors shall lie.
+        """
         return {}
 
     def prepare(self, stack: Preparation) -> None:
         """Do what has to come before the first epoch."""
         return
-
-
-def view(step: Step, logits: Tensor, losses: Tensor) -> BatchView:
-    """Return what `Method.weights` may look at."""
-    return BatchView(
-        losses=losses.detach(),
-        logits=logits.detach(),
-        labels=step.labels,
-        samples=step.samples,
-        rate=step.rate,
-        keep=step.keep,
-        epoch=step.epoch,
-        state=step.state,
-    )

@@ -59,7 +59,7 @@ class CoMining(Method):
         return super().losses(logits, labels, step)
 
     def weights(self, batch: BatchView) -> Tensor:
-        """Weigh what the peer takes for clean by the losses of both."""
+        """Weigh what the peer takes for clean by the batch.losses of both."""
         taken = small_loss_mask(batch.losses, batch.keep).flip(1)
         loss = batch.losses.mean(1, keepdim=True)
         average = (loss * taken).sum(-1, keepdim=True) / batch.keep

@@ -19,7 +19,20 @@ State = Mapping[str, Tensor]
 
 
 def linear(inputs: Tensor, state: State, layer: str) -> Tensor:
-    """Apply M linear layers to inputs [M, in, B], samples last."""
+    """Apply M linear layers, samples last.
+
+    Parameters
+    ----------
+    inputs
+        [M, in, B].
+    state, layer
+        Holds ``layer.weight`` [M, out, in] and ``layer.bias`` [M, out].
+
+    Returns
+    -------
+    Tensor
+        [M, out, B].
+    """
     weight, bias = state[f"{layer}.weight"], state[f"{layer}.bias"]
     return torch.baddbmm(bias.unsqueeze(2), weight, inputs)
 
@@ -27,7 +40,24 @@ def linear(inputs: Tensor, state: State, layer: str) -> Tensor:
 def convolution(
     inputs: Tensor, state: State, layer: str, *, padding: int = 0, shared: bool = False
 ) -> Tensor:
-    """Apply M convolutions; channels of `inputs` are M blocks, or `shared` by all models."""
+    """Apply M convolutions with models folded into channels.
+
+    Parameters
+    ----------
+    inputs
+        [B, M * channels, height, width], or [B, channels, height, width] if `shared`.
+    state, layer
+        Holds ``layer.weight`` [M, out, channels, k, k] and perhaps ``layer.bias`` [M, out].
+    padding
+        Zeros on each side.
+    shared
+        Whether all models see the same inputs.
+
+    Returns
+    -------
+    Tensor
+        [B, M * out, ...].
+    """
     weight, bias = state[f"{layer}.weight"], state.get(f"{layer}.bias")
     return functional.conv2d(
         inputs,
@@ -41,7 +71,19 @@ def convolution(
 def batch_norm(
     inputs: Tensor, state: State, layer: str, training: TrainingPass | None, momentum: float = 0.1
 ) -> Tensor:
-    """Normalise each model's channels; M separate layers are exactly one over M * channels."""
+    """Normalise each model's channels; M separate layers are exactly one over M * channels.
+
+    Parameters
+    ----------
+    inputs
+        [B, M * channels, height, width].
+    state, layer
+        Holds weight, bias and running statistics of the layer, each [M, channels].
+    training
+        None takes the running statistics; else those of the batch, and the former move.
+    momentum
+        By how much they move.
+    """
     mean, variance = state[f"{layer}.running_mean"], state[f"{layer}.running_var"]
     if training is not None:
         state[f"{layer}.num_batches_tracked"].add_(1)
@@ -57,7 +99,19 @@ def batch_norm(
 
 
 def dropout(inputs: Tensor, models: int, rate: float, training: TrainingPass | None) -> Tensor:
-    """Drop numbers of [B, M * channels, height, width] and scale the others by 1/(1 - rate)."""
+    """Drop numbers and scale the others by 1/(1 - rate).
+
+    Parameters
+    ----------
+    inputs
+        [B, M * channels, height, width].
+    models
+        M.
+    rate
+        Share that is dropped.
+    training
+        Where it is drawn from; None drops nothing.
+    """
     if training is None or rate == 0.0:
         return inputs
     batch, channels, height, width = inputs.shape

@@ -1,0 +1,170 @@
+"""What is the same for all trials of a training, from its first epoch to its last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from s2e_optuna.data.augmentation import Augmentation
+from s2e_optuna.data.noisy_data import NoisyData
+from s2e_optuna.device import resolve_device
+from s2e_optuna.errors import DataError
+from s2e_optuna.training.config import TrainConfig, default_batch_size
+from s2e_optuna.training.methods import Method, get_method
+from s2e_optuna.training.networks import Parameters, StackedNetwork, make_network
+from s2e_optuna.training.parts import Batches, Parts, put_on_device
+from s2e_optuna.training.recording import GraphMemory
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Seeds of all that is random in a training.
+
+    Attributes
+    ----------
+    order, trusted
+        Of the order of the samples, and of the clean ones that some methods learn from.
+    dropout
+        Of the dropout.
+    networks
+        Of the initial weights, one for each network of a trial.
+    """
+
+    order: int
+    trusted: int
+    dropout: int
+    networks: tuple[int, ...]
+
+    @classmethod
+    def of(cls, seed: int, networks: int) -> Seeds:
+        """Derive all seeds of a training, whose trials have so many networks, from one."""
+        drawn = np.random.SeedSequence(seed).generate_state(3 + networks, np.uint64) >> 1
+        order, *of_networks, trusted, dropout = map(int, drawn)
+        return cls(order, trusted, dropout, tuple(of_networks))
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A training once all names are looked up and checked; what its stacks are made from.
+
+    Attributes
+    ----------
+    method_name
+        The method as it was asked for, with its options.
+    method
+        How the networks of a trial learn.
+    network
+        Architecture.
+    device
+        Where it trains.
+    config
+        How to train.
+    n_samples, batch_size
+        Training samples N, and samples of a batch B.
+    seeds
+        Of all that is random.
+    augmentation
+        Changes the images that are learnt from; None leaves them as they are.
+    memory
+        Of the CUDA graphs as which steps are recorded; None records nothing.
+    """
+
+    method_name: str
+    method: Method
+    network: StackedNetwork
+    device: torch.device
+    config: TrainConfig
+    n_samples: int
+    batch_size: int
+    seeds: Seeds
+    augmentation: Augmentation | None = None
+    memory: GraphMemory | None = None
+
+    @classmethod
+    def of(cls, method: str, data: NoisyData, config: TrainConfig) -> Setup:
+        """Look up what the names mean, and check that it fits the data.
+
+        Parameters
+        ----------
+        method
+            Name in `METHODS`, with options if need be.
+        data
+            Training, validation and test parts.
+        config
+            How to train.
+
+        Raises
+        ------
+        DataError
+            Unknown method, network or device, fewer samples than a batch, steps that cannot be
+            recorded as `TrainConfig.cuda_graph` asks for.
+        """
+        rule = get_method(method).fitted_to(data)
+        device = resolve_device(config.device)
+        network = make_network(
+            config.network,
+            data.input_shape,
+            data.n_classes,
+            execution=config.execution,
+            device_type=device.type,
+        )
+        n_samples = len(data.y_train)
+        batch_size = config.batch_size or default_batch_size(n_samples)
+        if n_samples < batch_size:
+            raise DataError(
+                f"the training part has {n_samples} samples, fewer than one batch of "
+                f"{batch_size}: use a batch_size of at most {n_samples}"
+            )
+        return cls(
+            method_name=method,
+            method=rule,
+            network=network,
+            device=device,
+            config=config,
+            n_samples=n_samples,
+            batch_size=batch_size,
+            seeds=Seeds.of(config.seed, rule.networks),
+            augmentation=Augmentation.of(config.augment, config.seed, data.input_shape),
+            memory=GraphMemory(device) if is_recorded(config, network, device) else None,
+        )
+
+    def parts(self, data: NoisyData) -> Parts:
+        """Copy the data to the device; DataError where they are not what the method needs."""
+        return put_on_device(data, self.method.uses_clean_data, self.device, self.augmentation)
+
+    def batches(self, parts: Parts) -> Batches:
+        """Begin to draw batches; always the same ones."""
+        return Batches(parts.training, self.batch_size, self.seeds.order, self.seeds.trusted)
+
+    def initial(self, trials: int) -> Parameters:
+        """First parameters and buffers of so many trials [P * networks, ...], on the device."""
+        tensors = self.network.initial(self.seeds.networks, copies=trials)
+        return {name: tensor.to(self.device) for name, tensor in tensors.items()}
+
+
+def is_recorded(config: TrainConfig, network: StackedNetwork, device: torch.device) -> bool:
+    """Whether steps become CUDA graphs.
+
+    Parameters
+    ----------
+    config
+        Its `cuda_graph` is what is asked for.
+    network, device
+        What shall train, and where.
+
+    Raises
+    ------
+    DataError
+        They cannot, but shall.
+    """
+    if device.type != "cuda":
+        reason = f"the training runs on {device.type}"
+    elif network.uses_host_randomness:
+        reason = f"{network.name} seeds its random numbers on the host, anew each step"
+    else:
+        return network.factory is None if config.cuda_graph is None else config.cuda_graph
+    if config.cuda_graph:
+        raise DataError(f"cuda_graph is not possible, for {reason}: leave it out")
+    return False
