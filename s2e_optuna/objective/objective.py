@@ -17,7 +17,7 @@ from optuna.trial import Trial, TrialState
 from s2e_optuna.data import Augment, InMemory, Noise, NoisyData, load_data
 from s2e_optuna.errors import DataError
 from s2e_optuna.objective.artifacts import TrialArtifacts, best_so_far
-from s2e_optuna.objective.reporter import Reporter, one_transaction
+from s2e_optuna.objective.reporter import Reporter
 from s2e_optuna.objective.resuming import (
     MINUTES,
     Group,
@@ -28,6 +28,7 @@ from s2e_optuna.objective.resuming import (
 )
 from s2e_optuna.schedules import Schedule, get_space, suggest_schedule
 from s2e_optuna.scores import last_epochs, mean_of_last
+from s2e_optuna.storages.cached import batch_of
 from s2e_optuna.training import (
     CURVES,
     METHODS,
@@ -244,7 +245,7 @@ class CoTeachingObjective:
             If the data cannot be used.
         """
         (outcome,) = self.evaluate([trial])
-        with one_transaction(trial):
+        with batch_of(trial):
             for key, value in outcome.attrs.items():
                 trial.set_user_attr(key, value)
         if outcome.state == TrialState.PRUNED:
@@ -360,7 +361,7 @@ class CoTeachingObjective:
         rate = self._load_options["noise_rate"]
         if rate is None:
             rate = self.data.noise_rate
-        with one_transaction(first):
+        with batch_of(first):
             for i, trial in trials.items():
                 # Somebody may have marked it as failed; its result comes late, too.
                 with contextlib.suppress(UpdateFinishedTrialError):
@@ -404,5 +405,5 @@ def _suggest(trials: Sequence[Trial], epochs: int, space: str) -> list[Schedule]
     for trial in trials:
         # Samplers draw lazily; they may read and think for long, so not inside the transaction.
         getattr(trial, "relative_params", None)
-    with one_transaction(trials[0]):
+    with batch_of(trials[0]):
         return [suggest_schedule(trial, epochs, space) for trial in trials]
