@@ -125,20 +125,20 @@ class SharedStorage(PassingStorage):
         with self._lock:
             self._studies.pop(study_id, None)
             self._places = {i: place for i, place in self._places.items() if place[0] != study_id}
-        super().delete_study(study_id)
+        self._backend.delete_study(study_id)
 
     def get_study_name_from_id(self, study_id: int) -> str:
         """See `optuna.storages.BaseStorage`."""
         study = self._study(study_id)
         if study.name is None:
-            study.name = super().get_study_name_from_id(study_id)
+            study.name = self._backend.get_study_name_from_id(study_id)
         return study.name
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
         """See `optuna.storages.BaseStorage`."""
         study = self._study(study_id)
         if study.directions is None:
-            study.directions = super().get_study_directions(study_id)
+            study.directions = self._backend.get_study_directions(study_id)
         return study.directions
 
     def _study(self, study_id: int) -> _Study:
@@ -163,7 +163,7 @@ class SharedStorage(PassingStorage):
         self._reads.renew()
         if state == TrialState.RUNNING:
             return self._backend.start_waiting_trial(trial_id, self.owner)
-        return super().set_trial_state_values(trial_id, state, values)
+        return self._backend.set_trial_state_values(trial_id, state, values)
 
     def set_trial_param(
         self,
@@ -201,14 +201,14 @@ class SharedStorage(PassingStorage):
         if fresh is not None:  # nobody else knows of it yet
             return fresh
         if place is None:
-            return super().get_trial(trial_id)
+            return self._backend.get_trial(trial_id)
         study_id, number = place
         if self._reads.due is not None:
             return copy.deepcopy(self.get_all_trials(study_id, deepcopy=False)[number])
         known = self._study(study_id).trials
         if number < len(known) and known[number].state.is_finished():
             return known[number]
-        return super().get_trial(trial_id)
+        return self._backend.get_trial(trial_id)
 
     def get_all_trials(
         self,
@@ -267,7 +267,7 @@ class SharedStorage(PassingStorage):
 
 
 def _opened_again(backend: SharedRDBStorage, owner: str | None) -> SharedStorage:
-    storage = SharedStorage(backend)
+    storage = SharedStorage.before(backend)
     storage.owner = owner
     return storage
 

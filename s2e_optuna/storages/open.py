@@ -218,7 +218,7 @@ def _open_proxy(rest: str, lease: int | None, patience: float) -> BaseStorage:
         raise UnreachableError(
             f"no storage proxy answers at {host}:{port} within {seconds:g} s."
         ) from error
-    shared = SharedProxy(proxy)
+    shared = SharedProxy.before(proxy)
     shared.lease = lease
     return shared
 
@@ -284,7 +284,7 @@ class _Settings:
                 backend = SharedRDBStorage(
                     self.url, self.options, prepare=self.prepare, **self._heartbeats()
                 )
-                return SharedStorage(backend)
+                return SharedStorage.before(backend)
             except MisfitError as misfit:
                 changed = misfit
             storage = self._open_stock()

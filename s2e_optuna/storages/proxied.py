@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from s2e_optuna.storages.leased import LeasedStorage
@@ -31,15 +30,12 @@ class SharedProxy(LeasedStorage, PassingStorage):
         An `optuna.storages.GrpcStorageProxy`.
     """
 
-    def __init__(self, backend: BaseStorage) -> None:
-        super().__init__(backend)
-
     def close(self) -> None:
         """Close the connection."""
         self._backend.close()  # type: ignore[attr-defined]  # gRPC may not be installed
 
-    def _pass_on(self, name: str, *args: Any) -> Any:
-        return retry(lambda: PassingStorage._pass_on(self, name, *args), self._again)
+    def _pass_on(self, name: str, *args: Any, **kw: Any) -> Any:
+        return retry(lambda: PassingStorage._pass_on(self, name, *args, **kw), self._again)
 
     def _again(self, error: Exception, pause: float) -> bool:
         import grpc
