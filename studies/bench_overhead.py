@@ -41,14 +41,15 @@ from threadpoolctl import threadpool_limits
 
 from s2e_optuna import S2ESampler, open_storage, suggest_schedule
 from s2e_optuna.objective import Outcome
-from s2e_optuna.objective.reporter import one_transaction
 from s2e_optuna.sampler.codec import Codec
 from s2e_optuna.sampler.ledger import TAG_KEY, Commit, Tag, space_signature
 from s2e_optuna.schedules import SPACES
 from s2e_optuna.search.loop import work
 from s2e_optuna.search.samplers import make_sampler
-from s2e_optuna.storages.cached import SharedStorage
-from s2e_optuna.storages.rows import OWNER_ATTR, Batch
+from s2e_optuna.storages.cached import SharedStorage, batch_of
+from s2e_optuna.storages.rows import OWNER_ATTR
+from s2e_optuna.storages.tables import TRIALS
+from s2e_optuna.storages.writes import Batch
 from s2e_optuna.stored_names import TARGET_ATTR
 from studies.settings import commit, hardware
 
@@ -132,30 +133,25 @@ def made_up_tag(number: int) -> Tag:
 
 def fill(storage: SharedStorage, study_id: int, size: int, sampler: str) -> None:
     """Add finished trials, a thousand in a transaction."""
-    from optuna.storages._rdb import models
-
-    table: Any = models.TrialModel.__table__
     for start in range(0, size, 1000):
         with storage._backend.engine.begin() as connection:
             batch = Batch()
             for number in range(start, min(size, start + 1000)):
                 trial = made_up_trial(number, sampler)
                 row = {"number": number, "study_id": study_id, "state": TrialState.RUNNING}
-                key = connection.execute(sqlalchemy.insert(table), row).inserted_primary_key
+                key = connection.execute(sqlalchemy.insert(TRIALS), row).inserted_primary_key
                 assert key is not None
                 for name, value in trial.params.items():
                     d = DISTRIBUTIONS[name]
-                    batch.take("_set_trial_param", (key[0], name, value, d, d))
+                    batch.set_param(key[0], name, value, d, d)
                 for name, content in trial.user_attrs.items():
-                    batch.take("set_trial_user_attr", (key[0], name, content))
+                    batch.set_user_attr(key[0], name, content)
                 for name, content in trial.system_attrs.items():
-                    batch.take("set_trial_system_attr", (key[0], name, content))
+                    batch.set_system_attr(key[0], name, content)
                 for step, value in trial.intermediate_values.items():
-                    batch.take("set_trial_intermediate_value", (key[0], step, value))
-                end = (key[0], TrialState.COMPLETE, trial.values)
-                batch.take("set_trial_state_values", end)
-            batch.insert(connection)
-            batch.finish(connection)
+                    batch.report(key[0], step, value)
+                batch.end(key[0], TrialState.COMPLETE, trial.values)
+            batch.write(connection)
 
 
 # -------------------------------------------------------------------- a stopwatch
@@ -228,9 +224,9 @@ def run_trials(study: optuna.Study, route: str, count: int) -> None:
         for trial in trials:
             # Samplers draw lazily, and the objective of a search has them draw before it writes.
             _ = trial.relative_params
-            with one_transaction(trial):
+            with batch_of(trial):
                 rates = suggest_schedule(trial, EPOCHS).rates
-            with one_transaction(trial):
+            with batch_of(trial):
                 for step in range(REPORTS):
                     trial.report(0.3, step * EPOCHS // REPORTS)
             attrs = {"training_seed": 1, "seconds": 1.0, "label_precision": 0.9, "kept_share": 0.6}

@@ -148,8 +148,7 @@ def put_clock_forward(seconds: float) -> None:
     """Let this process believe that it is later: its wall clock, wherever it is read."""
     from optuna.storages._rdb import storage as optunas
 
-    from s2e_optuna.storages import journal as leased
-    from s2e_optuna.storages import rows
+    from s2e_optuna.storages import leased, writes
 
     real = time.time
     time.time = lambda: real() + seconds
@@ -159,7 +158,7 @@ def put_clock_forward(seconds: float) -> None:
         def now(cls, tz: Any = None) -> datetime:
             return datetime.fromtimestamp(time.time(), tz)
 
-    for module in (rows, leased, optunas):
+    for module in (writes, leased, optunas):
         module.datetime = Ahead  # type: ignore[attr-defined]
 
 

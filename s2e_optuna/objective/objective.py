@@ -18,7 +18,7 @@ from s2e_optuna.data import DataSpec, InMemory, NoisyData
 from s2e_optuna.errors import DataError
 from s2e_optuna.objective import MINUTES
 from s2e_optuna.objective.artifacts import TrialArtifacts, best_so_far
-from s2e_optuna.objective.reporter import Reporter, one_transaction
+from s2e_optuna.objective.reporter import Reporter
 from s2e_optuna.objective.resuming import (
     Group,
     file_name,
@@ -29,6 +29,7 @@ from s2e_optuna.objective.resuming import (
 from s2e_optuna.options import build, with_options
 from s2e_optuna.schedules import Schedule, get_space, suggest_schedule
 from s2e_optuna.scores import last_epochs, mean_of_last
+from s2e_optuna.storages.cached import batch_of
 from s2e_optuna.training import (
     METHODS,
     Checkpoint,
@@ -212,7 +213,7 @@ class CoTeachingObjective:
             If the data cannot be used.
         """
         (outcome,) = self.evaluate([trial])
-        with one_transaction(trial):
+        with batch_of(trial):
             for key, value in outcome.attrs.items():
                 trial.set_user_attr(key, value)
         if outcome.state == TrialState.PRUNED:
@@ -328,7 +329,7 @@ class CoTeachingObjective:
         best = best_so_far(first.study)
         asked = None if self._spec is None else self._spec.noise_rate
         rate = self.data.noise_rate if asked is None else asked
-        with one_transaction(first):
+        with batch_of(first):
             for i, trial in trials.items():
                 # Somebody may have marked it as failed; its result comes late, too.
                 with contextlib.suppress(UpdateFinishedTrialError):
@@ -372,5 +373,5 @@ def _suggest(trials: Sequence[Trial], epochs: int, space: str) -> list[Schedule]
     for trial in trials:
         # Samplers draw lazily; they may read and think for long, so not inside the transaction.
         getattr(trial, "relative_params", None)
-    with one_transaction(trials[0]):
+    with batch_of(trials[0]):
         return [suggest_schedule(trial, epochs, space) for trial in trials]

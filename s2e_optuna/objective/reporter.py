@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import NopPruner
-from optuna.storages import BaseStorage
-from optuna.trial import BaseTrial, Trial
+from optuna.trial import Trial
 
+from s2e_optuna.storages.cached import batch_of
 from s2e_optuna.training import EpochReport
 
 REPORT_SECONDS = 10.0
 """Seconds between two writings of reports, where no pruner waits for them."""
-
-
-def one_transaction(trial: BaseTrial) -> contextlib.AbstractContextManager[None]:
-    """Write a trial's reports and attributes in one transaction, where its storage offers that.
-
-    `open_storage` returns such storages; on others every write stands alone.
-    """
-    storage: BaseStorage | None = getattr(trial, "storage", None)
-    batch: Callable[[], contextlib.AbstractContextManager[None]]
-    batch = getattr(storage, "batch", None) or contextlib.nullcontext
-    return batch()
 
 
 class Reporter:
@@ -60,7 +48,7 @@ class Reporter:
 
     def flush(self) -> None:
         """Write what waits."""
-        with one_transaction(self._trials[0]):
+        with batch_of(self._trials[0]):
             for position, epoch, error in self._waiting:
                 try:
                     self._trials[position].report(error, epoch)

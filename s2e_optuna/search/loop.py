@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from s2e_optuna.search.progress import RunningTally, WorkerStatus
 from s2e_optuna.storages.cached import SharedStorage, batch_of, one_read_of
-from s2e_optuna.storages.journal import LeasedStorage
+from s2e_optuna.storages.leased import LeasedStorage
 from s2e_optuna.storages.leases import ERROR_ATTR, Heartbeat, Reaper, queue_again, release
 from s2e_optuna.storages.rows import OWNER_ATTR
 from s2e_optuna.stored_names import CHECKPOINT_ATTR, TARGET_ATTR

@@ -41,8 +41,10 @@ from s2e_optuna.search.worker import (
     run_local,
     search_job,
 )
+from s2e_optuna.storages.failures import explain
 from s2e_optuna.storages.leases import Reaper, release, release_owned
-from s2e_optuna.storages.open import HEARTBEAT, explain
+from s2e_optuna.storages.open import HEARTBEAT
+from s2e_optuna.storages.private import MAPPED_CLASSES
 from s2e_optuna.storages.rows import OWNER_ATTR
 
 TICK = 0.5
@@ -54,7 +56,7 @@ MAX_DEATHS = 10
 PRELOAD = (
     "alembic.command",
     "alembic.migration",
-    "optuna.storages._rdb.models",
+    MAPPED_CLASSES,
     "s2e_optuna.search.config",
     "s2e_optuna.search.worker",
 )

@@ -32,14 +32,13 @@ from s2e_optuna.search.loop import (
     work,
 )
 from s2e_optuna.search.progress import WorkerStatus
-from s2e_optuna.storages.open import (
-    HEARTBEAT,
+from s2e_optuna.storages.failures import (
     StorageError,
     explain,
     failing_in_a_sentence,
     mask_password,
-    open_storage,
 )
+from s2e_optuna.storages.open import HEARTBEAT, open_storage
 
 
 @dataclass(frozen=True)

@@ -1,95 +1,65 @@
-"""Journals and proxies for many workers: what `open_storage` returns where there is no database.
+"""Journals for many workers: what `open_storage` returns for ``journal:///file.log``.
 
-What is added to `optuna.storages.JournalStorage` and `optuna.storages.GrpcStorageProxy`, and why:
+What is added to `optuna.storages.JournalStorage`, and why:
 
-- Owners: trials that one of our workers starts name that worker from birth.
-- Leases: these storages have no heartbeats, so that the trials of a dead worker would run for
-  ever. Workers write a count into one of their trials instead (`leases`).
-- Journals: an append that a full disk or a kill has cut short is taken back before the next one.
-  Otherwise the two lines run into each other, and nobody can read the journal any more. The lock
-  is the operating system's, which ends with its owner.
-- Proxies: a lost connection is tried again with back-off, so that a restart of the proxy costs no
-  trial.
+- Owners and leases: journals have no heartbeats, so that the trials of a dead worker would run for
+  ever (`leased`, `leases`).
+- An append that a full disk or a kill has cut short is taken back before the next one. Otherwise
+  the two lines run into each other, and nobody can read the journal any more.
+- The lock is the operating system's, which ends with its owner.
+- A line that is damaged is named.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
 import os
-import random
+import sys
 import threading
-import time
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
-import optuna
-from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
-from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
-from optuna.trial import FrozenTrial, TrialState
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend, JournalFileSymlinkLock
 
-from s2e_optuna.storages.rdb import PATIENCE
-from s2e_optuna.storages.rows import OWNER_ATTR
+from s2e_optuna.storages.failures import StorageError
+from s2e_optuna.storages.leased import LeasedStorage
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 _BLOCK = 1 << 16
 
 _logger = logging.getLogger(__name__)
-_Result = TypeVar("_Result")
-
-
-class LeasedStorage(BaseStorage):
-    """A storage whose trials name the worker that runs them, and stay alive by its leases.
-
-    Attributes
-    ----------
-    owner : str or None
-        If set, trials that are started through this object carry it as the user attribute
-        ``worker``.
-    lease : int or None
-        Seconds between two signs of life of a worker; None if nobody looks after dead workers.
-    lost_at : float or None
-        When a connection was last found lost, `time.monotonic` seconds.
-    """
-
-    owner: str | None = None
-    lease: int | None = None
-    lost_at: float | None = None
-
-    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """See `optuna.storages.BaseStorage`."""
-        if template_trial is None and self.owner is not None:
-            template_trial = optuna.create_trial(
-                state=TrialState.RUNNING, user_attrs={OWNER_ATTR: self.owner}
-            )
-            template_trial.datetime_start = datetime.now()
-        return super().create_new_trial(study_id, template_trial)  # type: ignore[safe-super]
-
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
-        """See `optuna.storages.BaseStorage`."""
-        changed = super().set_trial_state_values(  # type: ignore[safe-super]
-            trial_id, state, values
-        )
-        if changed and state == TrialState.RUNNING and self.owner is not None:
-            self.set_trial_user_attr(trial_id, OWNER_ATTR, self.owner)
-        return changed
 
 
 class SharedJournal(LeasedStorage, JournalStorage):
-    """A journal file for many processes; see the text at the top of this file."""
+    """A journal file for many processes; see the text at the top of this file.
+
+    Parameters
+    ----------
+    file
+        The journal.
+
+    Raises
+    ------
+    StorageError
+        If a line of it is no operation of Optuna.
+    """
+
+    def __init__(self, file: SharedJournalFile) -> None:
+        try:
+            super().__init__(file)
+        except (OSError, StorageError):
+            raise
+        except Exception as error:  # whatever Optuna stumbles over in a line that is not its own
+            raise file.damage(error) from error
 
 
-class _SystemLock(BaseJournalFileLock):
+class _SystemLock:
     """A lock of the operating system, which a killed process gives up by itself.
 
     Optuna's is a file: when its owner is killed, all others wait for half a minute. Where the
@@ -97,13 +67,28 @@ class _SystemLock(BaseJournalFileLock):
     """
 
     def __init__(self, path: str) -> None:
-        self._path = f"{path}.flock"
+        self._path = path
         self._fallback = JournalFileSymlinkLock(path)
-        self._held: threading.local = threading.local()
 
-    def acquire(self) -> bool:
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold it inside the ``with`` block."""
+        descriptor = self._take()
+        if descriptor is None:
+            self._fallback.acquire()
         try:
-            descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o666)
+            yield
+        finally:
+            if descriptor is None:
+                self._fallback.release()
+            else:
+                os.close(descriptor)
+
+    def _take(self) -> int | None:
+        if sys.platform == "win32":
+            return None
+        try:
+            descriptor = os.open(f"{self._path}.flock", os.O_CREAT | os.O_RDWR, 0o666)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             except OSError:
@@ -112,31 +97,76 @@ class _SystemLock(BaseJournalFileLock):
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
                 raise
-            self._held.descriptor = None
-            return self._fallback.acquire()
-        self._held.descriptor = descriptor
-        return True
-
-    def release(self) -> None:
-        if self._held.descriptor is None:
-            self._fallback.release()
-        else:
-            os.close(self._held.descriptor)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _SystemLock, (self._path.removesuffix(".flock"),)
+            return None
+        return descriptor
 
 
-class SharedJournalFile(JournalFileBackend):
-    """A journal file that never keeps a part of a line, and is locked by the system."""
+class SharedJournalFile(BaseJournalBackend):
+    """A journal file that never keeps a part of a line, and is locked by the system.
+
+    Parameters
+    ----------
+    path
+        The file; it is made if missing.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened.
+    """
 
     def __init__(self, path: str) -> None:
-        super().__init__(path, _SystemLock(path) if fcntl is not None else None)
+        self._path = path
+        self._lock = _SystemLock(path)
+        self._line = 0  # the one that was handed out last, from 1 on
+        self._reading = threading.Lock()
+        self._starts = [0]  # where lines begin in the file, as far as they have been read
+        open(path, "ab").close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SharedJournalFile, (self._path,)
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """Read operations from one on, those in complete lines.
+
+        Raises
+        ------
+        StorageError
+            If a line is no operation.
+        """
+        number = min(log_number_from, len(self._starts) - 1)
+        with open(self._path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            position = file.seek(self._starts[number])
+            for line in file:
+                position += len(line)
+                # Somebody is writing it, or was killed while writing it.
+                if position > size or not line.endswith(b"\n"):
+                    return
+                with self._reading:
+                    if number + 1 == len(self._starts):
+                        self._starts.append(position)
+                number += 1
+                if number <= log_number_from:
+                    continue
+                self._line = number
+                try:
+                    log = json.loads(line)
+                except ValueError as error:
+                    raise self.damage(error) from error
+                yield log
+
+    def damage(self, error: Exception) -> StorageError:
+        """Make the error that says that Optuna cannot use the line that was read last."""
+        return StorageError(
+            f"line {self._line} of the journal {self._path} is no operation of Optuna "
+            f"({type(error).__name__}): take it out of a copy of the journal, and open that."
+        )
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append lines, all of them or none."""
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        with get_lock_file(self._lock), open(self._file_path, "r+b", buffering=0) as file:
+        with self._lock.held(), open(self._path, "r+b", buffering=0) as file:
             end = _end_of_lines(file)
             if file.seek(0, os.SEEK_END) != end:
                 _logger.warning("The journal ended in a part of a line, which is taken back.")
@@ -145,9 +175,9 @@ class SharedJournalFile(JournalFileBackend):
             try:
                 _write(file, lines.encode())
                 os.fsync(file.fileno())
-            except OSError:
+            except OSError as error:
                 file.truncate(end)
-                raise
+                raise OSError(error.errno, error.strerror, self._path) from error
 
 
 def _end_of_lines(file: Any) -> int:
@@ -166,55 +196,3 @@ def _write(file: Any, content: bytes) -> None:
     written = 0
     while written < len(content):  # a disk that gets full takes a part first
         written += file.write(content[written:])
-
-
-class SharedProxy(LeasedStorage, GrpcStorageProxy):
-    """A gRPC proxy for many processes; see the text at the top of this file."""
-
-    def _setup(self) -> None:
-        super()._setup()
-        patient: Any = _PatientStub(self._stub, self)
-        self._stub = patient
-        self._cache = type(self._cache)(patient)
-
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
-        """See `optuna.storages.BaseStorage`."""
-        before = self.lost_at
-        try:
-            return super().set_trial_state_values(trial_id, state, values)
-        except UpdateFinishedTrialError:
-            # A connection that was lost leaves open whether the first call came through.
-            if self.lost_at != before and self.get_trial(trial_id).state == state:
-                return True
-            raise
-
-
-class _PatientStub:
-    """Calls a proxy again, with back-off, while it cannot be reached."""
-
-    def __init__(self, stub: Any, storage: LeasedStorage) -> None:
-        self._stub = stub
-        self._storage = storage
-
-    def __getattr__(self, name: str) -> Callable[[Any], Any]:
-        method = getattr(self._stub, name)
-        return lambda request: self._patiently(lambda: method(request))
-
-    def _patiently(self, call: Callable[[], _Result]) -> _Result:
-        import grpc
-
-        deadline = time.monotonic() + PATIENCE
-        pause = 0.2
-        while True:
-            try:
-                return call()
-            except grpc.RpcError as error:
-                unreachable = error.code() == grpc.StatusCode.UNAVAILABLE
-                if not unreachable or time.monotonic() + pause > deadline:
-                    raise
-                self._storage.lost_at = time.monotonic()
-                _logger.warning("The proxy does not answer; trying again in %.1f s.", pause)
-            time.sleep(pause * random.uniform(0.8, 1.2))
-            pause = min(2.0 * pause, 5.0)

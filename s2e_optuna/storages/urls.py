@@ -1,24 +1,87 @@
-"""Where artifacts lie."""
+"""What a storage URL means: which file or folder, and where artifacts lie.
+
+Nothing else in the package takes such a URL apart.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 _FILE_SCHEMES = {"sqlite", "journal", "embedded-postgres"}
 
+# Options of Python's sqlite3; further ones are SQLite's own, for an address (uri=true) only.
+_SQLITE_OPTIONS = {
+    *("cached_statements", "check_same_thread", "detect_types", "isolation_level", "timeout"),
+    "uri",
+}
+
 
 def stored_file(url: str) -> Path | None:
-    """Return the file or folder behind a storage URL; None for servers and SQLite in memory."""
+    """Return the file or folder behind a storage URL; None for servers and SQLite in memory.
+
+    It is the one that is opened, whatever stands in the URL: SQLAlchemy says what a URL of SQLite
+    names, and SQLite what an address (``file:``) does. In the others there is no escape.
+
+    Raises
+    ------
+    StorageError
+        If a URL of SQLite names a host, or has options that SQLite does not know.
+
+    Examples
+    --------
+    >>> stored_file("sqlite:////var/lib/s2e/s2e.db").as_posix()
+    '/var/lib/s2e/s2e.db'
+    """
     scheme, separator, rest = url.partition("://")
-    if not separator or scheme.split("+")[0] not in _FILE_SCHEMES:
+    kind = scheme.split("+")[0]
+    if not separator or kind not in _FILE_SCHEMES:
         return None
-    name, _, query = rest.partition("?")
-    name = name.removeprefix("/")
-    if name.startswith("file:"):  # an address of SQLite's own
-        name = "" if "mode=memory" in query.split("&") else unquote(urlsplit(name).path)
-        return Path(name) if name not in ("", ":memory:") else None
-    return Path(name).expanduser() if name not in ("", ":memory:") else None
+    name = _sqlite_name(url) if kind == "sqlite" else os.path.expanduser(rest.removeprefix("/"))
+    return Path(name) if name else None
+
+
+def _sqlite_name(url: str) -> str:
+    """Name of SQLite's file; empty for a database in memory."""
+    import sqlalchemy
+
+    from s2e_optuna.storages.failures import StorageError
+
+    try:
+        parsed = sqlalchemy.make_url(url)
+    except (sqlalchemy.exc.SQLAlchemyError, ValueError) as error:
+        raise StorageError(f"{url!r} is no URL of SQLite: give sqlite:///file.db.") from error
+    if parsed.host or parsed.port or parsed.username:
+        raise StorageError(f"{url!r} names a host: a file of SQLite needs three slashes.")
+    name, address = parsed.database or "", _is_true(parsed.query.get("uri"))
+    _check_options(url, address=address)
+    if not (address and name.startswith("file:")):
+        return "" if name == ":memory:" else os.path.expanduser(name)
+    path, _, own = name.removeprefix("file:").partition("?")
+    if "mode=memory" in own.split("&") or parsed.query.get("mode") == "memory":
+        return ""
+    if path.startswith("//"):  # a host, which may only be this one
+        path = "/" + path[2:].partition("/")[2]
+    path = unquote(path.partition("#")[0])
+    return "" if path == ":memory:" else path
+
+
+def _is_true(word: object) -> bool:
+    return str(word).strip().lower() in ("true", "yes", "on", "y", "t", "1")
+
+
+def _check_options(url: str, *, address: bool) -> None:
+    from s2e_optuna.storages.failures import StorageError
+
+    _, _, options = url.partition("?")
+    for option in filter(None, options.split("&")):
+        name, equals, _ = option.partition("=")
+        if not equals or not (address or name in _SQLITE_OPTIONS):
+            raise StorageError(
+                f"{option!r} is no option of SQLite: in {url!r} options begin at the question "
+                "mark. Use a file whose name has none."
+            )
 
 
 def is_in_memory(url: str) -> bool:

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from s2e_optuna import open_storage, suggest_schedule
 from s2e_optuna.storages import NoTablesError, StorageError, mask_password
-from s2e_optuna.storages import open as storage_module
+from s2e_optuna.storages import retry as retry_module
 from s2e_optuna.storages.cached import SharedStorage
 from s2e_optuna.storages.rows import OWNER_ATTR
 from s2e_optuna.storages.urls import is_in_memory, stored_file
@@ -150,6 +150,17 @@ def test_the_file_of_a_url_is_the_one_that_sqlite_opens(url, file):
     assert is_in_memory(url) == (file is None)
 
 
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///"])
+def test_a_database_in_memory_is_opened_as_optuna_does(url):
+    storage = open_storage(url, heartbeat=10)
+    study = optuna.create_study(storage=storage)
+    study.enqueue_trial({"x": 0.5})
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    assert len(study.trials) == 2
+    storage.remove_session()
+    engine_of(storage).dispose()
+
+
 def _open(url):
     open_storage(url).dispose()
 
@@ -177,7 +188,7 @@ def test_who_makes_the_tables_may_take_long(opened, sqlite_url, tmp_path, monkey
             other.execute("COMMIT")
 
     patient = SimpleNamespace(monotonic=time.monotonic, sleep=pause)
-    monkeypatch.setattr(storage_module, "time", patient)
+    monkeypatch.setattr(retry_module, "time", patient)
     optuna.create_study(storage=opened(sqlite_url))
     other.close()
     assert len(pauses) == 10
