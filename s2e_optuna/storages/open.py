@@ -15,16 +15,13 @@ from typing import Any
 
 import sqlalchemy
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
-from optuna.storages import (
-    BaseStorage,
-    RetryHeartbeatStaleTrialCallback,
-    get_storage,
-)
+from optuna.storages import BaseStorage, get_storage
 from sqlalchemy.exc import SQLAlchemyError
 
 from s2e_optuna.storages.cached import SharedStorage
 from s2e_optuna.storages.journal import SharedJournal, SharedJournalFile, SharedProxy
 from s2e_optuna.storages.rdb import BUSY_TIMEOUT, SharedRDBStorage
+from s2e_optuna.storages.retries import Retry
 from s2e_optuna.storages.urls import stored_file
 
 HEARTBEAT = 10
@@ -251,7 +248,7 @@ def _make_backend_at_once(
 ) -> SharedRDBStorage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        callback = RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRY) if heartbeat else None
+        callback = Retry(max_retry=MAX_RETRY) if heartbeat else None
         return SharedRDBStorage(
             url,
             options,
