@@ -196,7 +196,7 @@ def show(
 
     Without --study, lists the studies of a storage that holds several. With --audit,
     recomputes what it can of every theta from the stored trials; exit code 1 if one does
-    not agree.
+    not agree, or if none could be recomputed.
     """
     agrees = True
     from s2e_optuna.commands import audit as auditing
@@ -224,7 +224,7 @@ def show(
         study = names[0]
     found = view.read_study(opened, study)
     audited = auditing.audit_study(found.study) if audit else None
-    agrees = audited is None or audited.clean
+    agrees = audited is None or audited.agrees
     written = [] if png is None else printing.save_study_pictures(found, png, trial_number=trial)
     if as_json:
         content = printing.study_dict(found, storage=masked, trial_number=trial, top=top)

@@ -111,7 +111,7 @@ def made_up_trial(number: int, sampler: str) -> FrozenTrial:
 
 @functools.cache
 def _signature_and_uniform() -> tuple[str, np.ndarray[Any, Any]]:
-    options = S2ESampler(seed=0)._options.signature()
+    options = S2ESampler(seed=0).options.signature()
     return f"{space_signature(DISTRIBUTIONS)}-{options}", Codec(DISTRIBUTIONS).family.uniform()
 
 

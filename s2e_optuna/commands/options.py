@@ -135,9 +135,9 @@ Audit = Annotated[
     bool,
     typer.Option(
         "--audit",
-        help="Recompute every theta from the stored trials; exit code 1 if one does not agree. "
-        "Those of other search spaces, or of a sampler whose options the study does not tell, are "
-        "named as unchecked.",
+        help="Recompute every theta from the stored trials; exit code 1 if one does not agree, or "
+        "if none could be recomputed. What the study does not tell (options in one of an earlier "
+        "version, features of your own) is named.",
         rich_help_panel=OUTPUT_PANEL,
     ),
 ]

@@ -88,6 +88,17 @@ def fits(space: Mapping[str, BaseDistribution], trial: FrozenTrial) -> bool:
     return all(own.get(name) == d for name, d in space.items()) and lie_in(space, trial.params)
 
 
+def has_places(space: Mapping[str, BaseDistribution], trial: FrozenTrial) -> bool:
+    """Whether a trial has all parameters of a space, with values that lie in it or beside it."""
+    own, params = trial.distributions, trial.params
+    try:
+        for name, distribution in space.items():
+            nearest(distribution, params[name])
+    except (KeyError, ValueError):
+        return False
+    return all(own.get(name) == distribution for name, distribution in space.items())
+
+
 def to_unit(distribution: Numerical, values: ArrayLike) -> Array:
     """Map values to [0, 1]; stepped values to the middle of their cell.
 
@@ -232,7 +243,10 @@ class Codec:
         return Family(tuple(blocks))
 
     def encode(self, params: Iterable[Mapping[str, Any]]) -> Array:
-        """Encode parameter values as points, shape [n, D]."""
+        """Encode parameter values as points, shape [n, D].
+
+        A number outside its range counts as the nearer end.
+        """
         rows = list(params)
         parts: list[Array] = []
         for names in self.groups.values():
@@ -246,7 +260,8 @@ class Codec:
                 parts.append(np.eye(len(distribution.choices))[index])
             else:
                 assert isinstance(distribution, Numerical)
-                unit = to_unit(distribution, [row[name] for row in rows])
+                values = np.array([row[name] for row in rows], dtype=np.float64)
+                unit = to_unit(distribution, np.clip(values, distribution.low, distribution.high))
                 unit = np.clip(unit, _EDGE, 1.0 - _EDGE)
                 parts.append(np.stack([unit, 1.0 - unit], axis=1))
         return np.concatenate(parts, axis=1)

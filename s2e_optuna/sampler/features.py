@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +28,7 @@ from s2e_optuna.schedules import SPACES, schedule_kind, uniform_from_simplex
 from s2e_optuna.schedules.spaces import Parameter, Space
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
 FeatureFunction = Callable[[Mapping[str, Any]], ArrayLike]
 """A user's own features: a trial's parameters to q numbers."""
@@ -191,6 +192,32 @@ def own_features(codec: Codec, function: FeatureFunction) -> Features:
         return np.array(rows)
 
     return _standardised(codec, features, _N_OWN)
+
+
+def with_own(
+    own: FeatureFunction | None,
+    compute: Callable[[FeatureFunction | None], T],
+    on_failure: Callable[[FeaturesError], None] = lambda error: None,
+) -> T:
+    """Compute something with a user's features; where they fail, with the parameters themselves.
+
+    Parameters
+    ----------
+    own
+        The user's function; None without one.
+    compute
+        What to compute, given the function or None. It is decided anew for each: who recomputes
+        it later comes to the same decision.
+    on_failure
+        Called before it is computed without.
+    """
+    if own is None:
+        return compute(None)
+    try:
+        return compute(own)
+    except FeaturesError as error:
+        on_failure(error)
+        return compute(None)
 
 
 def _standardised(codec: Codec, features: Callable[[Array], Array], n: int) -> Features:

@@ -7,12 +7,14 @@ Every trial carries one system attribute, its *tag*, written when it starts and 
                "m": 3,             the newest generation when it started
                "src": 14,          the trial whose commit opened the generation it draws from
                "commit": {"parent": 9, "batch": [8, 10, …], "theta": [1.02, …],
-                          "kernel": [-0.51, …]}}
+                          "kernel": [-0.51, …], "options": {…}, "space": ["x", …]}}
 
 ``sig`` is missing while no trial has finished, because the search space is not known: such a
 trial draws from theta^1, the uniform distribution. ``src`` is missing for theta^1, from which a
 share of the later trials may be drawn, too. ``kernel`` holds the surrogate's hyperparameters,
-with which the other trials of the generation need not fit it again.
+with which the other trials of the generation need not fit it again. ``options`` and ``space``, the
+sampler's options and the names of the parameters, stand in the commit that opens generation 2 and
+nowhere else: with them every later theta can be recomputed.
 
 A trial that finds at least K finished trials that no commit has used may carry a ``commit``: it
 computes theta^(m+1) from them and opens generation m+1. It may do so only if every lower-numbered
@@ -43,7 +45,7 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, TrialState
 
-from s2e_optuna.sampler.codec import Codec, fits, searchable
+from s2e_optuna.sampler.codec import Codec, fits, has_places, searchable
 from s2e_optuna.sampler.values import Reported
 
 Array = NDArray[np.float64]
@@ -55,6 +57,16 @@ LOST_KEY = "s2e:lost"
 UNTAGGED_PATIENCE = 60.0
 
 _USABLE = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What all generations of a ``sig`` have in common."""
+
+    options: Mapping[str, Any]
+    """The sampler's options, as they are stored."""
+    names: tuple[str, ...]
+    """The parameters of the search space."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,8 @@ class Commit:
     """Natural parameters, shape [d]."""
     kernel: tuple[float, ...] | None = None
     """Hyperparameters of the surrogate that theta was computed with; None without one."""
+    origin: Origin | None = None
+    """In the commit that opens the second generation."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +114,9 @@ class Tag:
             }
             if self.commit.kernel is not None:
                 content["commit"]["kernel"] = list(self.commit.kernel)
+            if (origin := self.commit.origin) is not None:
+                content["commit"]["options"] = dict(origin.options)
+                content["commit"]["space"] = list(origin.names)
         return content
 
     @classmethod
@@ -137,7 +154,11 @@ def _read_commit(number: int, m: int, stored: Any) -> Commit | None:
     if theta is None:
         return None
     kernel = None if numbers is None else tuple(map(float, numbers))
-    return Commit(number, m, parent, tuple(batch), theta, kernel)
+    options, names = stored.get("options"), stored.get("space")
+    origin = None
+    if isinstance(options, Mapping) and isinstance(names, Sequence):
+        origin = Origin(options, tuple(map(str, names)))
+    return Commit(number, m, parent, tuple(batch), theta, kernel, origin)
 
 
 def _read_numbers(stored: Any) -> Array | None:
@@ -238,7 +259,7 @@ class Chain:
         """Take in the waiting commits whose parent and batch are known by now."""
         for number in sorted(self.waiting):
             commit = self.waiting[number]
-            if not self._is_possible(commit):
+            if not self._is_possible(commit, finished):
                 del self.waiting[number]
                 self.misfits.add(number)
                 continue
@@ -246,12 +267,15 @@ class Chain:
             if known and all(member in finished for member in commit.batch):
                 self._open(self.waiting.pop(number))
 
-    def _is_possible(self, commit: Commit) -> bool:
-        """Whether a commit has a theta of this space, and a generation that follows its parent's.
+    def _is_possible(self, commit: Commit, finished: Mapping[int, FrozenTrial]) -> bool:
+        """Whether a commit has a theta and a batch of this space, and follows its parent.
 
-        What is known of the parent, that is.
+        As far as parent and batch are known.
         """
         if not self.codec.family.admits(commit.theta):
+            return False
+        batch = [finished[number] for number in commit.batch if number in finished]
+        if not all(has_places(self.codec.space, trial) for trial in batch):
             return False
         if commit.parent is None:
             return commit.m == 2
@@ -444,18 +468,31 @@ class Ledger:
         """Return the chain of a ``sig`` whose space this process has met; else None."""
         return None if sig is None else self._chains.get(sig)
 
+    def commits(self) -> dict[str, dict[int, Commit]]:
+        """Return the commits of every ``sig``, by the number of the trial that carries them."""
+        found = {sig: chain.commits | chain.waiting for sig, chain in self._chains.items()}
+        found |= self._orphans
+        return {sig: commits for sig, commits in found.items() if commits}
+
     def newest_signature(self, space: Mapping[str, BaseDistribution]) -> str | None:
         """Return the ``sig`` of the latest commit in a space, whatever the sampler's options."""
-        commits = {sig: max(chain.commits) for sig, chain in self._chains.items() if chain.commits}
-        commits |= {sig: max(orphans) for sig, orphans in self._orphans.items()}
-        matching = [sig for sig in commits if sig.startswith(f"{space_signature(space)}-")]
-        return max(matching, key=lambda sig: commits[sig], default=None)
+        latest = {sig: max(commits) for sig, commits in self.commits().items()}
+        matching = [sig for sig in latest if sig.startswith(f"{space_signature(space)}-")]
+        return max(matching, key=lambda sig: latest[sig], default=None)
 
-    def commit_counts(self) -> dict[str, int]:
-        """Count commits by ``sig``."""
-        counts = {sig: len(chain.commits) for sig, chain in self._chains.items()}
-        counts |= {sig: len(orphans) for sig, orphans in self._orphans.items()}
-        return counts
+    def space_of(self, sig: str) -> dict[str, BaseDistribution] | None:
+        """Return the search space of a ``sig`` that has commits; None if the study does not tell.
+
+        It is the present one, or the first commit names its parameters.
+        """
+        spaces = [self.space or {}]
+        for commit in self.commits().get(sig, {}).values():
+            first = self.finished.get(commit.batch[0])
+            if commit.origin is not None and first is not None:
+                names = set(commit.origin.names) & first.distributions.keys()
+                spaces.append({name: first.distributions[name] for name in sorted(names)})
+        signed = {space_signature(space): space for space in spaces}
+        return signed.get(sig.partition("-")[0])
 
     def may_commit(self, number: int, chain: Chain) -> bool:
         """Whether every trial before ``number`` is finished, tagged, or given up.

@@ -21,6 +21,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from s2e_optuna.relaxation import Update
+from s2e_optuna.sampler.audit import audit_trials
 from s2e_optuna.sampler.codec import (
     Codec,
     common_space,
@@ -29,11 +30,10 @@ from s2e_optuna.sampler.codec import (
     lie_in,
     searchable,
 )
-from s2e_optuna.sampler.features import FeatureFunction, FeaturesError
+from s2e_optuna.sampler.features import FeatureFunction, FeaturesError, with_own
 from s2e_optuna.sampler.ledger import (
     TAG_KEY,
     Chain,
-    Commit,
     Ledger,
     Tag,
     came_with_params,
@@ -43,7 +43,6 @@ from s2e_optuna.sampler.recommend import leading_params
 from s2e_optuna.sampler.surrogate import Surrogate
 from s2e_optuna.sampler.update import (
     Options,
-    audit_chain,
     conditional_surrogate,
     draw,
     draw_conditionally,
@@ -370,19 +369,12 @@ class S2ESampler(BaseSampler):
         return draw_uniformly(distribution, rng)
 
     def _with_features(self, compute: Callable[[FeatureFunction | None], T]) -> T:
-        """Compute with the user's features; where they fail, with the parameters themselves.
-
-        What a commit is computed with is decided anew for each, so that an audit decides alike.
-        """
-        if self._features is None:
-            return compute(None)
-        try:
-            return compute(self._features)
-        except FeaturesError as error:
+        def tell(error: FeaturesError) -> None:
             self._say_once(
                 "features", f"{error}: the surrogate sees the parameters themselves instead."
             )
-            return compute(None)
+
+        return with_own(self._features, compute, tell)
 
     def _say_once(self, subject: str, sentence: str) -> None:
         if subject not in self._said:
@@ -523,36 +515,29 @@ class S2ESampler(BaseSampler):
         """Name a search space and this sampler's options, as the tags of its trials do."""
         return f"{space_signature(space)}-{self._options.signature()}"
 
+    @property
+    def options(self) -> Options:
+        """What an update of theta depends on."""
+        return self._options
+
     def audit(self, study: Study) -> list[str]:
-        """Recompute every committed theta of the study's current chain from the stored trials.
+        """Recompute every committed theta of a study from the stored trials.
 
         Parameters
         ----------
         study
-            A study that was run with a sampler of the same options.
+            A study that was run with a sampler of the same options, or that tells its options:
+            all but those of earlier versions do.
 
         Returns
         -------
         list of str
-            What does not agree, a sentence each; empty if all is well.
+            What does not agree, a sentence each; also, if nothing could be recomputed, why.
+            Empty if all is well.
         """
-        with self._lock:
-            ledger = Ledger()
-            ledger.update(study._storage.get_all_trials(study._study_id, deepcopy=False))
-            if not ledger.space:
-                return []
-            chain = self._chain(ledger, ledger.space)
-        finished, sign = ledger.finished, _sign(study)
-
-        def again(commit: Commit) -> Commit:
-            number, parent, batch = commit.number, commit.parent, commit.batch
-            return self._with_features(
-                lambda own: next_commit(
-                    self._options, chain, number, parent, batch, finished, sign, own
-                )
-            )
-
-        return audit_chain(chain, finished, again)
+        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        found = audit_trials(trials, _sign(study), [self._options], self._features)
+        return [*found.problems, *(() if found.checked else found.unchecked)]
 
 
 def _sign(study: Study) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from s2e_optuna.relaxation import (
 )
 from s2e_optuna.sampler.codec import Codec, fits
 from s2e_optuna.sampler.features import FeatureFunction
-from s2e_optuna.sampler.ledger import Chain, Commit, Ledger, Tag, rounded
+from s2e_optuna.sampler.ledger import Chain, Commit, Ledger, Origin, Tag, rounded
 from s2e_optuna.sampler.surrogate import Surrogate
 from s2e_optuna.sampler.threads import one_thread
 from s2e_optuna.sampler.values import Reported, batch_values
@@ -32,7 +32,6 @@ from s2e_optuna.schedules import WARM_TAUS, coteaching_params
 
 Array = NDArray[np.float64]
 
-_AUDIT_KL = 1e-4  # two recomputations of one theta may differ by so many nats
 _MAX_WEIGHT = 5.0  # importance weights are clipped: one unlikely trial must not rule a batch
 
 # The surrogate estimate; chosen on the tuning tasks of studies/record_table.py.
@@ -118,10 +117,26 @@ class Options:
             return False
         return not self.starts_warm(tag.number, trial.params)
 
+    def stored(self) -> dict[str, Any]:
+        """Return the options as a study stores them; `read` is the inverse."""
+        content: dict[str, Any] = json.loads(self._text())
+        return content
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any]) -> Options | None:
+        """Read stored options; None if they are not those of this version."""
+        try:
+            return cls(**{**stored, "prior": tuple(stored["prior"])})
+        except (KeyError, TypeError, ValueError):
+            return None
+
     def signature(self) -> str:
         """Hash the options; the same in every process."""
-        text = json.dumps(asdict(self), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        return hashlib.sha256(self._text().encode()).hexdigest()[:8]
+
+    def _text(self) -> str:
+        # A prior in memory may hold choices that no other storage takes.
+        return json.dumps(asdict(self), sort_keys=True, default=repr)
 
 
 def importance_weights(
@@ -182,7 +197,8 @@ def next_commit(
                 theta = _surrogate_steps(options, chain, theta, surrogate, number)
                 kernel = tuple(rounded(surrogate.process.hyperparameters))
     m = 2 if source is None else chain.commits[source].m + 1
-    return Commit(number, m, source, tuple(batch), np.array(rounded(theta)), kernel)
+    origin = Origin(options.stored(), tuple(sorted(chain.codec.space))) if m == 2 else None
+    return Commit(number, m, source, tuple(batch), np.array(rounded(theta)), kernel, origin)
 
 
 def present_surrogate(
@@ -384,55 +400,3 @@ def _surrogate_steps(
         estimate = surrogate_estimate(family, theta, surrogate.utility, _DRAWS, rng)
         theta = _step(options, family, theta, estimate)
     return theta
-
-
-def audit_chain(
-    chain: Chain,
-    finished: Mapping[int, FrozenTrial],
-    again: Callable[[Commit], Commit],
-) -> list[str]:
-    """Recompute all commits of a chain.
-
-    Parameters
-    ----------
-    chain
-        With all commits of the study that are its own.
-    finished
-        Finished trials by number.
-    again
-        Computes a commit anew from its number, parent and batch.
-
-    Returns
-    -------
-    list of str
-        What is wrong, a sentence each.
-    """
-    problems = [
-        f"The commit of trial {number} cannot follow the others: its theta is of another space, "
-        "or its generation out of turn."
-        for number in sorted(chain.misfits)
-    ]
-    users: dict[int, int] = {}
-    generations: dict[int, int] = {}
-    for number, commit in sorted((chain.commits | chain.waiting).items()):
-        if commit.m in generations:
-            first = generations[commit.m]
-            problems.append(f"Trials {first} and {number} both open generation {commit.m}.")
-        generations.setdefault(commit.m, number)
-        for member in commit.batch:
-            if member in users:
-                problems.append(
-                    f"Trial {member} is in the batches of trials {users[member]} and {number}."
-                )
-            users.setdefault(member, number)
-        missing = [member for member in commit.batch if member not in finished]
-        if missing:
-            problems.append(f"Trial {number} names trials that have not finished: {missing}.")
-            continue
-        if chain.theta_of(commit.parent) is None:
-            problems.append(f"Trial {number} builds on trial {commit.parent}, which has no theta.")
-            continue
-        # In nats: another machine's linear algebra rounds differently, and a fit amplifies that.
-        if chain.codec.family.kl(again(commit).theta, commit.theta) > _AUDIT_KL:
-            problems.append(f"The theta in trial {number} is not what its batch gives.")
-    return problems

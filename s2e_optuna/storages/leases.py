@@ -23,13 +23,14 @@ from types import TracebackType
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
-from optuna.storages import BaseStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from s2e_optuna.sampler.ledger import LOST_KEY
 from s2e_optuna.storages.cached import SharedStorage
 from s2e_optuna.storages.leased import LeasedStorage
 from s2e_optuna.storages.open import MAX_RETRY, MISSED_BEATS
+from s2e_optuna.storages.retries import Retry
 from s2e_optuna.storages.rows import OWNER_ATTR
 
 ERROR_ATTR = "error"
@@ -232,7 +233,7 @@ def queue_again(study: optuna.Study, trial: FrozenTrial, at_most: int | None = M
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        RetryHeartbeatStaleTrialCallback(max_retry=at_most)(study, clone)
+        Retry(max_retry=at_most)(study, clone)
 
 
 def release_owned(study: optuna.Study, owner: str, reason: str, *, retry: bool = True) -> int:

@@ -18,7 +18,6 @@ from optuna.storages import (
     BaseStorage,
     GrpcStorageProxy,
     RDBStorage,
-    RetryHeartbeatStaleTrialCallback,
     get_storage,
 )
 from sqlalchemy.exc import SQLAlchemyError
@@ -38,6 +37,7 @@ from s2e_optuna.storages.journal import SharedJournal, SharedJournalFile
 from s2e_optuna.storages.private import MisfitError, without_templates
 from s2e_optuna.storages.proxied import SharedProxy
 from s2e_optuna.storages.rdb import SharedRDBStorage
+from s2e_optuna.storages.retries import Retry
 from s2e_optuna.storages.retry import BUSY_TIMEOUT, PATIENCE, retry
 from s2e_optuna.storages.urls import is_in_memory, stored_file
 
@@ -302,9 +302,7 @@ class _Settings:
         return {
             "heartbeat_interval": self.heartbeat,
             "grace_period": MISSED_BEATS * self.heartbeat,
-            "heartbeat_stale_trial_callback": RetryHeartbeatStaleTrialCallback(
-                max_retry=MAX_RETRY
-            ),
+            "heartbeat_stale_trial_callback": Retry(max_retry=MAX_RETRY),
         }
 
     def _open_stock(self) -> BaseStorage:

@@ -39,6 +39,7 @@ def thinned(storage: BaseStorage) -> BaseStorage:
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         trials = storage.get_all_trials(study_id, deepcopy=deepcopy, states=states)
+        trials = [_with_constraints(trial) for trial in trials]
         if len(trials) <= FROM:
             return trials
         return _without_most_reports(trials, storage.get_study_directions(study_id))
@@ -55,6 +56,18 @@ def _passing_on(name: str) -> Callable[..., Any]:
         return getattr(self._thinned, name)(*args, **options)
 
     return call
+
+
+def _with_constraints(trial: FrozenTrial) -> FrozenTrial:
+    """Show constraints in the one form that optuna-dashboard knows (0.21), a list of numbers.
+
+    `optuna.Trial.set_constraint` stores them one by one, under their names.
+    """
+    if not trial.constraints or "constraints" in trial.system_attrs:
+        return trial
+    shown = copy.copy(trial)
+    shown.system_attrs = {**trial.system_attrs, "constraints": list(trial.constraints.values())}
+    return shown
 
 
 def _without_most_reports(

@@ -44,3 +44,18 @@ def test_everything_else_is_passed_on(study: optuna.Study) -> None:
     assert study.user_attrs == {"seen": True}
     assert [found.study_name for found in storage.get_all_studies()] == ["many"]
     assert optuna.load_study(study_name="many", storage=storage).best_value == 0.0
+
+
+def test_constraints_are_shown_as_the_dashboard_reads_them() -> None:
+    from optuna_dashboard._serializer import serialize_frozen_trial
+
+    study = optuna.create_study()
+    trial = study.ask()
+    trial.set_constraint("memory", 3.0)
+    trial.set_constraint("time", -1.0)
+    study.tell(trial, 0.5)
+    (shown,) = thinned(study._storage).get_all_trials(study._study_id)
+    assert serialize_frozen_trial(0, shown, {})["constraints"] == [3.0, -1.0]
+    (stored,) = study.get_trials(deepcopy=False)
+    assert serialize_frozen_trial(0, stored, {})["constraints"] == []
+    assert "constraints" not in stored.system_attrs
