@@ -29,6 +29,47 @@ def mean_of_last(curve: Sequence[float] | np.ndarray[Any, Any], count: int) -> f
     return float(measured.mean()) if measured.size else math.nan
 
 
+BEST_EPOCHS = 3
+"""Epochs whose mean is the value of a training that is stopped in time. The best epoch alone is
+noisier, and a mean over neighbouring epochs keeps networks of after the best one: chosen on
+recorded trainings, see `studies/stopping.py`."""
+
+
+def best_epoch(accuracy: Sequence[float] | np.ndarray[Any, Any]) -> int | None:
+    """Epoch (from 0) at which to stop a training: the first with the best validation accuracy.
+
+    Parameters
+    ----------
+    accuracy
+        Validation accuracy by epoch [T]; NaN where it was not measured.
+
+    Returns
+    -------
+    int or None
+        None if it was never measured.
+    """
+    curve = np.asarray(accuracy, dtype=np.float64)
+    return None if np.isnan(curve).all() else int(np.nanargmax(curve))
+
+
+def stopped_accuracy(accuracy: Sequence[float] | np.ndarray[Any, Any]) -> float:
+    """Return the value of a training that is stopped in time: the mean over its best epochs.
+
+    Parameters
+    ----------
+    accuracy
+        Validation accuracy by epoch [T], so far; NaN where it was not measured.
+
+    Returns
+    -------
+    float
+        Mean of the `BEST_EPOCHS` best, of fewer if there are fewer; NaN of none.
+    """
+    curve = np.asarray(accuracy, dtype=np.float64)
+    best = np.sort(curve[~np.isnan(curve)])[-BEST_EPOCHS:]
+    return float(best.mean()) if best.size else math.nan
+
+
 def number_or_none(value: float) -> float | None:
     """Return a number as JSON knows it: None for NaN and infinities."""
     return float(value) if math.isfinite(value) else None

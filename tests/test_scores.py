@@ -2,7 +2,14 @@ import math
 
 import pytest
 
-from s2e_optuna.scores import MethodScore, last_epochs, mean_of_last, number_or_none
+from s2e_optuna.scores import (
+    MethodScore,
+    best_epoch,
+    last_epochs,
+    mean_of_last,
+    number_or_none,
+    stopped_accuracy,
+)
 
 
 @pytest.mark.parametrize(("epochs", "last"), [(1, 1), (3, 3), (20, 5), (50, 5), (200, 20)])
@@ -13,6 +20,14 @@ def test_last_epochs(epochs, last):
 def test_the_mean_of_the_last_epochs():
     assert mean_of_last([9.0, 1.0, 3.0], 2) == 2.0
     assert math.isnan(mean_of_last([], 5))
+
+
+def test_a_training_is_stopped_at_its_first_best_epoch_and_worth_its_three_best():
+    curve = [math.nan, 0.5, 0.8, math.nan, 0.8, 0.2]
+    assert best_epoch(curve) == 2
+    assert stopped_accuracy(curve) == pytest.approx((0.5 + 0.8 + 0.8) / 3)
+    assert stopped_accuracy(curve[:2]) == 0.5
+    assert best_epoch(curve[:1]) is None and math.isnan(stopped_accuracy(curve[:1]))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
