@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from typing import Any, TypeVar, get_type_hints
 
 _KEY = "option"
@@ -55,6 +55,9 @@ class Option:
         when the study goes on.
     hidden
         Whether it is left out of the help.
+    adopted
+        Whether a study that exists keeps the value that it was begun with, which is said; else
+        another value is refused.
     before
         Value of studies that were made when there was no such field; by default the default.
     """
@@ -71,6 +74,7 @@ class Option:
     complete: str | None = None
     stored: bool = True
     hidden: bool = False
+    adopted: bool = False
     before: Any = _AS_NOW
 
 
@@ -182,6 +186,27 @@ def earlier_settings(config: type) -> dict[str, Any]:
         for _, one in flat_fields(config)
         if option_of(one).stored
     }
+
+
+def replaced(config: Config, changes: Mapping[str, Any]) -> Config:
+    """Return a configuration with other values, wherever in it the fields are.
+
+    Parameters
+    ----------
+    config
+        A configuration, perhaps with parts.
+    changes
+        Name of a field to its new value; all parts that have such a field get it.
+    """
+    parts = parts_of(type(config))
+    own = {one.name for one in fields(config)} - set(parts)  # type: ignore[arg-type]
+    inner = {
+        name: replaced(
+            getattr(config, name), {k: v for k, v in changes.items() if k in _names(part)}
+        )
+        for name, part in parts.items()
+    }
+    return replace(config, **{k: v for k, v in changes.items() if k in own}, **inner)  # type: ignore[type-var]
 
 
 def stored_values(config: type, stored: Mapping[str, Any]) -> dict[str, Any]:

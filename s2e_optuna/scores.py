@@ -1,7 +1,9 @@
 """Numbers that say how good a training was, and the scores of a way of training.
 
-Accuracies are means over the last epochs: less noisy than one epoch, and a network that begins to
-memorise wrong labels at the end pays for it.
+A training is worth the model that one would keep: that of its epoch with the best validation
+accuracy (``stop="best"``). The validation accuracy by which trainings are compared is the mean of
+their three best epochs. With ``stop="last"``, as in the paper, both are means over the last
+epochs.
 """
 
 from __future__ import annotations
@@ -16,13 +18,16 @@ import numpy as np
 SCORED = ("test_accuracy", "validation_accuracy", "label_precision")
 """Curves of a training that are compared."""
 
+Curve = Sequence[float] | np.ndarray[Any, Any]
+"""One number an epoch."""
+
 
 def last_epochs(epochs: int) -> int:
     """Epochs at the end over which accuracies are averaged: a tenth, at least 5, at most all."""
     return min(epochs, max(5, -(-epochs // 10)))
 
 
-def mean_of_last(curve: Sequence[float] | np.ndarray[Any, Any], count: int) -> float:
+def mean_of_last(curve: Curve, count: int) -> float:
     """Mean of the last ``count`` numbers of a curve, of those that were measured; NaN of none."""
     tail = np.asarray(curve, dtype=np.float64)[-count:]
     measured = tail[~np.isnan(tail)]
@@ -35,7 +40,7 @@ noisier, and a mean over neighbouring epochs keeps networks of after the best on
 recorded trainings, see `studies/stopping.py`."""
 
 
-def best_epoch(accuracy: Sequence[float] | np.ndarray[Any, Any]) -> int | None:
+def best_epoch(accuracy: Curve) -> int | None:
     """Epoch (from 0) at which to stop a training: the first with the best validation accuracy.
 
     Parameters
@@ -52,7 +57,7 @@ def best_epoch(accuracy: Sequence[float] | np.ndarray[Any, Any]) -> int | None:
     return None if np.isnan(curve).all() else int(np.nanargmax(curve))
 
 
-def stopped_accuracy(accuracy: Sequence[float] | np.ndarray[Any, Any]) -> float:
+def stopped_accuracy(accuracy: Curve) -> float:
     """Return the value of a training that is stopped in time: the mean over its best epochs.
 
     Parameters
@@ -70,6 +75,39 @@ def stopped_accuracy(accuracy: Sequence[float] | np.ndarray[Any, Any]) -> float:
     return float(best.mean()) if best.size else math.nan
 
 
+def judged(validation: Curve, stop: str) -> float:
+    """Return the validation accuracy by which a training is compared; NaN if it has none.
+
+    Parameters
+    ----------
+    validation
+        Validation accuracy by epoch [T]; NaN where it was not measured.
+    stop
+        ``"best"``: mean of the three best epochs. ``"last"``: mean of the last ones.
+    """
+    if stop == "last":
+        return mean_of_last(validation, last_epochs(len(validation)))
+    return stopped_accuracy(validation)
+
+
+def reached(curve: Curve, validation: Curve, stop: str) -> float:
+    """Return what another curve says of the model that is kept, for example its test accuracy.
+
+    Parameters
+    ----------
+    curve
+        Numbers by epoch [T].
+    validation
+        Validation accuracy by epoch [T], which decides when the training is stopped.
+    stop
+        ``"best"``: the curve at the best epoch. ``"last"``: its mean over the last epochs.
+    """
+    if stop == "last":
+        return mean_of_last(curve, last_epochs(len(curve)))
+    epoch = best_epoch(validation)
+    return math.nan if epoch is None else float(curve[epoch])
+
+
 def number_or_none(value: float) -> float | None:
     """Return a number as JSON knows it: None for NaN and infinities."""
     return float(value) if math.isfinite(value) else None
@@ -85,12 +123,19 @@ class MethodScore:
         Name in `s2e_optuna.training.METHODS`.
     schedule
         R(t), T rates.
-    test_accuracy, validation_accuracy
-        One number a seed: means of the last epochs. NaN without a test part.
+    test_accuracy
+        One number a seed, of the model that is kept, see `reached`. NaN without a test part.
+    validation_accuracy
+        One number a seed, by which trainings are compared, see `judged`.
     label_precision
-        Likewise; NaN where the truth is unknown.
+        As for `test_accuracy`; NaN where the truth is unknown.
     seconds
         Wall-clock seconds of training, all seeds together.
+    stopped_epoch
+        Epoch, from 0, of the model that is kept, one a seed, None where a training failed; empty
+        where all train to the end.
+    last_epochs
+        Mean test accuracy over the last epochs, one a seed: what training to the end gives.
     curves
         Name (``test_accuracy``, ``validation_accuracy``, ``label_precision``) to one tuple of
         numbers by epoch for each seed; a training that failed has NaN in all its epochs.
@@ -102,6 +147,8 @@ class MethodScore:
     validation_accuracy: tuple[float, ...]
     label_precision: tuple[float, ...]
     seconds: float
+    stopped_epoch: tuple[int | None, ...] = ()
+    last_epochs: tuple[float, ...] = ()
     curves: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,12 +161,18 @@ class MethodScore:
             numbers[f"{name}_std"] = (
                 number_or_none(float(np.std(values, ddof=1))) if len(values) > 1 else None
             )
+        last = [number_or_none(value) for value in self.last_epochs]
         curves = {
             name: [[number_or_none(value) for value in curve] for curve in seeds]
             for name, seeds in self.curves.items()
         }
         return {
             **numbers,
+            "stopped_epoch": list(self.stopped_epoch),
+            "last_epochs": last,
+            "last_epochs_mean": number_or_none(float(np.mean(self.last_epochs)))
+            if self.last_epochs
+            else None,
             "seconds": self.seconds,
             "schedule": list(self.schedule),
             "curves": curves,
@@ -142,6 +195,8 @@ class MethodScore:
             validation_accuracy=numbers("validation_accuracy"),
             label_precision=numbers("label_precision"),
             seconds=float(content["seconds"]),
+            stopped_epoch=tuple(content.get("stopped_epoch", ())),  # earlier versions had none
+            last_epochs=floats(content.get("last_epochs", ())),
             curves={
                 name: tuple(floats(curve) for curve in seeds)
                 for name, seeds in content.get("curves", {}).items()

@@ -35,8 +35,8 @@ def read(results: Path, name: str) -> Any:
 
 def search_output(results: Path) -> list[str]:
     """Show the table that ``make search`` ends with, as the terminal shows it."""
-    from s2e_optuna.reporting.report import METHOD_NAMES
     from s2e_optuna.reporting.terminal import ComparisonRow, comparison_table, console
+    from s2e_optuna.reporting.verdict import METHOD_NAMES
 
     scores = read(results, "main_job/digits-sym50.json")["by_seed"]
     rows = [

@@ -20,7 +20,7 @@ from s2e_optuna.reporting.plots import (
     schedule_figure,
 )
 from s2e_optuna.reporting.progress import Insight, ProgressDisplay
-from s2e_optuna.reporting.report import METHOD_NAMES, learning_curves, write_report
+from s2e_optuna.reporting.report import learning_curves, write_report
 from s2e_optuna.reporting.terminal import (
     ComparisonRow,
     comparison_table,
@@ -30,6 +30,7 @@ from s2e_optuna.reporting.terminal import (
     share,
 )
 from s2e_optuna.reporting.validation import validation_words
+from s2e_optuna.reporting.verdict import METHOD_NAMES, verdict
 from s2e_optuna.reporting.view import (
     StudyView,
     generation_bands,
@@ -179,6 +180,7 @@ def print_search(target: Console, result: SearchResult, files: dict[str, Path]) 
                 score.test_accuracy,
                 score.validation_accuracy,
                 score.label_precision,
+                last_epochs=score.last_epochs if score.stopped_epoch else (),
                 ours=name == "s2e",
             )
             for name, score in result.scores.items()
@@ -186,6 +188,9 @@ def print_search(target: Console, result: SearchResult, files: dict[str, Path]) 
         seeds = len(rows[-1].validation)
         title = f"Final comparison, {seeds} {'seed' if seeds == 1 else 'seeds'} each"
         target.print(comparison_table(rows, target, title=title))
+        target.print()
+        for sentence in verdict(result):
+            target.print(sentence)
         target.print()
     curve = coteaching(result)
     print_schedules(target, [result.schedule, *([] if curve is None else [curve])])

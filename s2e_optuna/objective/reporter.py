@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 
@@ -9,8 +10,9 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import NopPruner
 from optuna.trial import Trial
 
+from s2e_optuna.scores import BEST_EPOCHS
 from s2e_optuna.storages.cached import batch_of
-from s2e_optuna.training import EpochReport
+from s2e_optuna.training import EpochReport, TrainConfig
 
 REPORT_SECONDS = 10.0
 """Seconds between two writings of reports, where no pruner waits for them."""
@@ -21,23 +23,38 @@ class Reporter:
 
     Where nothing is pruned, reports only serve those who watch. They are then written together,
     those of `REPORT_SECONDS` in one transaction.
+
+    Parameters
+    ----------
+    trials
+        The stack's trials.
+    every
+        Epochs between two reports.
+    config
+        How they train. With ``stop="best"`` a report is the error of the best epochs so far (see
+        `s2e_optuna.scores.judged`), so that it never rises; as long as there are fewer of them,
+        the others count as all wrong.
     """
 
-    def __init__(self, trials: Sequence[Trial], every: int, epochs: int) -> None:
+    def __init__(self, trials: Sequence[Trial], every: int, config: TrainConfig) -> None:
         self.lost: set[int] = set()
         """Positions of trials that another process has finished."""
         self._trials = trials
         self._every = every
-        self._epochs = epochs
+        self._epochs = config.epochs
+        evaluations = -(-config.epochs // config.evaluate_every)
+        best = min(BEST_EPOCHS, evaluations) if config.stop == "best" else 0
+        self._best = [[0.0] * best for _ in trials]
         self._prunes = any(_may_prune(trial) for trial in trials)
         self._waiting: list[tuple[int, int, float]] = []
         self._written = time.monotonic()
 
     def __call__(self, epoch: int, reports: Sequence[EpochReport]) -> set[int]:
         """Report this epoch, if it is one to report; return the positions to stop."""
+        errors = [(r.trial, epoch, self._error(r)) for r in reports]
         if (epoch + 1) % self._every and epoch + 1 != self._epochs:
             return set()
-        self._waiting += [(r.trial, epoch, 1.0 - r.validation_accuracy) for r in reports]
+        self._waiting += errors
         if self._prunes or time.monotonic() - self._written >= REPORT_SECONDS:
             self.flush()
         return {
@@ -45,6 +62,15 @@ class Reporter:
             for r in reports
             if r.trial in self.lost or (self._prunes and self._trials[r.trial].should_prune())
         }
+
+    def _error(self, report: EpochReport) -> float:
+        best = self._best[report.trial]
+        if not best:
+            return 1.0 - report.validation_accuracy
+        if not math.isnan(report.validation_accuracy):
+            best[0] = max(best[0], report.validation_accuracy)
+            best.sort()
+        return 1.0 - sum(best) / len(best)
 
     def flush(self) -> None:
         """Write what waits."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 import os
 import platform
 from collections.abc import Sequence
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from numpy.typing import NDArray
 
 from s2e_optuna.reporting.label_words import (
     LARGEST_MATRIX,
@@ -26,6 +24,8 @@ from s2e_optuna.reporting.label_words import (
 from s2e_optuna.reporting.plots import LearningCurves, learning_figure
 from s2e_optuna.reporting.terminal import mean_std, share
 from s2e_optuna.reporting.validation import validation_words
+from s2e_optuna.reporting.verdict import METHOD_NAMES, verdict
+from s2e_optuna.scores import last_epochs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,8 +40,6 @@ SHOWN_SAMPLES = 60
 
 THUMBNAIL = 96
 """Largest side of a thumbnail, pixels."""
-
-METHOD_NAMES = {"standard": "plain training", "coteaching": "Co-teaching", "s2e": "S2E"}
 
 _CURVES = {
     "test_accuracy": "Test accuracy by epoch: mean, and a band of one standard deviation.",
@@ -116,7 +114,7 @@ def _content(result: SearchResult, suspects: Sequence[Suspect]) -> dict[str, Any
         "written": datetime.now().strftime("%Y-%m-%d %H:%M"),
         "data_words": _data_words(data),
         "facts": _facts(result, suspects),
-        "sentences": [*_sentences(result), validation_words(data)],
+        "sentences": [*verdict(result), validation_words(data)],
         "has_coteaching": "coteaching" in result.scores or result.noise_rate is not None,
         "comparison": _comparison(result),
         "curves": _curves(result),
@@ -152,61 +150,13 @@ def _facts(result: SearchResult, suspects: Sequence[Suspect]) -> list[dict[str, 
     return facts
 
 
-def _sentences(result: SearchResult) -> list[str]:
-    scores = result.scores
-    if not {"s2e", "standard"} <= scores.keys():
-        return []
-    kind = "test" if np.isfinite(scores["s2e"].test_accuracy).any() else "validation"
-    ours, plain = (
-        _finite(getattr(scores[name], f"{kind}_accuracy")) for name in ("s2e", "standard")
-    )
-    if not len(ours) or not len(plain):
-        return []
-    gain, margin = 100 * (ours.mean() - plain.mean()), 100 * _margin(ours, plain)
-    seeds = len(scores["s2e"].validation_accuracy)
-    if abs(gain) <= margin:
-        between = f" ({gain:+.1f} points, ± {margin:.1f})" if np.isfinite(margin) else ""
-        words = (
-            f"Between the schedule and plain training there is no difference in {kind} accuracy "
-            f"that {seeds} {'seed' if seeds == 1 else 'seeds'} can show{between}."
-        )
-    elif gain < 0:
-        words = (
-            f"On this data the schedule did not help: {-gain:.1f} points of {kind} accuracy less "
-            "than plain training. More trials or more epochs may change that; few wrong labels, "
-            "or a validation part that is too small, would not."
-        )
-    else:
-        words = f"The schedule gains {gain:.1f} points of {kind} accuracy over plain training."
-    if kind == "validation":
-        words += " There is no test part; the validation part has also chosen the schedule."
-    return [words]
-
-
-def _finite(values: Sequence[float]) -> NDArray[np.float64]:
-    found = np.asarray(values, dtype=np.float64)
-    return found[np.isfinite(found)]
-
-
-def _margin(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Half of the 95% interval of a difference of means (Welch); infinite for a single value."""
-    from scipy import stats
-
-    if min(len(first), len(second)) < 2:
-        return math.inf
-    if first.std() == second.std() == 0.0:
-        return 0.0
-    interval = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
-    return float(interval.high - interval.low) / 2.0
-
-
 def _comparison(result: SearchResult) -> dict[str, Any] | None:
-    from s2e_optuna.scores import last_epochs
-
     if not result.scores:
         return None
+    stopped = bool(result.scores["s2e"].stopped_epoch)
     columns = {
         "test accuracy": "test_accuracy",
+        **({"last epochs": "last_epochs"} if stopped else {}),
         "validation": "validation_accuracy",
         "label precision": "label_precision",
     }
@@ -229,6 +179,7 @@ def _comparison(result: SearchResult) -> dict[str, Any] | None:
         "header": ["method", *used],
         "rows": rows,
         "seeds": len(result.scores["s2e"].validation_accuracy),
+        "stopped": stopped,
         "last_epochs": last_epochs(result.schedule.epochs),
         "test": "test accuracy" in used,
         "precision": "label precision" in used,

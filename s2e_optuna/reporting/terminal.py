@@ -65,6 +65,8 @@ class ComparisonRow:
     test: tuple[float, ...]
     validation: tuple[float, ...] = ()
     label_precision: tuple[float, ...] = ()
+    last_epochs: tuple[float, ...] = ()
+    """Test accuracy without stopping; empty where that is what `test` is."""
     ours: bool = False
 
 
@@ -168,6 +170,7 @@ def comparison_table(
     table.add_column("method")
     cells = {
         "test accuracy": [mean_std(row.test, plus_minus) for row in rows],
+        "last epochs": [_mean(row.last_epochs) for row in rows],
         "validation": [mean_std(row.validation, plus_minus) for row in rows],
         "label prec.": [mean_std(row.label_precision, plus_minus) for row in rows],
     }
@@ -183,6 +186,11 @@ def comparison_table(
             style="bold" if row.ours else None,
         )
     return table
+
+
+def _mean(values: Sequence[float]) -> str:
+    finite = [value for value in values if np.isfinite(value)]
+    return f"{100 * float(np.mean(finite)):.1f} %" if finite else ""
 
 
 def mean_std(values: Sequence[float], plus_minus: str = "±") -> str:

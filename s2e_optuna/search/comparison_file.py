@@ -35,10 +35,13 @@ class Comparison:
         Name of a way to train to its scores; empty if there was no comparison.
     suspects
         How good the list of suspects is, see `SearchResult`; None without one.
+    kept
+        The way whose model is kept.
     """
 
     scores: Mapping[str, MethodScore]
     suspects: Mapping[str, float | int | None] | None
+    kept: str | None
 
 
 def comparison_key(config: SearchConfig, schedule: Schedule) -> dict[str, Any]:
@@ -80,6 +83,7 @@ def write_comparison(
         **data.validation_facts(),
         "methods": {name: score.to_dict() for name, score in comparison.scores.items()},
         "suspects": comparison.suspects,
+        "kept": comparison.kept,
     }
     # Written last and in one step: a comparison that can be read has its other files, too.
     partial = path.with_suffix(".partial")
@@ -96,7 +100,7 @@ def read_comparison(files: Mapping[str, Path], key: Mapping[str, Any]) -> Compar
         if content["of"] != key:
             return None
         scores = {name: MethodScore.from_dict(row) for name, row in content["methods"].items()}
-        return Comparison(scores, content["suspects"])
+        return Comparison(scores, content["suspects"], content.get("kept", "s2e"))
     except (OSError, ValueError, KeyError, TypeError):
         return None  # damaged: it is made anew
 

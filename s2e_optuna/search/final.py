@@ -12,7 +12,7 @@ from s2e_optuna.data import NoisyData
 from s2e_optuna.errors import DataError
 from s2e_optuna.labels import Suspect, Unseen, check_folds, suspects, unseen_probabilities
 from s2e_optuna.schedules import Schedule
-from s2e_optuna.scores import SCORED, MethodScore, last_epochs, mean_of_last
+from s2e_optuna.scores import SCORED, MethodScore, best_epoch, judged, reached
 from s2e_optuna.training import (
     ComparisonProgress,
     TrainConfig,
@@ -59,10 +59,9 @@ class Final:
     @property
     def complete(self) -> tuple[TrainResult, ...]:
         """Trainings of the way that is kept that ran to their end, best validation first."""
-        last = last_epochs(self.training.epochs)
-        usable = [run for run in self.results[self.kept] if run.status == "complete"]
-        usable.sort(key=lambda run: mean_of_last(run.validation_accuracy, last), reverse=True)
-        return tuple(usable)
+        usable = _complete(self.results[self.kept])
+        stop = self.training.stop
+        return tuple(sorted(usable, key=lambda run: -judged(run.validation_accuracy, stop)))
 
     def require_complete(self) -> None:
         """Raise DataError if none of them ran to its end."""
@@ -82,7 +81,7 @@ def train_final(
     *,
     seeds: int,
     folds: int = 0,
-    kept: str | None = None,
+    kept: Sequence[str] = (),
     progress: Callable[[ComparisonProgress], None] | None = None,
 ) -> Final:
     """Train in every way with fresh seeds; cross-validate the one that is kept.
@@ -101,7 +100,8 @@ def train_final(
     folds
         Folds of the cross-validation; 0 leaves it out.
     kept
-        The way whose model is kept, by default the last one.
+        Ways whose model may be kept, by default all: the one with the best validation accuracy,
+        on the mean over its trainings, is; of equal ones the last.
     progress
         Called after each epoch; its totals are those of trainings and folds together.
 
@@ -112,7 +112,6 @@ def train_final(
     """
     if folds:
         check_folds(folds, len(data.y_train))
-    kept = list(entries)[-1] if kept is None else kept
     *fresh, folding = final_seeds(training.seed, seeds + 1)
     trainings = len(entries) * seeds
     total = (trainings + folds) * training.epochs
@@ -127,13 +126,22 @@ def train_final(
 
     # Probabilities are for the list of suspects.
     results = evaluate_schedules(entries, data, training, fresh, tell, keep_probabilities=True)
+    best = _best(results, kept or tuple(entries), training.stop)
     unseen = None
-    if folds and any(run.status == "complete" for run in results[kept]):
-        method, schedule = entries[kept]
+    if folds and _complete(results[best]):
+        method, schedule = entries[best]
         unseen = unseen_probabilities(
             method, schedule, data, replace(training, seed=folding), folds, tell_fold
         )
-    return Final({name: tuple(runs) for name, runs in results.items()}, kept, unseen, training)
+    return Final({name: tuple(runs) for name, runs in results.items()}, best, unseen, training)
+
+
+def _best(results: Mapping[str, Sequence[TrainResult]], names: Sequence[str], stop: str) -> str:
+    def mean(name: str) -> float:
+        found = [judged(run.validation_accuracy, stop) for run in _complete(results[name])]
+        return float(np.mean(found)) if found else -math.inf
+
+    return max(reversed(names), key=mean)
 
 
 def comparison_entries(
@@ -162,7 +170,7 @@ def comparison_entries(
 
 
 def scores(entries: Entries, final: Final) -> dict[str, MethodScore]:
-    """Score every way to train by means over the last epochs.
+    """Score every way to train by the models that are kept.
 
     Parameters
     ----------
@@ -171,16 +179,19 @@ def scores(entries: Entries, final: Final) -> dict[str, MethodScore]:
     final
         What it returned.
     """
-    epochs = final.training.epochs
-    last = last_epochs(epochs)
+    epochs, stop = final.training.epochs, final.training.stop
     return {
         name: MethodScore(
             method=entries[name][0],
             schedule=tuple(map(float, (entries[name][1] or Schedule.constant(epochs)).rates)),
-            test_accuracy=_means(runs, "test_accuracy", last),
-            validation_accuracy=_means(runs, "validation_accuracy", last),
-            label_precision=_means(runs, "label_precision", last),
+            test_accuracy=_each(runs, lambda run: _reached(run, "test_accuracy", stop)),
+            validation_accuracy=_each(runs, lambda run: judged(run.validation_accuracy, stop)),
+            label_precision=_each(runs, lambda run: _reached(run, "label_precision", stop)),
             seconds=round(sum(run.seconds for run in runs), 3),
+            stopped_epoch=tuple(best_epoch(run.validation_accuracy) for run in runs)
+            if stop == "best"
+            else (),
+            last_epochs=_each(runs, lambda run: _reached(run, "test_accuracy", "last")),
             curves={key: _curves(runs, key, epochs) for key in SCORED},
         )
         for name, runs in final.results.items()
@@ -195,8 +206,15 @@ def _curves(runs: Sequence[TrainResult], name: str, epochs: int) -> tuple[tuple[
     )
 
 
-def _means(runs: Sequence[TrainResult], name: str, last: int) -> tuple[float, ...]:
-    return tuple(
-        mean_of_last(run.curves[name], last) if run.status == "complete" else math.nan
-        for run in runs
-    )
+def _reached(run: TrainResult, name: str, stop: str) -> float:
+    return reached(run.curves[name], run.validation_accuracy, stop)
+
+
+def _each(
+    runs: Sequence[TrainResult], number: Callable[[TrainResult], float]
+) -> tuple[float, ...]:
+    return tuple(number(run) if run.status == "complete" else math.nan for run in runs)
+
+
+def _complete(runs: Sequence[TrainResult]) -> list[TrainResult]:
+    return [run for run in runs if run.status == "complete"]

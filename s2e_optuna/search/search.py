@@ -43,7 +43,7 @@ from s2e_optuna.search.pool import TICK, LocalPool, SearchError, clear_study
 from s2e_optuna.search.progress import Progress, Tally, tally
 from s2e_optuna.search.ray_pool import RayPool
 from s2e_optuna.search.samplers import make_sampler
-from s2e_optuna.search.stored import check_direction, check_same, read_stored
+from s2e_optuna.search.stored import adopted, check_direction, check_same, read_stored
 from s2e_optuna.storages.open import HEARTBEAT, open_storage, resolve_url
 from s2e_optuna.stored_names import (
     COMPARISON_FILE,
@@ -90,6 +90,8 @@ class SearchResult:
         How many samples the list of suspects holds, how many wrong labels, which precision and
         recall are expected, where that can be estimated, and, where the truth is known, its
         precision, recall and average precision; None without a final comparison.
+    kept
+        Key in `scores` of the way to train whose model is kept: the best by validation.
     seconds
         Wall-clock seconds by phase: ``search`` and ``retrain``.
     files
@@ -107,6 +109,7 @@ class SearchResult:
     noise_rate: float | None
     validation: str
     suspects_quality: Mapping[str, float | int | None] | None
+    kept: str | None
     seconds: Mapping[str, float]
     files: Mapping[str, Path]
     data: NoisyData = field(repr=False)
@@ -128,6 +131,9 @@ class SearchResult:
             "test_accuracy": column("test_accuracy_mean"),
             "test_accuracy_std": column("test_accuracy_std"),
             "test_accuracy_by_seed": column("test_accuracy"),
+            "stopped_epoch": column("stopped_epoch"),
+            "last_epochs": column("last_epochs_mean"),
+            "kept": self.kept,
             "validation_accuracy": column("validation_accuracy_mean"),
             "label_precision": column("label_precision_mean"),
             "validation": self.validation,
@@ -185,7 +191,7 @@ def search(
     on_data(data)
     with _interrupted_by_sigterm():
         started = time.monotonic()
-        study, url = _open(config)
+        config, study, url = _open(config)
         target = _raise_target(study, config.trials)
         _make_artifact_folder(study)
         if tally(study.get_trials(deepcopy=False)).finished < target:
@@ -250,8 +256,8 @@ def _check_folder(folder: Path) -> None:
     check_writable(folder)
 
 
-def _open(config: SearchConfig) -> tuple[optuna.Study, Any]:
-    """Open or create the study; return also what workers open."""
+def _open(config: SearchConfig) -> tuple[SearchConfig, optuna.Study, Any]:
+    """Open or create the study; return also what workers open, and what the study makes of it."""
     if isinstance(config.storage, str):
         # Resolved here, so that workers do not each hold on to an embedded server.
         url: Any = resolve_url(config.storage)
@@ -276,8 +282,10 @@ def _open(config: SearchConfig) -> tuple[optuna.Study, Any]:
         study.set_user_attr(TARGET_ATTR, config.trials)
     elif CONFIG_ATTR in attrs and TARGET_ATTR not in attrs:
         study.set_user_attr(TARGET_ATTR, config.trials)
-    check_same(read_stored(study), config)
-    return study, url
+    stored = read_stored(study)
+    config = adopted(stored, config)
+    check_same(stored, config)
+    return config, study, url
 
 
 def _raise_target(study: optuna.Study, trials: int) -> int:
@@ -307,7 +315,7 @@ def _finish(
     folder.mkdir(parents=True, exist_ok=True)
     files = {"schedule": folder / SCHEDULE_FILE}
     schedule.to_json(files["schedule"])
-    comparison = Comparison({}, None)
+    comparison = Comparison({}, None, None)
     key = comparison_key(config, schedule)
     remove_other_comparison(folder, key)
     if config.final_seeds:
@@ -330,6 +338,7 @@ def _finish(
         noise_rate=data.noise_rate,
         validation=data.validation,
         suspects_quality=comparison.suspects,
+        kept=comparison.kept,
         seconds={"search": searched, "retrain": time.monotonic() - started},
         files=files,
         data=data,
@@ -355,6 +364,7 @@ def _compare(
         config.final_training,
         seeds=config.final_seeds,
         folds=config.folds,
+        kept=("standard", "s2e"),  # Co-teaching was told what nobody knows
         progress=_relay(found, on_progress),
     )
     final.require_complete()
@@ -363,7 +373,7 @@ def _compare(
     save_model(model, files["model"])
     rows = final.suspects(data)
     write_suspects(rows, files["suspects"])
-    return Comparison(scores(entries, final), _quality(rows))
+    return Comparison(scores(entries, final), _quality(rows), final.kept)
 
 
 def _relay(found: Tally, on_progress: OnProgress) -> Callable[[ComparisonProgress], None]:

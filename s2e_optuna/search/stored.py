@@ -12,7 +12,7 @@ import optuna
 from s2e_optuna.data import DataSpec
 from s2e_optuna.errors import ConfigError
 from s2e_optuna.objective import MINUTES, CoTeachingObjective
-from s2e_optuna.options import earlier_settings
+from s2e_optuna.options import earlier_settings, flat_fields, option_of, replaced
 from s2e_optuna.search.config import SearchConfig
 from s2e_optuna.stored_names import CONFIG_ATTR, TARGET_ATTR
 from s2e_optuna.training import TrainConfig
@@ -72,6 +72,27 @@ def read_stored(study: optuna.Study) -> dict[str, Any]:
             f"the study {study.study_name!r} was not made by s2e search: choose another study."
         )
     return dict(attrs[CONFIG_ATTR])
+
+
+def adopted(stored: Mapping[str, Any], config: SearchConfig) -> SearchConfig:
+    """Return a search with what a study keeps from its beginning (`Option.adopted`); say so.
+
+    Parameters
+    ----------
+    stored
+        See `read_stored`.
+    config
+        What is asked for now.
+    """
+    wanted, before = config.settings(), {**earlier_settings(SearchConfig), **stored}
+    kept = [one.name for _, one in flat_fields(SearchConfig) if option_of(one).adopted]
+    changes = {name: before[name] for name in kept if before[name] != wanted[name]}
+    for name, value in changes.items():
+        _logger.warning(
+            "The study %s was begun with %s=%s and goes on so, not with %s.",
+            *(config.study_name, name, value, wanted[name]),
+        )
+    return replaced(config, changes)
 
 
 def check_same(stored: Mapping[str, Any], config: SearchConfig) -> None:

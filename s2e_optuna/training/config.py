@@ -22,6 +22,7 @@ NETWORK_NAMES = ("auto", "mlp", "cnn1", "cnn2", "cnn3", "resnet18", "resnet50", 
 OPTIMIZER_NAMES = ("adam", "sgd", "rmsprop")
 AUGMENTATION_NAMES = ("none", "crop_flip")
 PRECISIONS = ("float32", "bfloat16")
+STOPS = ("best", "last")
 
 
 def default_batch_size(n_samples: int) -> int:
@@ -62,6 +63,9 @@ class TrainConfig:
         All randomness of the training: initial weights and order of the samples.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    stop
+        ``"best"``: the model that is handed back is that of the epoch with the best validation
+        accuracy. ``"last"``: that of the last one.
     evaluate_every
         Measure validation and test every so many epochs, and always after the last one.
     precision
@@ -137,6 +141,16 @@ class TrainConfig:
         choices=AUGMENTATION_NAMES,
         metavar="NAME",
     )
+    stop: str = option(
+        "best",
+        "Which model of a training is kept and what it is worth: best, that of the epoch with the "
+        "best validation accuracy; last, that of the last epochs, as in the paper.",
+        panel=TRAINING_PANEL,
+        choices=STOPS,
+        metavar="NAME",
+        before="last",
+        adopted=True,
+    )
     evaluate_every: int = option(
         1,
         "Measure validation and test every so many epochs, and after the last one.",
@@ -180,6 +194,8 @@ class TrainConfig:
             raise unknown_name("optimizer", self.optimizer, OPTIMIZER_NAMES)
         if self.precision not in PRECISIONS:
             raise unknown_name("precision", self.precision, PRECISIONS)
+        if self.stop not in STOPS:
+            raise unknown_name("stop", self.stop, STOPS)
         if isinstance(self.augment, str):
             if self.augment not in AUGMENTATION_NAMES:
                 raise unknown_name("augmentation", self.augment, AUGMENTATION_NAMES)
