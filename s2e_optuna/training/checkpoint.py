@@ -35,7 +35,8 @@ from s2e_optuna.training.parts import Batches
 from s2e_optuna.training.results import EpochReport
 from s2e_optuna.training.stack import Stack
 
-_FORMAT = "s2e-checkpoint-1"
+_FORMAT = "s2e-checkpoint-2"
+_READABLE = (_FORMAT, "s2e-checkpoint-1")  # the first version knew no best epochs
 _UNIMPORTANT = ("device", "cuda_graph")
 
 SKETCHED = 32
@@ -80,20 +81,20 @@ class Keeper:
     ----------
     checkpoint
         Where.
-    method, data, config, rates
-        Of the training: a file of another one is not used.
+    key
+        Fingerprint of the training: a file of another one is not used.
+    rates
+        R(t) of each trial [P, T].
     """
 
     def __init__(
         self,
         checkpoint: Checkpoint,
-        method: str,
-        data: NoisyData,
-        config: TrainConfig,
+        key: str,
         rates: NDArray[np.float64],
     ) -> None:
         self._checkpoint = checkpoint
-        self._key = fingerprint(method, data, config)
+        self._key = key
         self._rates: list[list[float]] = rates.tolist()
         self._saved = time.monotonic()
 
@@ -165,7 +166,7 @@ class Keeper:
     ) -> int:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
+            if metadata.get("format") not in _READABLE:
                 raise ValueError("it is no checkpoint")
             if metadata["key"] != self._key:
                 raise ValueError("it belongs to another training")
@@ -211,7 +212,7 @@ class Keeper:
         return epochs
 
 
-def fingerprint(method: str, data: NoisyData, config: TrainConfig) -> str:
+def fingerprint(method: str, data: NoisyData, config: TrainConfig, stop: str = "last") -> str:
     """Hash what a training depends on, apart from its schedules.
 
     Parameters
@@ -222,6 +223,8 @@ def fingerprint(method: str, data: NoisyData, config: TrainConfig) -> str:
         Labels count in full, images by a sample of them or by the names of their files.
     config
         Fields that change no number do not count.
+    stop
+        One of `STOPS`.
     """
     settings = {
         field.name: str(getattr(config, field.name))
@@ -230,6 +233,8 @@ def fingerprint(method: str, data: NoisyData, config: TrainConfig) -> str:
     } | {"network": network_name(config.network), "augment": augment_name(config.augment)}
     if config.augment == "none":
         del settings["augment"]  # as in files of earlier versions
+    if stop != "last":
+        settings["stop"] = stop
     kind = torch.device("cpu" if config.device == "auto" else config.device).type
     if config.device == "auto" and torch.cuda.is_available():
         kind = "cuda"

@@ -78,7 +78,10 @@ class TrainResult:
         Name in `CURVES` to one number an epoch that was run; see `EpochReport`. Each is an
         attribute, too: ``result.test_accuracy``.
     model
-        The networks as they were at the end; None when the trial failed.
+        The networks as they were after `stopped_epoch`; None when the trial failed.
+    stopped_epoch
+        Epoch, from 0, whose networks `model` holds: the last one that was run, or that with the
+        best validation accuracy (the first of them) where `train` was told to ``stop="best"``.
     kept_counts
         How often each training sample was kept in the last epochs (a tenth of all, at least
         5), summed over the networks, int64 [N].
@@ -98,6 +101,7 @@ class TrainResult:
     failure: str | None
     curves: Mapping[str, Curve]
     model: Model | None
+    stopped_epoch: int | None
     kept_counts: NDArray[np.int64]
     offered_counts: NDArray[np.int64]
     training_probabilities: NDArray[np.float32] | None = field(default=None, repr=False)

@@ -88,7 +88,7 @@ def trials_per_shard(setup: Setup, trials: int) -> int:
         at_once, _ = divided_threads(setup, trials, trials)
     else:
         room = int(MEMORY_SHARE * free_memory(setup.device))
-        of_one = networks * model_bytes(setup.network, setup.batch_size)
+        of_one = networks * model_bytes(setup)
         # With several shards, one warms up beside the memory of the others' recorded steps.
         fitting = max(1, room // of_one if trials * of_one <= room else room // (2 * of_one))
     shards = at_once * math.ceil(trials / fitting / at_once)
@@ -134,11 +134,12 @@ def step_operations(network: StackedNetwork, batch_size: int) -> int:
     return 3 * batch_size * network.footprint.operations
 
 
-def model_bytes(network: StackedNetwork, batch_size: int) -> int:
+def model_bytes(setup: Setup) -> int:
     """Estimate the bytes that one model needs in training."""
-    footprint = network.footprint
-    numbers = COPIES_OF_PARAMETERS * footprint.parameters
-    return 4 * (numbers + COPIES_OF_OUTPUTS * batch_size * footprint.total)
+    footprint = setup.network.footprint
+    copies = COPIES_OF_PARAMETERS + (setup.stop == "best")
+    outputs = COPIES_OF_OUTPUTS * setup.batch_size * footprint.total
+    return 4 * (copies * footprint.parameters + outputs)
 
 
 def train_shards(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from s2e_optuna.data.streaming import Images
+from s2e_optuna.training.best_epochs import BestEpochs
 from s2e_optuna.training.epoch_buffers import EpochBuffers, EpochTally
 from s2e_optuna.training.evaluation import iterate_probabilities
 from s2e_optuna.training.methods import Method, State
@@ -48,6 +49,8 @@ class Stack:
         What the method remembers, a row a trial.
     kept_counts, offered_counts
         How often each sample was kept [P, N] and could have been kept [N], where it was counted.
+    best
+        The trials as they were after their best epochs, where those are kept.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Stack:
         self.state: State = setup.method.state(count, setup.network.n_classes, device)
         self.kept_counts = torch.zeros((count, setup.n_samples), dtype=torch.int32, device=device)
         self.offered_counts = torch.zeros(setup.n_samples, dtype=torch.int32, device=device)
+        self.best: BestEpochs | None = None
         self._epoch: EpochBuffers | None = None
         self._run: RecordedStep | None = None
 
@@ -91,7 +95,7 @@ class Stack:
             Position of each trial in the user's list of schedules; by default 0 .. P-1.
         """
         trained, initial = setup.network.parameter_names, setup.initial(len(rates))
-        return cls(
+        stack = cls(
             setup,
             range(len(rates)) if trials is None else trials,
             rates,
@@ -100,6 +104,10 @@ class Stack:
             ),
             {n: t for n, t in initial.items() if n not in trained},
         )
+        if setup.stop == "best":
+            started = {name: t.detach().clone() for name, t in stack.tensors.items()}
+            stack.best = BestEpochs(len(rates), started)
+        return stack
 
     @property
     def network(self) -> StackedNetwork:
@@ -118,8 +126,10 @@ class Stack:
 
     @property
     def models(self) -> StackedModels:
-        """Networks with their present parameters and buffers."""
-        return StackedModels(self.network, self.tensors)
+        """Networks that remain of the trials: those of their best epochs, or the present ones."""
+        return StackedModels(
+            self.network, self.tensors if self.best is None else self.best.tensors
+        )
 
     def models_of(self, rows: Tensor) -> Tensor:
         """Positions of the models of the trials in these rows, int64."""
@@ -225,6 +235,8 @@ class Stack:
         chosen.state = {name: value[index] for name, value in self.state.items()}
         chosen.kept_counts = self.kept_counts[index]
         chosen.offered_counts = self.offered_counts.clone()
+        if self.best is not None:
+            chosen.best = self.best.select(index, models)
         return chosen
 
     def without(self, leaving: set[int]) -> Stack:
@@ -232,15 +244,18 @@ class Stack:
         return self.select([i for i, trial in enumerate(self.trials) if trial not in leaving])
 
     def by_trial(self) -> dict[str, Tensor]:
-        """Return views of all that an epoch changes, a row a trial."""
-        buffers = {f"buffer.{name}": buffer for name, buffer in self.buffers.items()}
-        of_models = {**self.optimizer.stacked(), **buffers}
+        """Return views of all that a training changes, a row a trial."""
+        of_models = {f"buffer.{name}": buffer for name, buffer in self.buffers.items()}
+        of_models |= self.optimizer.stacked()
+        of_trials = {f"state.{name}": value for name, value in self.state.items()}
+        if self.best is not None:
+            of_models |= {f"best.{name}": tensor for name, tensor in self.best.tensors.items()}
+            of_trials |= {"best_accuracy": self.best.accuracy, "best_epoch": self.best.epoch}
         views = {
             name: torch.unflatten(tensor, 0, (-1, self.method.networks))
             for name, tensor in of_models.items()
         }
-        remembered = {f"state.{name}": value for name, value in self.state.items()}
-        return {**views, **remembered, "kept_counts": self.kept_counts}
+        return {**views, **of_trials, "kept_counts": self.kept_counts}
 
     def snapshot(self) -> list[Tensor]:
         """Copy to the CPU all that an epoch changes."""
@@ -265,7 +280,7 @@ class Stack:
         self.optimizer.close()
         for tensors in (self.parameters, self.buffers, self.state):
             tensors.clear()
-        self._epoch = self._run = None
+        self.best = self._epoch = self._run = None
 
     def _generator_state(self) -> Tensor:
         state: Tensor = self.training_pass.generator.get_state()

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from s2e_optuna.data.noisy_data import NoisyData
 from s2e_optuna.device import keep_freed_memory, on_device
 from s2e_optuna.errors import DataError
-from s2e_optuna.training.checkpoint import Checkpoint, Keeper
+from s2e_optuna.training.checkpoint import Checkpoint, Keeper, fingerprint
 from s2e_optuna.training.config import TrainConfig
 from s2e_optuna.training.epoch_buffers import EpochTally
 from s2e_optuna.training.evaluation import Evaluation, evaluate, iterate_probabilities
@@ -53,6 +53,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     *,
     keep_probabilities: bool = False,
+    stop: str = "last",
 ) -> list[TrainResult]:
     """Train one trial for each schedule, all at once.
 
@@ -80,6 +81,10 @@ def train(
     keep_probabilities
         Predict the training part when a trial is complete: `TrainResult.training_probabilities`.
         Nothing is predicted otherwise.
+    stop
+        ``"best"`` hands back the networks of each trial's best validation epoch, as if it had
+        been stopped there, for the memory of one more state a trial; ``"last"`` those of its
+        last one. Curves and counts are of all epochs either way.
 
     Returns
     -------
@@ -103,7 +108,7 @@ def train(
     'complete'
     """
     rates = _rates(schedules, config.epochs)
-    setup = Setup.of(method, data, config)
+    setup = Setup.of(method, data, config, stop=stop)
     if not len(rates):
         return []
     keep_freed_memory()
@@ -139,7 +144,7 @@ def _train(
     if checkpoint is not None:
         # Each way to run the networks rounds differently: "auto" may take another one elsewhere.
         told = replace(config, execution=setup.network.execution)
-        keeper = Keeper(checkpoint, setup.method_name, data, told, rates)
+        keeper = Keeper(checkpoint, fingerprint(setup.method_name, data, told, setup.stop), rates)
     begun = 0 if keeper is None else keeper.restore(shards, batches, logs)
     if begun == 0:
         shards, batches = _prepared(setup, shards, parts, on_preparation)
@@ -191,9 +196,13 @@ def _train_epoch(
     order = batches.draw(epoch)
     trained = train_shards(shards, parts.training, order, epoch, count=count)
     measured = parts if _is_measured(epoch, config) else None
-    reports = [
-        report for shard, tally in trained for report in _reports(shard, tally, measured, epoch)
-    ]
+    reports: list[EpochReport] = []
+    for shard, tally in trained:
+        found = _reports(shard, tally, measured, epoch)
+        if shard.best is not None:
+            accuracies = [report.validation_accuracy for report in found]
+            shard.best.update(shard.tensors, accuracies, epoch)
+        reports += found
     return [shard for shard, _ in trained], reports
 
 
@@ -255,10 +264,13 @@ class _Log:
             class_names=data.class_names,
             states=tuple(models.state(row * networks + i) for i in range(networks)),
         )
+        epoch = self.reports[-1].epoch if stack.best is None else int(stack.best.epoch[row])
+        failed = status == "failed"
         self.outcome = {
             "curves": curves_of(self.reports),
             "status": status,
-            "model": None if status == "failed" else model,
+            "model": None if failed else model,
+            "stopped_epoch": None if failed else epoch,
             "kept_counts": stack.kept_counts[row].cpu().numpy().astype(np.int64),
             "offered_counts": stack.offered_counts.cpu().numpy().astype(np.int64),
             "training_probabilities": probabilities,
@@ -323,7 +335,7 @@ def _reports(
 def _training_probabilities(stack: Stack, parts: Parts) -> dict[int, NDArray[np.float32]]:
     """Predict the training part [N, C] for each trial, averaged over its networks."""
     chunks = iterate_probabilities(
-        stack.network, stack.tensors, parts.training.images, stack.method.networks
+        stack.network, stack.models.parameters, parts.training.images, stack.method.networks
     )
     together = torch.cat([chunk.cpu() for chunk in chunks], 1).numpy()
     return {trial: together[row].copy() for row, trial in enumerate(stack.trials)}

@@ -333,7 +333,7 @@ def setup_on(device, images):
 @pytest.mark.parametrize(("free", "expected"), [(1, 1), (12, 5), (1000, 64)])
 def test_a_shard_on_cuda_has_as_many_trials_as_fit(free, expected, images, monkeypatch):
     setup = setup_on("cuda", images)
-    trial = 2 * model_bytes(setup.network, 128)
+    trial = 2 * model_bytes(setup)
     memory = int(free * trial / shards_module.MEMORY_SHARE) + 1
     monkeypatch.setattr(shards_module, "free_memory", lambda device: memory)
     assert trials_per_shard(setup, 64 if free != 12 else 20) == expected
