@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -106,8 +106,9 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Notes
     -----
-    Schedules are compared on ``X_val``, whose labels are taken to be right, or else on a
-    `validation_fraction` of X with its given labels. Noisy labels rank schedules well, because
+    Schedules are compared on ``X_val``, whose labels are taken to be right, and trainings stopped
+    by it; without it schedules are compared on a `validation_fraction` of X with its given labels,
+    at the end of the training. Noisy labels rank schedules well, because
     wrong ones lower the accuracy of all of them alike. No sample is used up: in the end the held
     out ones are trained on, too.
 
@@ -208,6 +209,8 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             check_folds(self.cross_validate, len(labels))
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         searched = self._search_data(images, labels, X_val, y_val, seed)
+        # What is held out of X is trained on in the end, and cannot say then when to stop.
+        self._stop = "last" if X_val is None else "best"
         with tqdm(disable=not self.verbose, unit="epoch", desc="S2E") as bar:
             bar.total = self._epochs_in_all()
             self.study_ = self._study(samples, searched, seed)
@@ -277,14 +280,17 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             sampler=S2ESampler(seed=seed),
         )
         if self.storage is not None:
-            _claim(study, self._fingerprint(samples, data, seed))
+            fingerprints = {
+                stop: self._fingerprint(samples, data, seed, stop) for stop in ("last", self._stop)
+            }
+            self._stop = _claim(study, fingerprints)
         return study
 
-    def _fingerprint(self, samples: NDArray[Any], data: NoisyData, seed: int) -> str:
+    def _fingerprint(self, samples: NDArray[Any], data: NoisyData, seed: int, stop: str) -> str:
         """Hash what the values of the study's trials depend on."""
         batch_size = None if self.batch_size is None else int(self.batch_size)
         settings = [seed, int(self.epochs), self.method, self.network, self.space, batch_size,
-                    float(self.learning_rate)]  # fmt: skip
+                    float(self.learning_rate), *([stop] if stop != "last" else [])]  # fmt: skip
         digest = hashlib.sha256(repr(settings).encode())
         # What is held out, however it was chosen, is in the labels and the validation part.
         for part in (samples, *(t.numpy() for t in (data.y_train, data.x_val, data.y_val))):
@@ -322,7 +328,9 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         final = train_final(
             {"s2e": (self.method, self.schedule_)},
             data,
-            replace(self._training(seed), evaluate_every=self.epochs),
+            replace(
+                self._training(seed), evaluate_every=1 if self._stop == "best" else self.epochs
+            ),
             seeds=self.n_seeds,
             folds=self.cross_validate or 0,
             progress=_ticking(bar, 1),
@@ -348,6 +356,7 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             network=self.network,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
+            stop=self._stop,
             seed=seed,
             device=self.device,
         )
@@ -420,20 +429,32 @@ def _finished(study: optuna.Study) -> int:
     return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
 
 
-def _claim(study: optuna.Study, fingerprint: str) -> None:
-    """Note whose study this is; refuse one that was begun with other data or settings.
+def _claim(study: optuna.Study, fingerprints: Mapping[str, str]) -> str:
+    """Note whose study this is, and return how its trainings are stopped.
 
-    Its values would not compare, and its best schedule may have been chosen by samples that are
-    tested on now, as in a cross-validation.
+    A study that was begun with other data or settings is refused: its values would not compare,
+    and its best schedule may have been chosen by samples that are tested on now, as in a
+    cross-validation. One of an earlier version goes on as it was begun.
+
+    Parameters
+    ----------
+    study
+        The study.
+    fingerprints
+        How trainings are stopped to the hash of data and settings; what is asked for now is last.
     """
     found = study.user_attrs.get(FINGERPRINT)
+    stop = list(fingerprints)[-1]
     if found is None and not study.get_trials(deepcopy=False):
-        study.set_user_attr(FINGERPRINT, fingerprint)
-    elif found != fingerprint:
-        raise ValueError(
-            f"the study {study.study_name!r} in the storage was begun with other data, another "
-            "random_state or other settings: choose another study_name, or leave the storage out."
-        )
+        study.set_user_attr(FINGERPRINT, fingerprints[stop])
+        return stop
+    for stop, fingerprint in fingerprints.items():
+        if found == fingerprint:
+            return stop
+    raise ValueError(
+        f"the study {study.study_name!r} in the storage was begun with other data, another "
+        "random_state or other settings: choose another study_name, or leave the storage out."
+    )
 
 
 def _quietly_created(**options: Any) -> optuna.Study:

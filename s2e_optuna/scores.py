@@ -147,9 +147,9 @@ class MethodScore:
     validation_accuracy: tuple[float, ...]
     label_precision: tuple[float, ...]
     seconds: float
+    curves: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict, repr=False)
     stopped_epoch: tuple[int | None, ...] = ()
     last_epochs: tuple[float, ...] = ()
-    curves: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON, with mean and sample standard deviation; null for no number."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -68,12 +69,21 @@ class TrainOutcome:
 
     @property
     def row(self) -> ComparisonRow:
-        """The line of the comparison table: means of the last epochs, as in a search."""
+        """The line of the comparison table, of the models that are kept, as in a search."""
+        from s2e_optuna.scores import judged, reached
+
+        stop = self.config.stop
+        runs = [(run.curves, run.validation_accuracy) for run in self.complete]
         return ComparisonRow(
             self.name,
-            test=_numbers(self.complete, "test_accuracy"),
-            validation=_numbers(self.complete, "validation_accuracy"),
-            label_precision=_numbers(self.complete, "label_precision"),
+            test=_finite(reached(curves["test_accuracy"], v, stop) for curves, v in runs),
+            validation=_finite(judged(v, stop) for _, v in runs),
+            label_precision=_finite(
+                reached(curves["label_precision"], v, stop) for curves, v in runs
+            ),
+            last_epochs=_finite(reached(curves["test_accuracy"], v, "last") for curves, v in runs)
+            if stop == "best"
+            else (),
         )
 
 
@@ -185,12 +195,5 @@ def _schedule(request: TrainRequest, uses_schedule: bool) -> Schedule | None:
     return Schedule.coteaching(epochs, request.data.noise_rate)
 
 
-def _numbers(results: tuple[TrainResult, ...], curve: str) -> tuple[float, ...]:
-    values = (_mean_of_last(result, curve) for result in results)
+def _finite(values: Iterable[float]) -> tuple[float, ...]:
     return tuple(value for value in values if math.isfinite(value))
-
-
-def _mean_of_last(result: TrainResult, curve: str) -> float:
-    from s2e_optuna.scores import last_epochs, mean_of_last
-
-    return mean_of_last(result.curves[curve], last_epochs(len(result.rates)))

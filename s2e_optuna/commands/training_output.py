@@ -148,6 +148,8 @@ def outcome_dict(outcome: TrainOutcome, written: list[Path]) -> dict[str, Any]:
         "validation_accuracy": _summary(row.validation),
         "test_accuracy": _summary(row.test),
         "label_precision": _summary(row.label_precision),
+        "last_epochs": _summary(row.last_epochs),
+        "stopped_epoch": [result.stopped_epoch for result in outcome.complete],
         "seconds": round(sum(result.seconds for result in outcome.results), 3),
         "curves": {
             name: [[number_or_none(v) for v in r.curves[name]] for r in outcome.complete]

@@ -100,7 +100,7 @@ def unseen_probabilities(
             config,
             seed=config.seed + fold,
             batch_size=batch_size,
-            evaluate_every=config.epochs,
+            evaluate_every=config.epochs if config.stop == "last" else config.evaluate_every,
         )
         tell = None if on_epoch is None else _telling(on_epoch, fold)
         (run,) = train(method, [schedule], part, settings, tell)

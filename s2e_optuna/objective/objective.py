@@ -176,6 +176,7 @@ class CoTeachingObjective:
         self.checkpoints = None if checkpoints is None else Path(checkpoints)
         self.checkpoint_minutes = checkpoint_minutes
         self._spec = asked.data if loaded is None else None
+        self._begun: set[str] = set()
         self._loaded = loaded
 
     def __getstate__(self) -> dict[str, Any]:
@@ -252,6 +253,7 @@ class CoTeachingObjective:
             If the data cannot be used.
         """
         data = self.data  # before anything is suggested: what fails here fails for every trial
+        self._adopt(trials[0])
         schedules = _suggest(trials, self.config.epochs, self.space)
         outcomes: dict[int, Outcome] = {}
         for group in groups_of(trials):
@@ -262,6 +264,21 @@ class CoTeachingObjective:
             outcomes |= dict(zip(group.positions, found, strict=True))
         return [outcomes[i] for i in range(len(trials))]
 
+    def _adopt(self, trial: Trial) -> None:
+        """Go on as a study was begun: values of two kinds cannot be compared."""
+        study = getattr(trial, "study", None)  # a FixedTrial has none
+        if study is None or self.config.stop == "last" or study.study_name in self._begun:
+            return
+        self._begun.add(study.study_name)
+        done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if any(
+            "training_seed" in t.user_attrs and "stopped_epoch" not in t.user_attrs for t in done
+        ):
+            _logger.warning(
+                "The study %s was begun with stop=last and goes on so.", study.study_name
+            )
+            self.config = replace(self.config, stop="last")
+
     def _train(
         self,
         trials: Sequence[Trial],
@@ -270,7 +287,8 @@ class CoTeachingObjective:
         data: NoisyData,
         on_epoch: Callable[[int], None] | None,
     ) -> list[Outcome]:
-        config = replace(self.config, seed=self.training_seed(group.first))
+        # Nobody keeps a trial's networks: those of its best epoch need not be copied.
+        config = replace(self.config, seed=self.training_seed(group.first), stop="last")
         reporter = Reporter(trials, self.report_every, self.config)
         checkpoint = self._checkpoint(trials, group)
 

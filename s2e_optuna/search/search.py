@@ -109,10 +109,10 @@ class SearchResult:
     noise_rate: float | None
     validation: str
     suspects_quality: Mapping[str, float | int | None] | None
-    kept: str | None
     seconds: Mapping[str, float]
     files: Mapping[str, Path]
     data: NoisyData = field(repr=False)
+    kept: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as the JSON object of ``s2e search --json``; null where there is no number."""

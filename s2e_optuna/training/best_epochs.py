@@ -9,9 +9,6 @@ from torch import Tensor
 
 from s2e_optuna.training.networks import Parameters
 
-STOPS = ("last", "best")
-"""Which networks a training hands back: those of its last epoch, or of its best so far."""
-
 
 class BestEpochs:
     """One more state for each trial of a stack: that of its best epoch so far.

@@ -212,7 +212,7 @@ class Keeper:
         return epochs
 
 
-def fingerprint(method: str, data: NoisyData, config: TrainConfig, stop: str = "last") -> str:
+def fingerprint(method: str, data: NoisyData, config: TrainConfig) -> str:
     """Hash what a training depends on, apart from its schedules.
 
     Parameters
@@ -223,8 +223,6 @@ def fingerprint(method: str, data: NoisyData, config: TrainConfig, stop: str = "
         Labels count in full, images by a sample of them or by the names of their files.
     config
         Fields that change no number do not count.
-    stop
-        One of `STOPS`.
     """
     settings = {
         field.name: str(getattr(config, field.name))
@@ -233,8 +231,8 @@ def fingerprint(method: str, data: NoisyData, config: TrainConfig, stop: str = "
     } | {"network": network_name(config.network), "augment": augment_name(config.augment)}
     if config.augment == "none":
         del settings["augment"]  # as in files of earlier versions
-    if stop != "last":
-        settings["stop"] = stop
+    if config.stop == "last":
+        del settings["stop"]  # likewise
     kind = torch.device("cpu" if config.device == "auto" else config.device).type
     if config.device == "auto" and torch.cuda.is_available():
         kind = "cuda"

@@ -51,7 +51,6 @@ def evaluate_schedules(
     progress: Callable[[ComparisonProgress], None] | None = None,
     *,
     keep_probabilities: bool = False,
-    stop: str = "last",
 ) -> dict[str, list[TrainResult]]:
     """Train every entry with every seed.
 
@@ -70,7 +69,7 @@ def evaluate_schedules(
         One training an entry and seed.
     progress
         Called after each epoch.
-    keep_probabilities, stop
+    keep_probabilities
         See `train`.
 
     Returns
@@ -104,7 +103,6 @@ def evaluate_schedules(
                 replace(config, seed=seed),
                 *_relays(progress, start),
                 keep_probabilities=keep_probabilities,
-                stop=stop,
             )
             for name, result in zip(names, trained, strict=True):
                 results[name].append(result)

@@ -81,7 +81,7 @@ class TrainResult:
         The networks as they were after `stopped_epoch`; None when the trial failed.
     stopped_epoch
         Epoch, from 0, whose networks `model` holds: the last one that was run, or that with the
-        best validation accuracy (the first of them) where `train` was told to ``stop="best"``.
+        best validation accuracy (the first of them) with ``TrainConfig(stop="best")``.
     kept_counts
         How often each training sample was kept in the last epochs (a tenth of all, at least
         5), summed over the networks, int64 [N].

@@ -10,8 +10,7 @@ import torch
 from s2e_optuna.data.augmentation import Augmentation
 from s2e_optuna.data.noisy_data import NoisyData
 from s2e_optuna.device import resolve_device
-from s2e_optuna.errors import DataError, unknown_name
-from s2e_optuna.training.best_epochs import STOPS
+from s2e_optuna.errors import DataError
 from s2e_optuna.training.config import TrainConfig, default_batch_size
 from s2e_optuna.training.methods import Method, get_method
 from s2e_optuna.training.networks import Parameters, StackedNetwork, make_network
@@ -66,9 +65,6 @@ class Setup:
         Training samples N, and samples of a batch B.
     seeds
         Of all that is random.
-    stop
-        One of `STOPS`: whether the networks of the last epoch are handed back, or those of the
-        best one.
     augmentation
         Changes the images that are learnt from; None leaves them as they are.
     memory
@@ -83,12 +79,11 @@ class Setup:
     n_samples: int
     batch_size: int
     seeds: Seeds
-    stop: str = "last"
     augmentation: Augmentation | None = None
     memory: GraphMemory | None = None
 
     @classmethod
-    def of(cls, method: str, data: NoisyData, config: TrainConfig, *, stop: str = "last") -> Setup:
+    def of(cls, method: str, data: NoisyData, config: TrainConfig) -> Setup:
         """Look up what the names mean, and check that it fits the data.
 
         Parameters
@@ -99,17 +94,13 @@ class Setup:
             Training, validation and test parts.
         config
             How to train.
-        stop
-            One of `STOPS`.
 
         Raises
         ------
         DataError
-            Unknown method, network, device or `stop`, fewer samples than a batch, steps that
+            Unknown method, network or device, fewer samples than a batch, steps that
             cannot be recorded as `TrainConfig.cuda_graph` asks for.
         """
-        if stop not in STOPS:
-            raise unknown_name("stop", stop, STOPS)
         rule = get_method(method).fitted_to(data)
         device = resolve_device(config.device)
         network = make_network(
@@ -135,7 +126,6 @@ class Setup:
             n_samples=n_samples,
             batch_size=batch_size,
             seeds=Seeds.of(config.seed, rule.networks),
-            stop=stop,
             augmentation=Augmentation.of(config.augment, config.seed, data.input_shape),
             memory=GraphMemory(device) if is_recorded(config, network, device) else None,
         )

@@ -137,7 +137,7 @@ def step_operations(network: StackedNetwork, batch_size: int) -> int:
 def model_bytes(setup: Setup) -> int:
     """Estimate the bytes that one model needs in training."""
     footprint = setup.network.footprint
-    copies = COPIES_OF_PARAMETERS + (setup.stop == "best")
+    copies = COPIES_OF_PARAMETERS + (setup.config.stop == "best")
     outputs = COPIES_OF_OUTPUTS * setup.batch_size * footprint.total
     return 4 * (copies * footprint.parameters + outputs)
 

@@ -104,7 +104,7 @@ class Stack:
             ),
             {n: t for n, t in initial.items() if n not in trained},
         )
-        if setup.stop == "best":
+        if setup.config.stop == "best":
             started = {name: t.detach().clone() for name, t in stack.tensors.items()}
             stack.best = BestEpochs(len(rates), started)
         return stack

@@ -53,7 +53,6 @@ def train(
     checkpoint: Checkpoint | None = None,
     *,
     keep_probabilities: bool = False,
-    stop: str = "last",
 ) -> list[TrainResult]:
     """Train one trial for each schedule, all at once.
 
@@ -81,10 +80,6 @@ def train(
     keep_probabilities
         Predict the training part when a trial is complete: `TrainResult.training_probabilities`.
         Nothing is predicted otherwise.
-    stop
-        ``"best"`` hands back the networks of each trial's best validation epoch, as if it had
-        been stopped there, for the memory of one more state a trial; ``"last"`` those of its
-        last one. Curves and counts are of all epochs either way.
 
     Returns
     -------
@@ -108,7 +103,7 @@ def train(
     'complete'
     """
     rates = _rates(schedules, config.epochs)
-    setup = Setup.of(method, data, config, stop=stop)
+    setup = Setup.of(method, data, config)
     if not len(rates):
         return []
     keep_freed_memory()
@@ -144,7 +139,7 @@ def _train(
     if checkpoint is not None:
         # Each way to run the networks rounds differently: "auto" may take another one elsewhere.
         told = replace(config, execution=setup.network.execution)
-        keeper = Keeper(checkpoint, fingerprint(setup.method_name, data, told, setup.stop), rates)
+        keeper = Keeper(checkpoint, fingerprint(setup.method_name, data, told), rates)
     begun = 0 if keeper is None else keeper.restore(shards, batches, logs)
     if begun == 0:
         shards, batches = _prepared(setup, shards, parts, on_preparation)

@@ -75,6 +75,7 @@ def objective() -> CoTeachingObjective:
         epochs=6,
         learning_rate=0.02,
         device="cpu",
+        stop="last",  # as everything was then
         checkpoints="checkpoints",
         checkpoint_minutes=0.0,
     )

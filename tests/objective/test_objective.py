@@ -43,13 +43,34 @@ def test_plain_optuna(data):
     study = make_study()
     study.optimize(make_objective(data), n_trials=2)
     for trial in study.trials:
-        assert trial.value == pytest.approx(np.mean(list(trial.intermediate_values.values())))
+        reports = list(trial.intermediate_values.values())
+        assert trial.value == pytest.approx(reports[-1]) and reports == sorted(reports)[::-1]
         assert list(trial.intermediate_values) == [0, 1, 2]
-        assert {"label_precision", "kept_share", "test_accuracy", "seconds"} <= set(
-            trial.user_attrs
-        )
+        assert {
+            "stopped_epoch",
+            "label_precision",
+            "kept_share",
+            "test_accuracy",
+            "seconds",
+        } <= set(trial.user_attrs)
     seeds = [trial.user_attrs["training_seed"] for trial in study.trials]
     assert len(set(seeds)) == 2
+
+
+def test_to_the_last_epoch_as_in_the_paper(data):
+    study = make_study()
+    study.optimize(make_objective(data, stop="last"), n_trials=1)
+    (trial,) = study.trials
+    assert trial.value == pytest.approx(np.mean(list(trial.intermediate_values.values())))
+    assert "stopped_epoch" not in trial.user_attrs
+
+
+def test_a_study_goes_on_with_the_value_that_it_was_begun_with(data, caplog):
+    study = make_study()
+    study.optimize(make_objective(data, stop="last"), n_trials=1)
+    study.optimize(make_objective(data), n_trials=1)
+    assert "stopped_epoch" not in study.trials[1].user_attrs
+    assert "begun with stop=last" in caplog.text
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].uses_schedule])

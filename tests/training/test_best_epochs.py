@@ -1,4 +1,4 @@
-"""Networks of the best validation epoch: `train(..., stop="best")`."""
+"""Networks of the best validation epoch: `TrainConfig(stop="best")`."""
 
 from dataclasses import replace
 
@@ -15,6 +15,7 @@ from s2e_optuna.training.setup import Setup
 from s2e_optuna.training.shards import model_bytes
 
 CONFIG = TrainConfig(epochs=8, batch_size=20, learning_rate=1e-2)
+LAST = replace(CONFIG, stop="last")
 RATES = [np.linspace(1.0, end, 8) for end in (0.3, 0.6, 1.0)]
 
 
@@ -33,7 +34,7 @@ def assert_equal(first, second):
 
 @pytest.fixture(scope="module")
 def stopped(blobs):
-    return train("coteaching", RATES, blobs, CONFIG, stop="best", keep_probabilities=True)
+    return train("coteaching", RATES, blobs, CONFIG, keep_probabilities=True)
 
 
 def test_the_networks_are_those_of_the_best_validation_epoch(stopped, blobs):
@@ -49,7 +50,7 @@ def test_the_networks_are_those_of_the_best_validation_epoch(stopped, blobs):
 
 
 def test_curves_and_counts_are_of_all_epochs(stopped, blobs):
-    for ours, theirs in zip(stopped, train("coteaching", RATES, blobs, CONFIG), strict=True):
+    for ours, theirs in zip(stopped, train("coteaching", RATES, blobs, LAST), strict=True):
         assert theirs.stopped_epoch == 7
         assert ours.kept_counts.tolist() == theirs.kept_counts.tolist()
         for name in CURVES:
@@ -66,9 +67,7 @@ def test_probabilities_are_of_the_same_networks(stopped, blobs):
 
 
 def test_a_trial_that_leaves_has_its_best_so_far_and_disturbs_nobody(stopped, blobs):
-    results = train(
-        "coteaching", RATES, blobs, CONFIG, lambda epoch, _: [1] if epoch == 3 else [], stop="best"
-    )
+    results = train("coteaching", RATES, blobs, CONFIG, lambda epoch, _: [1] if epoch == 3 else [])
     assert results[1].status == "stopped"
     assert results[1].stopped_epoch == best_epoch(stopped[1].validation_accuracy[:4])
     for position in (0, 2):
@@ -81,7 +80,7 @@ def test_before_the_first_evaluation_the_present_networks_count(blobs):
     def stop_first(epoch, _):
         return [0] if epoch == 1 else []
 
-    early, late = train("coteaching", RATES[:2], blobs, config, stop_first, stop="best")
+    early, late = train("coteaching", RATES[:2], blobs, config, stop_first)
     (present,) = train("coteaching", RATES[:1], blobs, config, stop_first)
     assert_equal(early, present)
     assert late.stopped_epoch in (3, 7)
@@ -90,9 +89,7 @@ def test_before_the_first_evaluation_the_present_networks_count(blobs):
 @pytest.mark.parametrize("size", [1, 2])
 def test_shards_of_any_size_give_the_same(size, stopped, blobs, monkeypatch):
     monkeypatch.setattr(shards_module, "trials_per_shard", lambda *_: size)
-    for ours, theirs in zip(
-        train("coteaching", RATES, blobs, CONFIG, stop="best"), stopped, strict=True
-    ):
+    for ours, theirs in zip(train("coteaching", RATES, blobs, CONFIG), stopped, strict=True):
         assert_equal(ours, theirs)
 
 
@@ -107,7 +104,7 @@ def test_an_interrupted_training_goes_on_with_its_best_networks(stopped, blobs, 
     path = tmp_path / "checkpoint"
     with pytest.raises(Killed):
         kept = Checkpoint(path, every=0.0)
-        train("coteaching", RATES, blobs, CONFIG, kill, checkpoint=kept, stop="best")
+        train("coteaching", RATES, blobs, CONFIG, kill, checkpoint=kept)
     epochs = []
     resumed = Checkpoint(tmp_path / "new", resume=path)
     chosen = [RATES[2], RATES[0]]
@@ -115,12 +112,12 @@ def test_an_interrupted_training_goes_on_with_its_best_networks(stopped, blobs, 
     def note(epoch, _):
         epochs.append(epoch)
 
-    found = train("coteaching", chosen, blobs, CONFIG, note, checkpoint=resumed, stop="best")
+    found = train("coteaching", chosen, blobs, CONFIG, note, checkpoint=resumed)
     assert epochs == [6, 7]
     assert min(result.stopped_epoch for result in found) < 6
     assert_equal(found[0], stopped[2])
     assert_equal(found[1], stopped[0])
-    train("coteaching", chosen, blobs, CONFIG, note, checkpoint=resumed)
+    train("coteaching", chosen, blobs, LAST, note, checkpoint=resumed)
     assert epochs == [6, 7, *range(8)]  # to stop otherwise is another training
 
 
@@ -135,15 +132,17 @@ def test_only_a_higher_accuracy_is_better():
 
 
 def test_it_takes_the_memory_of_one_more_state(blobs):
-    last, best = (Setup.of("coteaching", blobs, CONFIG, stop=stop) for stop in ("last", "best"))
+    last, best = (
+        Setup.of("coteaching", blobs, replace(CONFIG, stop=stop)) for stop in ("last", "best")
+    )
     assert model_bytes(best) - model_bytes(last) == 4 * last.network.footprint.parameters
 
 
 def test_a_comparison_hands_it_on(stopped, blobs):
-    found = evaluate_schedules({"a": ("coteaching", RATES[0])}, blobs, CONFIG, [0], stop="best")
+    found = evaluate_schedules({"a": ("coteaching", RATES[0])}, blobs, CONFIG, [0])
     assert_equal(found["a"][0], stopped[0])
 
 
-def test_an_unknown_stop_lists_what_exists(blobs):
+def test_an_unknown_stop_lists_what_exists():
     with pytest.raises(DataError, match=r"unknown stop 'soon'.*best, last"):
-        train("coteaching", RATES, blobs, CONFIG, stop="soon")
+        replace(CONFIG, stop="soon")
