@@ -2,6 +2,7 @@
 
 import pytest
 import worker_jobs
+from command_line import run
 from optuna.trial import TrialState
 
 from s2e_optuna import open_storage
@@ -42,3 +43,12 @@ def test_what_cannot_be_stopped(study):
 def test_a_study_of_another_program_is_left_alone(stored):
     with pytest.raises(InputError, match="not made by s2e search"):
         stop_search(open_storage(stored), "tiny")
+
+
+def test_the_command_says_what_happens(study):
+    study.tell(study.ask(), 0.5)
+    url = study._storage._backend.engine.url
+    stopped = run(f"stop --storage {url} --study s")
+    assert (stopped.exit_code, stopped.stderr) == (0, "")
+    assert stopped.stdout.startswith("The search s ends with 1 trials in place of 100:")
+    assert run(f"stop --storage {url} --study s").exit_code == 2
