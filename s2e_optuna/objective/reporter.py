@@ -19,8 +19,21 @@ REPORT_SECONDS = 10.0
 class Reporter:
     """Reports a stack's validation errors to its trials, and asks which of them to stop.
 
+    A pruner is asked once for each report, and what it has stopped stays stopped: halving answers
+    differently when it is asked again. The trials of a stack, which report side by side, are
+    judged one after the other.
+
     Where nothing is pruned, reports only serve those who watch. They are then written together,
     those of `REPORT_SECONDS` in one transaction.
+
+    Parameters
+    ----------
+    trials
+        The stack's trials.
+    every
+        Epochs between two reports.
+    epochs
+        Epochs of a trial; the last one is always reported.
     """
 
     def __init__(self, trials: Sequence[Trial], every: int, epochs: int) -> None:
@@ -30,6 +43,7 @@ class Reporter:
         self._every = every
         self._epochs = epochs
         self._prunes = any(_may_prune(trial) for trial in trials)
+        self._stopped: set[int] = set()
         self._waiting: list[tuple[int, int, float]] = []
         self._written = time.monotonic()
 
@@ -40,11 +54,11 @@ class Reporter:
         self._waiting += [(r.trial, epoch, 1.0 - r.validation_accuracy) for r in reports]
         if self._prunes or time.monotonic() - self._written >= REPORT_SECONDS:
             self.flush()
-        return {
-            r.trial
-            for r in reports
-            if r.trial in self.lost or (self._prunes and self._trials[r.trial].should_prune())
-        }
+        reported = {r.trial for r in reports}
+        if self._prunes:
+            asked = sorted(reported - self.lost - self._stopped)
+            self._stopped |= {i for i in asked if self._trials[i].should_prune()}
+        return reported & (self.lost | self._stopped)
 
     def flush(self) -> None:
         """Write what waits."""
