@@ -13,6 +13,7 @@ from optuna.storages import BaseStorage
 from s2e_optuna.search.progress import Progress, WorkerProgress
 from s2e_optuna.search.watch import End, Place, Pool, SearchError
 from s2e_optuna.search.worker import MakeJob, fatal_reason, new_owner, run_worker, search_job
+from s2e_optuna.storages.retry import PATIENCE
 
 STOP_PATIENCE = 20.0
 """Seconds that tasks have to hand their trials back before they are killed."""
@@ -141,5 +142,11 @@ def _work(
     """Be a worker: what each task runs."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return run_worker(
-        storage, study_name, stack=stack, device=device, make_job=make_job, owner=owner
+        storage,
+        study_name,
+        stack=stack,
+        device=device,
+        make_job=make_job,
+        owner=owner,
+        patience=PATIENCE,  # the search has reached it
     )

@@ -341,7 +341,7 @@ class _Again:
         if self._dialect == "sqlite":
             # SQLite itself does not wait, because here a transaction reads first.
             return seconds < BUSY_TIMEOUT
-        if seconds > self._patience and not (self._prepare and _COME_BACK.search(text)):
+        if seconds + pause > self._patience and not (self._prepare and _COME_BACK.search(text)):
             return False
         _logger.warning("The database does not answer (%s); trying again in %.1f s.", text, pause)
         return True

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 import optuna
 import pytest
@@ -73,6 +74,29 @@ def test_postgres(opened, postgres_url):
     run_pool(study, postgres_url, 60, worker_jobs.quick)
     assert_budget(study, 60)
     assert_every_commit_can_be_recomputed(study)
+
+
+def test_a_server_may_be_away_while_workers_start(
+    opened, postgres, postgres_url, monkeypatch, caplog
+):
+    study = worker_jobs.new_study(opened(postgres_url), 6)
+    start, stopped = LocalPool._start, []
+
+    def come_back():
+        worker_jobs.wait_until(lambda: "does not answer" in caplog.text)
+        postgres.ensure_postgres_running()
+
+    def without_a_server(self, place):
+        if not stopped:
+            stopped.append(threading.Thread(target=come_back))
+            postgres.stop()
+            stopped[0].start()
+        start(self, place)
+
+    monkeypatch.setattr(LocalPool, "_start", without_a_server)
+    run_pool(study, postgres_url, 6, worker_jobs.quick)
+    stopped[0].join()
+    assert_budget(study, 6)
 
 
 def test_journal(opened, tmp_path):
