@@ -25,7 +25,7 @@ from s2e_optuna.storages import retry as retry_module
 from s2e_optuna.storages.cached import SharedStorage
 from s2e_optuna.storages.open import UnreachableError
 from s2e_optuna.storages.rows import OWNER_ATTR
-from s2e_optuna.storages.urls import is_in_memory, stored_file
+from s2e_optuna.storages.urls import stored_file
 
 
 def engine_of(storage):
@@ -134,25 +134,6 @@ def test_a_file_in_the_home_folder(opened, tmp_path, monkeypatch):
     assert stored_file("sqlite:///~/kept/study.db") == tmp_path / "home" / "kept" / "study.db"
     assert (tmp_path / "home" / "kept" / "study.db").exists()
     assert list(Path().iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("url", "file"),
-    [
-        ("sqlite://", None),
-        ("sqlite:///", None),
-        ("sqlite+pysqlite:///?timeout=3", None),
-        ("sqlite:///:memory:", None),
-        ("sqlite:///file::memory:?uri=true", None),
-        ("sqlite:///file:x?mode=memory&cache=shared&uri=true", None),
-        ("sqlite:///a.db?timeout=3", "a.db"),
-        ("sqlite:////a/b.db", "/a/b.db"),
-        ("sqlite:///file:/a/b.db?mode=ro&uri=true", "/a/b.db"),
-    ],
-)
-def test_the_file_of_a_url_is_the_one_that_sqlite_opens(url, file):
-    assert stored_file(url) == (None if file is None else Path(file))
-    assert is_in_memory(url) == (file is None)
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///"])
