@@ -2,6 +2,7 @@ import contextlib
 import importlib.util
 import multiprocessing
 import pickle
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -91,6 +92,21 @@ def test_looking_at_another_program_s_file_makes_no_tables(tmp_path):
     names = connection.execute("SELECT name FROM sqlite_master").fetchall()
     assert names == [("mine",)]
     connection.close()
+
+
+def test_a_copy_of_a_file_in_use_holds_the_study(opened, sqlite_url, tmp_path):
+    study = optuna.create_study(study_name="s", storage=opened(sqlite_url))
+    for _ in range(3):
+        study.tell(study.ask(), 0.5)
+    shutil.copy(tmp_path / "study.db", tmp_path / "copy.db")  # without its write-ahead log
+    copy = opened(f"sqlite:///{tmp_path}/copy.db", prepare=False)
+    assert [summary.study_name for summary in copy.get_all_studies()] == ["s"]
+
+
+def test_a_file_without_tables_may_be_a_copy_without_its_log(tmp_path):
+    (tmp_path / "copy.db").touch()
+    with pytest.raises(NoTablesError, match=r"write-ahead log.*\.backup COPY"):
+        open_storage(f"sqlite:///{tmp_path}/copy.db", prepare=False)
 
 
 def test_looking_at_a_server_s_database_makes_no_tables(postgres_url):
