@@ -1,4 +1,4 @@
-"""The command line: ``s2e search | worker | show | train | suspects | bench | …``.
+"""The command line: ``s2e search | worker | stop | show | train | suspects | bench | …``.
 
 Commands import what they need when they run, so that ``s2e --help`` is quick. Results go to
 standard output, progress and errors to standard error. Exit codes: 0; 1 if something is broken
@@ -179,6 +179,20 @@ def worker(
         )
     if not quiet:
         typer.echo(f"This worker completed {done} trials.", err=True)
+
+
+@app.command(epilog="Example: s2e stop --storage sqlite:///s2e.db --study digits")
+@_sentences()
+def stop(study: opt.JoinedStudy, storage: opt.Storage = None) -> None:
+    """End a running search now, with its results.
+
+    It has as many trials as have finished: its workers hand back what they
+    train, and s2e search goes on with the results.
+    """
+    from s2e_optuna.commands.stop import stop_search
+
+    opened = _open_existing(storage or default_storage(), prepare=True)
+    typer.echo(stop_search(opened, study))
 
 
 @app.command(epilog="Example: s2e show --storage sqlite:///s2e.db --study digits --png r.png")

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from s2e_optuna.sampler import S2ESampler
 from s2e_optuna.search.worker import Job
+from s2e_optuna.storages.leases import release
 from s2e_optuna.storages.rows import OWNER_ATTR
 from s2e_optuna.stored_names import TARGET_ATTR
 
@@ -146,6 +147,19 @@ def with_processes(study, device, number):
         child.start()
         child.join()
         assert child.exitcode == 0
+        return _quadratic(trials)
+
+    return Job(evaluate, S2ESampler(seed=0), 1)
+
+
+def frozen(study, device, number):
+    """The worker of trial 1 hands it back, and does not move any more."""
+
+    def evaluate(trials, on_epoch):
+        for trial in trials:
+            if trial.number == 1:
+                release(study, study.trials[1], "a test says so")
+                os.kill(os.getpid(), signal.SIGSTOP)
         return _quadratic(trials)
 
     return Job(evaluate, S2ESampler(seed=0), 1)

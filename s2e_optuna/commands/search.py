@@ -69,13 +69,14 @@ def run_search(
     from s2e_optuna.data import check_labels_path, save_labels
     from s2e_optuna.search.search import search
     from s2e_optuna.storages import open_storage
+    from s2e_optuna.storages.retry import PATIENCE
     from s2e_optuna.web.dashboard import Refresher
 
     if labels_file is not None:
         check_labels_path(labels_file)
 
     def read() -> StudyView:
-        return read_study(open_storage(config.storage), config.study_name)
+        return read_study(open_storage(config.storage, patience=PATIENCE), config.study_name)
 
     def relay(progress: Progress) -> None:
         display.search(progress)

@@ -21,6 +21,10 @@ REPORT_SECONDS = 10.0
 class Reporter:
     """Reports a stack's validation errors to its trials, and asks which of them to stop.
 
+    A pruner is asked once for each report, and what it has stopped stays stopped: halving answers
+    differently when it is asked again. The trials of a stack, which report side by side, are
+    judged one after the other.
+
     Where nothing is pruned, reports only serve those who watch. They are then written together,
     those of `REPORT_SECONDS` in one transaction.
 
@@ -46,6 +50,7 @@ class Reporter:
         best = min(BEST_EPOCHS, evaluations) if config.stop == "best" else 0
         self._best = [[0.0] * best for _ in trials]
         self._prunes = any(_may_prune(trial) for trial in trials)
+        self._stopped: set[int] = set()
         self._waiting: list[tuple[int, int, float]] = []
         self._written = time.monotonic()
 
@@ -57,11 +62,11 @@ class Reporter:
         self._waiting += errors
         if self._prunes or time.monotonic() - self._written >= REPORT_SECONDS:
             self.flush()
-        return {
-            r.trial
-            for r in reports
-            if r.trial in self.lost or (self._prunes and self._trials[r.trial].should_prune())
-        }
+        reported = {r.trial for r in reports}
+        if self._prunes:
+            asked = sorted(reported - self.lost - self._stopped)
+            self._stopped |= {i for i in asked if self._trials[i].should_prune()}
+        return reported & (self.lost | self._stopped)
 
     def _error(self, report: EpochReport) -> float:
         best = self._best[report.trial]

@@ -142,7 +142,11 @@ class SearchConfig:
         metavar="NAME",
     )
     trials: int = option(
-        48, "Finished trials in the study.", panel=SEARCH_PANEL, metavar="N", stored=False
+        48,
+        "Finished trials in the study; fewer than it was to have end it with its results.",
+        panel=SEARCH_PANEL,
+        metavar="N",
+        stored=False,
     )
     sampler: str = option(
         "s2e",

@@ -5,6 +5,10 @@ whoever runs them. After a worker has got trial n it goes on with it only if few
 trials before n are finished, running or waiting; otherwise it fails the trial as surplus. Take
 the highest-numbered trial that went on: all others that went on are among those before it, so
 there are never more than N. A worker that finds no work waits, because a running trial may fail.
+
+N may change while workers run (`set_target`). They look at it before each trial, and, where they
+give signs of life, as often as they do that: work that a smaller N has made needless is handed
+back.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from s2e_optuna.search.progress import RunningTally, WorkerStatus
+from s2e_optuna.search.progress import RunningTally, WorkerStatus, tally
 from s2e_optuna.storages.cached import SharedStorage, batch_of, one_read_of
 from s2e_optuna.storages.leased import LeasedStorage
 from s2e_optuna.storages.leases import ERROR_ATTR, Heartbeat, Reaper, queue_again, release
@@ -47,6 +51,10 @@ _logger = logging.getLogger(__name__)
 
 class StopWork(BaseException):
     """The worker is asked to stop; not an `Exception`, so that nothing catches it by mistake."""
+
+
+class NotNeeded(BaseException):
+    """The study has its trials already, because it is to have fewer."""
 
 
 class RepeatedError(RuntimeError):
@@ -123,8 +131,38 @@ class StopSwitch:
 
 
 def read_target(study: optuna.Study) -> int:
-    """Read the budget N; it costs reading all of the study's attributes."""
+    """Read the budget N."""
     return int(study.user_attrs[TARGET_ATTR])
+
+
+def set_target(study: optuna.Study, trials: int) -> int:
+    """Set the budget N, and say so if the study is to have fewer trials than before.
+
+    Parameters
+    ----------
+    study
+        With a budget.
+    trials
+        The new one.
+
+    Returns
+    -------
+    int
+        The new budget.
+    """
+    before = read_target(study)
+    if trials != before:
+        study.set_user_attr(TARGET_ATTR, trials)
+    if trials < before:
+        finished = tally(study.get_trials(deepcopy=False)).finished
+        _logger.warning(
+            "The search was to have %s trials, and is to have %s now; %s have finished%s.",
+            f"{before:,}",
+            f"{trials:,}",
+            f"{finished:,}",
+            ", so no new ones are started" if finished >= trials else "",
+        )
+    return trials
 
 
 def work(
@@ -176,17 +214,15 @@ def work(
     with warnings.catch_warnings():
         # Beats come from a thread of ours (`leases.Heartbeat`).
         warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used")
-        target = read_target(study)
         done, pauses = 0, iter(_PAUSES)
         while max_trials is None or done < max_trials:
             switch.check()
             with one_read_of(study._storage):
                 worker.reaper.look()
+                target = read_target(study)
                 seen = worker.tally.update(study.get_trials(deepcopy=False))
                 if seen.finished >= target:
-                    target = read_target(study)  # it may have been raised meanwhile
-                    if seen.finished >= target:
-                        break
+                    break
                 free = target - seen.finished - seen.running
                 limit = stack if max_trials is None else min(stack, max_trials - done)
                 trials = worker.ask(min(limit, free), target) if free > 0 else []
@@ -196,7 +232,7 @@ def work(
                 time.sleep(pause * random.uniform(0.8, 1.2))
                 continue
             pauses = iter(_PAUSES)
-            done += worker.run(trials)
+            done += worker.run(trials, target)
     return done
 
 
@@ -220,6 +256,7 @@ class _Worker:
         self._notify = notify
         self._switch = switch
         self._notified = 0.0
+        self._needless = False
         self._last_error = ""
         self._same_errors = 0
 
@@ -246,7 +283,7 @@ class _Worker:
             trials.append(trial)
         return trials
 
-    def run(self, trials: Sequence[Trial]) -> int:
+    def run(self, trials: Sequence[Trial], target: int) -> int:
         """Run trials as one stack; return how many were completed or pruned."""
         if not trials:
             return 0
@@ -256,13 +293,17 @@ class _Worker:
             self._notify(WorkerStatus("training", numbers, 0, self._epochs))
             self._notified = time.monotonic()
             ids = [trial._trial_id for trial in trials]
-            with Heartbeat(self.study._storage, ids), self._switch.training():
+            beats = Heartbeat(self.study._storage, ids, lambda: self._look(target))
+            with beats, self._switch.training():
                 outcomes = self._evaluate(trials, lambda epoch: self._on_epoch(numbers, epoch))
         except StopWork:
             for trial in self._give_up(trials, "handed back: the worker was asked to stop"):
                 if CHECKPOINT_ATTR in trial.user_attrs:  # much work: whoever comes next goes on
                     queue_again(self.study, trial, at_most=None)
             raise
+        except NotNeeded:
+            self._give_up(trials, "handed back: the search is to have fewer trials")
+            return 0
         except UpdateFinishedTrialError as error:
             # Not an error of the training: somebody took this worker for dead.
             _logger.warning("Trials %s came late: %s", [t.number for t in trials], error)
@@ -292,8 +333,15 @@ class _Worker:
         before = self.study.get_trials(deepcopy=False)[:number]
         return sum(trial.state in _COUNTED for trial in before) >= target
 
+    def _look(self, target: int) -> None:
+        """Look, beside the training, whether it is still needed."""
+        if (now := read_target(self.study)) < target:
+            self._needless = tally(self.study.get_trials(deepcopy=False)).finished >= now
+
     def _on_epoch(self, numbers: tuple[int, ...], epoch: int) -> None:
         self._switch.check()
+        if self._needless:
+            raise NotNeeded
         now = time.monotonic()
         if now - self._notified >= NOTIFY_EVERY or epoch == self._epochs:
             self._notified = now

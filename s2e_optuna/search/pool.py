@@ -12,25 +12,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 
 import optuna
-from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
-from optuna.trial import TrialState
 
-from s2e_optuna.search.loop import SURPLUS, names_owners
-from s2e_optuna.search.progress import (
-    Progress,
-    RunningTally,
-    Tally,
-    WorkerProgress,
-    WorkerStatus,
-    tally,
-)
+from s2e_optuna.search.progress import Progress, WorkerProgress, WorkerStatus
+from s2e_optuna.search.watch import TICK, End, Place, Pool, SearchError, clear_study
 from s2e_optuna.search.worker import (
     DONE,
     FATAL,
@@ -41,17 +31,10 @@ from s2e_optuna.search.worker import (
     run_local,
     search_job,
 )
-from s2e_optuna.storages.failures import explain
-from s2e_optuna.storages.leases import Reaper, release, release_owned
 from s2e_optuna.storages.open import HEARTBEAT
 from s2e_optuna.storages.private import MAPPED_CLASSES
-from s2e_optuna.storages.rows import OWNER_ATTR
 
-TICK = 0.5
-"""Seconds between two reports of progress."""
-
-MAX_DEATHS = 10
-"""Deaths of the workers in one place, without any trial finished in between, before giving up."""
+__all__ = ["TICK", "LocalPool", "SearchError", "available_cores", "clear_study"]
 
 PRELOAD = (
     "alembic.command",
@@ -65,40 +48,8 @@ PRELOAD = (
 STOP_PATIENCE = 10.0
 """Seconds that a worker has to hand its trials back before it is killed."""
 
-_logger = logging.getLogger(__name__)
 
-
-class SearchError(RuntimeError):
-    """A search that cannot go on: errors that repeat, or workers that keep dying."""
-
-
-@dataclass
-class _Slot:
-    """One place for a worker, and the process in it."""
-
-    number: int
-    device: str
-    process: BaseProcess | None = None
-    connection: Connection | None = None
-    owner: str = ""
-    status: WorkerStatus = field(default_factory=lambda: WorkerStatus("starting"))
-    restarts: int = 0
-    deaths: int = 0
-    finished_at_death: int = 0
-    message: str = ""
-
-    def progress(self) -> WorkerProgress:
-        assert self.process is not None
-        return WorkerProgress(
-            pid=self.process.pid or 0,
-            alive=self.process.is_alive(),
-            device=self.device,
-            status=self.status,
-            restarts=self.restarts,
-        )
-
-
-class LocalPool:
+class LocalPool(Pool):
     """Runs a study's trials in local processes until its budget is spent.
 
     Parameters
@@ -133,221 +84,122 @@ class LocalPool:
         on_progress: Callable[[Progress], None] = lambda progress: None,
         heartbeat: int = HEARTBEAT,
     ) -> None:
+        super().__init__(
+            study,
+            storage,
+            devices=[devices[i % len(devices)] for i in range(workers)],
+            stack=stack,
+            make_job=make_job,
+            on_progress=on_progress,
+        )
         self._heartbeat = heartbeat
-        self._study = study
-        self._storage = storage
-        self._stack = stack
-        self._make_job = make_job
-        self._on_progress = on_progress
         self._threads = max(1, available_cores() // workers)
         self._context = _process_context()
-        first = len(study.get_trials(deepcopy=False))
-        # Numbers differ from those of an earlier run of the same search.
-        self._slots = [_Slot(first * 1000 + i, devices[i % len(devices)]) for i in range(workers)]
-        self._counted = RunningTally()
-        self._started = time.monotonic()
-        self._finished_before = 0
+        self._pipes: dict[int, Connection] = {}  # by the number of the place
 
     def run(self, target: int) -> None:
-        """Run until ``target`` trials are finished.
-
-        Raises
-        ------
-        SearchError
-            If the same error repeats, or workers keep dying.
-        KeyboardInterrupt
-            After Ctrl-C; running trials have been handed back.
-        """
-        self._started = time.monotonic()
-        self._finished_before = self._tally().finished
+        """See `Pool`."""
         # Again at exit: an interrupt in _stop itself would leave processes, for which Python
         # waits.
         atexit.register(self._stop)
         try:
-            for slot in self._slots:
-                self._start(slot)
-            self._watch(target)
-        except StorageInternalError as error:
-            raise SearchError(f"the storage failed ({explain(error)})") from error
+            super().run(target)
         finally:
-            self._stop()
             atexit.unregister(self._stop)
 
     @property
     def pids(self) -> list[int]:
         """Process ids of the workers that run."""
-        return [
-            slot.process.pid or 0
-            for slot in self._slots
-            if slot.process is not None and slot.process.is_alive()
-        ]
+        return [p.worker.pid or 0 for p in self._busy if p.worker.is_alive()]
 
-    def _start(self, slot: _Slot) -> None:
+    def _start(self, place: Place) -> None:
         parent, child = self._context.Pipe(duplex=False)
-        slot.owner = new_owner()
+        place.owner = new_owner()
         worker = LocalWorker(
             self._storage,
             self._study.study_name,
             self._stack,
-            slot.device,
+            place.device,
             self._threads,
             self._make_job,
-            slot.owner,
-            slot.number,
+            place.owner,
+            place.number,
             self._heartbeat,
         )
-        slot.status = WorkerStatus("starting")
+        place.status = WorkerStatus("starting")
         # No daemon: those may start no processes, and a trial may want to (as a DataLoader does).
         process: BaseProcess = self._context.Process(  # type: ignore[attr-defined]
-            target=run_local, args=(worker, child), name=f"s2e-worker-{slot.number}", daemon=False
+            target=run_local, args=(worker, child), name=f"s2e-worker-{place.number}", daemon=False
         )
-        slot.process = process
+        place.worker = process
         with _ignoring(signal.SIGINT), _patient_threads():
             process.start()
         child.close()  # so that reading ends when the process does
-        slot.connection = parent
+        self._pipes[place.number] = parent
 
-    def _watch(self, target: int) -> None:
-        next_tick = 0.0
-        while True:
-            busy = [slot for slot in self._slots if slot.process is not None]
-            waited = [slot.connection for slot in busy if slot.connection is not None]
-            sentinels = [slot.process.sentinel for slot in busy if slot.process is not None]
-            ready = wait([*waited, *sentinels], timeout=max(0.0, next_tick - time.monotonic()))
-            for slot in busy:
-                if slot.connection in ready:
-                    self._receive(slot)
-                if slot.process is not None and slot.process.sentinel in ready:
-                    self._ended(slot, target)
-            now = time.monotonic()
-            if now >= next_tick:
-                next_tick = now + TICK
-                self._on_progress(self._progress(target))
-            if all(slot.process is None for slot in self._slots):
-                self._on_progress(self._progress(target))
-                return
+    def _ends(self, timeout: float) -> list[tuple[Place, End]]:
+        busy = self._busy
+        pipes = [self._pipes[p.number] for p in busy if p.number in self._pipes]
+        ready = wait([*pipes, *(place.worker.sentinel for place in busy)], timeout)
+        ends = []
+        for place in busy:
+            if self._pipes.get(place.number) in ready:
+                self._receive(place)
+            if place.worker.sentinel in ready:
+                self._receive(place)  # what it said last
+                place.worker.join()
+                ends.append((place, _end_of(place.worker.exitcode, place.status)))
+                self._close(place)
+        return ends
 
-    def _receive(self, slot: _Slot) -> None:
-        assert slot.connection is not None
+    def _receive(self, place: Place) -> None:
+        pipe = self._pipes.get(place.number)
         try:
-            while slot.connection.poll():
-                said = slot.connection.recv()
+            while pipe is not None and pipe.poll():
+                said = pipe.recv()
                 if isinstance(said, LogLine):
                     logging.getLogger(said.logger).log(said.level, "%s", said.text)
                 else:
-                    slot.status = said
-                    slot.message = said.message if said.state == "failed" else ""
+                    place.status = said
         except (EOFError, OSError):  # it died, perhaps in the middle of a message
-            slot.connection.close()
-            slot.connection = None
+            self._close(place)
 
-    def _ended(self, slot: _Slot, target: int) -> None:
-        """Clean up after a process; start another one if it died before the work was done."""
-        assert slot.process is not None
-        if slot.connection is not None:
-            self._receive(slot)
-        slot.process.join()
-        code = slot.process.exitcode
-        slot.process = None
-        if slot.connection is not None:
-            slot.connection.close()
-            slot.connection = None
-        if code == DONE:
-            return
-        self._release(slot, _how_it_ended(code, slot.message), retry=True)
-        if code == FATAL:
-            raise SearchError(slot.message)
-        finished = self._tally().finished
-        if finished >= target:
-            return
-        slot.deaths = slot.deaths + 1 if finished == slot.finished_at_death else 1
-        slot.finished_at_death = finished
-        slot.restarts += 1
-        if slot.deaths >= MAX_DEATHS:
-            raise SearchError(
-                f"worker processes die again and again, {MAX_DEATHS} times without a finished "
-                f"trial: the last one {_how_it_ended(code, slot.message)}."
-            )
-        _logger.warning("A worker %s; it is replaced.", _how_it_ended(code, slot.message))
-        self._start(slot)
+    def _close(self, place: Place) -> None:
+        if (pipe := self._pipes.pop(place.number, None)) is not None:
+            pipe.close()
 
-    def _release(self, slot: _Slot, reason: str, *, retry: bool) -> None:
-        reason = f"its worker {reason}"
-        if names_owners(self._study._storage):
-            release_owned(self._study, slot.owner, reason, retry=retry)
-            return
-        # Other storages do not say who runs a trial, but the worker has said which ones it has.
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial.number in slot.status.trials:
-                release(self._study, trial, reason, retry=retry)
+    def _end(self, places: Sequence[Place]) -> None:
+        started = [place.worker for place in places if place.worker.pid is not None]
+        for process in started:
+            process.terminate()
+        deadline = time.monotonic() + STOP_PATIENCE
+        for process in started:
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.is_alive():  # it may have been suspended
+                process.kill()
+                process.join()
+        for place in places:
+            self._close(place)
 
     def _stop(self) -> None:
-        """End all processes, those that still train by asking them to hand back their trials."""
-        running = [(slot, slot.process) for slot in self._slots if slot.process is not None]
         # A second Ctrl-C or SIGTERM must not leave processes or trials behind.
         with _ignoring(signal.SIGINT, signal.SIGTERM):
-            started = [process for _, process in running if process.pid is not None]
-            for process in started:
-                process.terminate()
-            deadline = time.monotonic() + STOP_PATIENCE
-            for process in started:
-                process.join(max(0.0, deadline - time.monotonic()))
-                if process.is_alive():
-                    process.kill()
-                    process.join()
-            for slot, _ in running:
-                if slot.connection is not None:
-                    slot.connection.close()
-                slot.process = None
-            for slot, _ in running:
-                try:
-                    self._release(slot, "was stopped", retry=False)  # it has had its time
-                except StorageInternalError:  # most likely why the search ends
-                    _logger.warning("Trials of a stopped worker could not be marked as failed.")
+            super()._stop()
 
-    def _tally(self) -> Tally:
-        return self._counted.update(self._study.get_trials(deepcopy=False))
-
-    def _progress(self, target: int) -> Progress:
-        seen = self._tally()
-        elapsed = time.monotonic() - self._started
-        new = seen.finished - self._finished_before
-        left = max(0, target - seen.finished)
-        waiting = [s.status.message for s in self._slots if s.status.state == "waiting"]
-        return Progress(
-            phase="search",
-            counts=seen.counts,
-            finished=seen.finished,
-            target=target,
-            best_value=seen.best_value,
-            workers=tuple(slot.progress() for slot in self._slots if slot.process is not None),
-            elapsed=elapsed,
-            seconds_left=elapsed / new * left if new else None,
-            message=waiting[0] if waiting else "",
+    def _shown(self) -> tuple[tuple[WorkerProgress, ...], str]:
+        busy = self._busy
+        waiting = [p.status.message for p in busy if p.status.state == "waiting"]
+        shown = tuple(
+            WorkerProgress(
+                pid=place.worker.pid or 0,
+                alive=place.worker.is_alive(),
+                device=place.device,
+                status=place.status,
+                restarts=place.restarts,
+            )
+            for place in busy
         )
-
-
-def clear_study(study: optuna.Study, target: int | None = None, patience: float = 120.0) -> None:
-    """Wait until no trial that has an owner runs any more; dead workers' trials are failed.
-
-    For at most ``patience`` seconds: trials of other programs are theirs to finish. Where the
-    study has its ``target`` of trials, repetitions that nobody needs any more are failed, too.
-    """
-    reaper = Reaper(study)
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        reaper.look()
-        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        if not any(OWNER_ATTR in trial.user_attrs for trial in running):
-            break
-        time.sleep(0.5)
-    else:
-        _logger.warning("Some trials of other workers still run.")
-    if target is None or tally(study.get_trials(deepcopy=False)).finished < target:
-        return
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        if "retry_history" in trial.system_attrs:
-            release(study, trial, SURPLUS, retry=False)
+        return shown, waiting[0] if waiting else ""
 
 
 def _process_context() -> BaseContext:
@@ -402,8 +254,13 @@ def _patient_threads() -> Iterator[None]:
         del os.environ[name]
 
 
-def _how_it_ended(code: int | None, message: str) -> str:
+def _end_of(code: int | None, said: WorkerStatus) -> End:
+    """Say how a process ended, by its exit code and the last that it said."""
+    if code == DONE:
+        return End()
+    message = said.message if said.state == "failed" else ""
     if code is not None and code < 0:
         with contextlib.suppress(ValueError):
-            return f"was killed by {signal.Signals(-code).name}"
-    return f"ended with: {message}" if message else f"ended with exit code {code}"
+            return End(f"was killed by {signal.Signals(-code).name}")
+    how = f"ended with: {message}" if message else f"ended with exit code {code}"
+    return End(how, fatal=message if code == FATAL else "")

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
 
-from s2e_optuna.search.pool import MAX_DEATHS, TICK, SearchError
-from s2e_optuna.search.progress import Progress, RunningTally
+from s2e_optuna.search.progress import Progress, WorkerProgress
+from s2e_optuna.search.watch import End, Place, Pool, SearchError
 from s2e_optuna.search.worker import MakeJob, fatal_reason, new_owner, run_worker, search_job
-from s2e_optuna.storages.leases import release_owned
+from s2e_optuna.storages.retry import PATIENCE
 
 STOP_PATIENCE = 20.0
 """Seconds that tasks have to hand their trials back before they are killed."""
 
-_logger = logging.getLogger(__name__)
 
-
-class RayPool:
+class RayPool(Pool):
     """Runs a study's trials in tasks of a Ray cluster until its budget is spent.
 
     Parameters
@@ -67,27 +63,19 @@ class RayPool:
             raise SearchError(
                 "the launcher ray needs Ray: pip install 's2e-optuna[ray]'."
             ) from error
+        super().__init__(
+            study,
+            storage,
+            devices=[""] * workers,  # known once the cluster is
+            stack=stack,
+            make_job=make_job,
+            on_progress=on_progress,
+        )
         self._ray: Any = ray
-        self._study = study
-        self._storage = storage
-        self._workers = workers
         self._gpus = gpus
-        self._stack = stack
-        self._make_job = make_job
-        self._on_progress = on_progress
-        self._counted = RunningTally()
-        self._tasks: dict[Any, str] = {}
 
     def run(self, target: int) -> None:
-        """Run until ``target`` trials are finished.
-
-        Raises
-        ------
-        SearchError
-            If workers keep dying, or an error of theirs would meet every other one, too.
-        KeyboardInterrupt
-            After Ctrl-C; running trials have been handed back.
-        """
+        """See `Pool`."""
         started_ray = not self._ray.is_initialized()
         if started_ray:
             with warnings.catch_warnings():
@@ -98,90 +86,49 @@ class RayPool:
         try:
             if self._gpus is None:
                 self._gpus = min(1.0, self._ray.cluster_resources().get("GPU", 0.0))
-            self._watch(target)
+            super().run(target)
         finally:
-            self._stop()
             if started_ray:
                 self._ray.shutdown()
 
-    def _start(self) -> None:
-        owner = new_owner()
+    def _start(self, place: Place) -> None:
+        place.owner = new_owner()
         # One CPU a task: how many threads it uses is what OMP_NUM_THREADS and Ray say.
         remote = self._ray.remote(num_cpus=1, num_gpus=self._gpus, max_retries=0)(_work)
-        task = remote.remote(
+        place.worker = remote.remote(
             self._storage,
             self._study.study_name,
             self._stack,
             "cuda" if self._gpus else "cpu",
             self._make_job,
-            owner,
+            place.owner,
         )
-        self._tasks[task] = owner
 
-    def _watch(self, target: int) -> None:
-        began = time.monotonic()
-        before = self._tally().finished
-        deaths, finished_at_death = 0, -1
-        for _ in range(self._workers):
-            self._start()
-        while self._tasks:
-            ready, _ = self._ray.wait(list(self._tasks), timeout=TICK)
-            for task in ready:
-                owner = self._tasks.pop(task)
-                error = self._error_of(task)
-                if error is None:
-                    continue
-                release_owned(self._study, owner, f"its worker ended with: {error}")
-                finished = self._tally().finished
-                if finished >= target:
-                    continue
-                deaths = deaths + 1 if finished == finished_at_death else 1
-                finished_at_death = finished
-                if deaths >= MAX_DEATHS:
-                    raise SearchError(f"workers die again and again: {error}")
-                _logger.warning("A worker ended with: %s; it is replaced.", error)
-                self._start()
-            seen = self._tally()
-            elapsed = time.monotonic() - began
-            new = seen.finished - before
-            left = max(0, target - seen.finished)
-            self._on_progress(
-                Progress(
-                    phase="search",
-                    counts=seen.counts,
-                    finished=seen.finished,
-                    target=target,
-                    best_value=seen.best_value,
-                    elapsed=elapsed,
-                    seconds_left=elapsed / new * left if new else None,
-                    message=f"{len(self._tasks)} workers on Ray",
-                )
-            )
+    def _ends(self, timeout: float) -> list[tuple[Place, End]]:
+        places = {place.worker: place for place in self._busy}
+        ready, _ = self._ray.wait(list(places), timeout=timeout)
+        return [(places[task], self._end_of(task)) for task in ready]
 
-    def _error_of(self, task: Any) -> str | None:
+    def _end_of(self, task: Any) -> End:
         try:
             self._ray.get(task)
         except self._ray.exceptions.RayTaskError as error:
-            if fatal := fatal_reason(error.cause):
-                raise SearchError(fatal) from error
-            return f"{type(error.cause).__name__}: {error.cause}"
+            how = f"ended with: {type(error.cause).__name__}: {error.cause}"
+            return End(how, fatal=fatal_reason(error.cause) or "")
         except self._ray.exceptions.RayError as error:  # killed, or its node is gone
-            return type(error).__name__
-        return None
+            return End(f"ended with: {type(error).__name__}")
+        return End()
 
-    def _stop(self) -> None:
-        """End all tasks, those that still train by asking them to hand back their trials."""
-        for task in self._tasks:
+    def _end(self, places: Sequence[Place]) -> None:
+        tasks = [place.worker for place in places]
+        for task in tasks:
             self._ray.cancel(task)
-        if self._tasks:
-            self._ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=STOP_PATIENCE)
-        for task, owner in self._tasks.items():
+        self._ray.wait(tasks, num_returns=len(tasks), timeout=STOP_PATIENCE)
+        for task in tasks:
             self._ray.cancel(task, force=True)
-            release_owned(self._study, owner, "its worker was stopped", retry=False)
-        self._tasks = {}
 
-    def _tally(self) -> Any:
-        return self._counted.update(self._study.get_trials(deepcopy=False))
+    def _shown(self) -> tuple[tuple[WorkerProgress, ...], str]:
+        return (), f"{len(self._busy)} workers on Ray"
 
 
 def _work(
@@ -195,5 +142,11 @@ def _work(
     """Be a worker: what each task runs."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return run_worker(
-        storage, study_name, stack=stack, device=device, make_job=make_job, owner=owner
+        storage,
+        study_name,
+        stack=stack,
+        device=device,
+        make_job=make_job,
+        owner=owner,
+        patience=PATIENCE,  # the search has reached it
     )

@@ -39,6 +39,7 @@ from s2e_optuna.search.comparison_file import (
 )
 from s2e_optuna.search.config import SearchConfig
 from s2e_optuna.search.final import comparison_entries, scores, train_final
+from s2e_optuna.search.loop import read_target, set_target
 from s2e_optuna.search.pool import TICK, LocalPool, SearchError, clear_study
 from s2e_optuna.search.progress import Progress, Tally, tally
 from s2e_optuna.search.ray_pool import RayPool
@@ -192,11 +193,11 @@ def search(
     with _interrupted_by_sigterm():
         started = time.monotonic()
         config, study, url = _open(config)
-        target = _raise_target(study, config.trials)
+        target = set_target(study, config.trials)
         _make_artifact_folder(study)
         if tally(study.get_trials(deepcopy=False)).finished < target:
             _pool(config, study, url, on_progress).run(target)
-        clear_study(study, target)
+        clear_study(study, read_target(study))  # s2e stop may have lowered it
         _remove_checkpoints(config)
         searched = time.monotonic() - started
         return _finish(config, study, data, searched, on_progress)
@@ -286,15 +287,6 @@ def _open(config: SearchConfig) -> tuple[SearchConfig, optuna.Study, Any]:
     config = adopted(stored, config)
     check_same(stored, config)
     return config, study, url
-
-
-def _raise_target(study: optuna.Study, trials: int) -> int:
-    """Raise the study's budget to what is asked for; it is never lowered."""
-    target = int(study.user_attrs[TARGET_ATTR])
-    if trials > target:
-        study.set_user_attr(TARGET_ATTR, trials)
-        return trials
-    return target
 
 
 def _finish(

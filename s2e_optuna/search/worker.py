@@ -38,7 +38,8 @@ from s2e_optuna.storages.failures import (
     failing_in_a_sentence,
     mask_password,
 )
-from s2e_optuna.storages.open import HEARTBEAT, open_storage
+from s2e_optuna.storages.open import HEARTBEAT, UnreachableError, open_storage
+from s2e_optuna.storages.retry import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -90,15 +91,25 @@ def open_study(
     study_name: str,
     sampler: BaseSampler | None = None,
     heartbeat: int = HEARTBEAT,
+    patience: float = 0.0,
 ) -> optuna.Study:
     """Open a study for a worker.
+
+    Parameters
+    ----------
+    storage, heartbeat, patience
+        See `open_storage`.
+    study_name
+        A study that is there.
+    sampler
+        Suggests parameters.
 
     Raises
     ------
     StorageError
         If the storage cannot be opened or holds no such study.
     """
-    opened = open_storage(storage, heartbeat=heartbeat)
+    opened = open_storage(storage, heartbeat=heartbeat, patience=patience)
     try:
         # Early errors say little about a schedule, so nothing is pruned.
         return optuna.load_study(
@@ -126,6 +137,7 @@ def run_worker(
     owner: str | None = None,
     number: int | None = None,
     heartbeat: int = HEARTBEAT,
+    patience: float = 0.0,
 ) -> int:
     """Work for a study until it has as many trials as its budget says.
 
@@ -156,6 +168,8 @@ def run_worker(
         A number that no other worker has; by default a random one.
     heartbeat
         Seconds between signs of life; a worker that misses six is taken for dead.
+    patience
+        Seconds for which a storage that cannot be reached at the start is tried again.
 
     Returns
     -------
@@ -182,7 +196,7 @@ def run_worker(
 
             torch.set_num_threads(threads)
         try:
-            study = open_study(storage, study_name, heartbeat=heartbeat)
+            study = open_study(storage, study_name, heartbeat=heartbeat, patience=patience)
             job = make_job(study, device, secrets.randbits(31) if number is None else number)
             study.sampler = job.sampler
             if names_owners(study._storage):
@@ -227,9 +241,10 @@ def _signals(switch: StopSwitch) -> Iterator[None]:
 def fatal_reason(error: BaseException) -> str | None:
     """Say, without passwords, what would meet every worker; None for one worker's own errors.
 
-    Wrong input is wrong for all of them, and an error three times in a row is the study's.
+    Wrong input is wrong for all of them, and an error three times in a row is the study's. A
+    server that does not answer may answer the next one.
     """
-    if isinstance(error, RepeatedError | ValueError):
+    if isinstance(error, RepeatedError | ValueError) and not isinstance(error, UnreachableError):
         return mask_password(str(error)) or type(error).__name__
     return None
 
@@ -318,6 +333,7 @@ def run_local(worker: LocalWorker, connection: Connection) -> None:
             owner=worker.owner,
             number=worker.number,
             heartbeat=worker.heartbeat,
+            patience=PATIENCE,  # the search has reached it
         )
         code = DONE
     except (KeyboardInterrupt, StopWork):

@@ -114,6 +114,10 @@ class SharedStorage(PassingStorage):
         """When a connection was last found lost, `time.monotonic` seconds."""
         return self._backend.lost_at
 
+    def connections_left(self) -> int | None:
+        """How many more connections the server allows; None where nobody knows."""
+        return self._backend.connections_left()
+
     def with_heartbeat(self, trial_ids: Sequence[int]) -> set[int]:
         """Which of the trials have ever sent a heartbeat."""
         return self._backend.with_heartbeat(trial_ids)

@@ -53,11 +53,19 @@ class Heartbeat:
         Where to; nothing happens if it knows neither heartbeats nor leases.
     trial_ids
         Storage ids of the trials.
+    also
+        What else is to be done at each beat, in that thread.
     """
 
-    def __init__(self, storage: BaseStorage, trial_ids: Sequence[int]) -> None:
+    def __init__(
+        self,
+        storage: BaseStorage,
+        trial_ids: Sequence[int],
+        also: Callable[[], None] = lambda: None,
+    ) -> None:
         self._storage = storage
         self._trial_ids = trial_ids
+        self._also = also
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -89,6 +97,7 @@ class Heartbeat:
                     else:
                         for trial_id in self._trial_ids:
                             self._storage.record_heartbeat(trial_id)  # type: ignore[attr-defined]
+                    self._also()
                 except Exception:  # the next beat may come through; the trial itself goes on
                     _logger.warning("A heartbeat was not stored.", exc_info=True)
         finally:

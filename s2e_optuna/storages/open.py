@@ -67,6 +67,11 @@ _KINDS = (
 # SQLite; PostgreSQL, which says the same of roles and databases; MySQL.
 _NO_TABLE = re.compile(r"no such table|relation .* does not exist|Table .* doesn't exist")
 
+_COPY = (
+    " (if it is a copy of a file in use, its newest part may be in the write-ahead log, FILE-wal: "
+    "copy it with sqlite3 FILE '.backup COPY')"
+)
+
 # Two processes that make the same tables at once get in each other's way.
 _RACE = re.compile(r"already exists|duplicate|UNIQUE")
 
@@ -256,7 +261,10 @@ def _open_database(url: str, heartbeat: int | None, prepare: bool, patience: flo
     except (SQLAlchemyError, StorageInternalError, sqlite3.Error, AssertionError) as error:
         said = reason(cause_of(error), parsed.password)
         if not prepare and _NO_TABLE.search(said):
-            raise NoTablesError(f"the storage {masked} holds no studies of Optuna.") from error
+            hint = _COPY if dialect == "sqlite" else ""
+            raise NoTablesError(
+                f"the storage {masked} holds no studies of Optuna{hint}."
+            ) from error
         kind = UnreachableError if is_lost(error, dialect) else StorageError
         raise kind(f"cannot open the storage {masked}: {said}") from error
     except RuntimeError as error:
@@ -341,7 +349,7 @@ class _Again:
         if self._dialect == "sqlite":
             # SQLite itself does not wait, because here a transaction reads first.
             return seconds < BUSY_TIMEOUT
-        if seconds > self._patience and not (self._prepare and _COME_BACK.search(text)):
+        if seconds + pause > self._patience and not (self._prepare and _COME_BACK.search(text)):
             return False
         _logger.warning("The database does not answer (%s); trying again in %.1f s.", text, pause)
         return True

@@ -138,6 +138,18 @@ class SharedRDBStorage(ObservedRDBStorage):
         _logger.warning("The database does not answer (%s); trying again in %.1f s.", what, pause)
         return True
 
+    def connections_left(self) -> int | None:
+        """How many more connections the server allows; None where nobody knows."""
+        if self.engine.dialect.name != "postgresql":
+            return None
+        query = (
+            "SELECT current_setting('max_connections')::int"
+            " - current_setting('superuser_reserved_connections')::int"
+            " - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')"
+        )
+        left = self._read(lambda connection: connection.exec_driver_sql(query).scalar())
+        return None if left is None else max(0, int(left))
+
     # ---------------------------------------------------------------- batches
 
     @contextlib.contextmanager
@@ -209,6 +221,10 @@ class SharedRDBStorage(ObservedRDBStorage):
                 return read(connection)
 
         return self._patiently(attempt)
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        """See `optuna.storages.BaseStorage`."""
+        return self._read(lambda connection: rows.read_study_attrs(connection, study_id))
 
     def read_trials(
         self, study_id: int, after: int = -1, also: Sequence[int] = ()
@@ -339,7 +355,6 @@ for _name in (
     "get_study_id_from_name",
     "get_study_name_from_id",
     "get_study_system_attrs",
-    "get_study_user_attrs",
     "record_heartbeat",
     "set_study_system_attr",
     "set_study_user_attr",

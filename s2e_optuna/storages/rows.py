@@ -24,6 +24,7 @@ from s2e_optuna.storages.tables import (
     PARAMS,
     REPORTS,
     STUDIES,
+    STUDY_ATTRS,
     SYSTEM_ATTRS,
     TRIALS,
     USER_ATTRS,
@@ -38,6 +39,22 @@ NOT_FOUND = "Record does not exist."
 _CHUNK = 1000  # trials in one statement: databases limit the number of variables
 
 _decode_distribution = functools.lru_cache(maxsize=4096)(json_to_distribution)
+
+
+def read_study_attrs(connection: sqlalchemy.Connection, study_id: int) -> dict[str, Any]:
+    """Read a study's user attributes; KeyError if there is no such study."""
+    c = STUDY_ATTRS.c
+    query = sqlalchemy.select(c.key, c.value_json).where(c.study_id == study_id)
+    found = {row.key: json.loads(row.value_json) for row in connection.execute(query)}
+    if not found:
+        _check_study(connection, study_id)
+    return found
+
+
+def _check_study(connection: sqlalchemy.Connection, study_id: int) -> None:
+    query = sqlalchemy.select(STUDIES.c.study_id).where(STUDIES.c.study_id == study_id)
+    if connection.execute(query).first() is None:
+        raise KeyError(NOT_FOUND)
 
 
 def read_trials(
@@ -71,9 +88,7 @@ def read_trials(
     for chunk in _chunks(sorted({i for i in also if i <= after})):
         rows += connection.execute(_select_trials(of_study & TRIALS.c.trial_id.in_(chunk)))
     if not rows:
-        query = sqlalchemy.select(STUDIES.c.study_id).where(STUDIES.c.study_id == study_id)
-        if connection.execute(query).first() is None:
-            raise KeyError(NOT_FOUND)
+        _check_study(connection, study_id)
     return _with_contents(connection, sorted(rows, key=lambda row: int(row.trial_id)))
 
 

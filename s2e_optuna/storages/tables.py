@@ -42,6 +42,13 @@ def _of_trial() -> Column[Any]:
 
 ALEMBIC = Table("alembic_version", METADATA, Column("version_num", String(32), primary_key=True))
 STUDIES = _table("studies", "study_id", Column("study_name", _NAME))
+STUDY_ATTRS = _table(
+    "study_user_attributes",
+    "study_user_attribute_id",
+    Column("study_id", Integer),
+    Column("key", _NAME),
+    Column("value_json", Text),
+)
 TRIALS = _table(
     "trials",
     "trial_id",

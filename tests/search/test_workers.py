@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 import optuna
 import pytest
@@ -9,9 +10,18 @@ import worker_jobs
 from optuna.trial import TrialState
 from threadpoolctl import threadpool_limits
 
+from s2e_optuna.commands.stop import stop_search
 from s2e_optuna.sampler.ledger import LOST_KEY
 from s2e_optuna.search import pool as pool_module
-from s2e_optuna.search.loop import SURPLUS, StopSwitch, StopWork, work
+from s2e_optuna.search import watch as watch_module
+from s2e_optuna.search.loop import (
+    SURPLUS,
+    StopSwitch,
+    StopWork,
+    read_target,
+    set_target,
+    work,
+)
 from s2e_optuna.search.pool import LocalPool, SearchError
 from s2e_optuna.search.worker import run_worker
 from s2e_optuna.storages.leases import Reaper, release
@@ -64,6 +74,29 @@ def test_postgres(opened, postgres_url):
     run_pool(study, postgres_url, 60, worker_jobs.quick)
     assert_budget(study, 60)
     assert_every_commit_can_be_recomputed(study)
+
+
+def test_a_server_may_be_away_while_workers_start(
+    opened, postgres, postgres_url, monkeypatch, caplog
+):
+    study = worker_jobs.new_study(opened(postgres_url), 6)
+    start, stopped = LocalPool._start, []
+
+    def come_back():
+        worker_jobs.wait_until(lambda: "does not answer" in caplog.text)
+        postgres.ensure_postgres_running()
+
+    def without_a_server(self, place):
+        if not stopped:
+            stopped.append(threading.Thread(target=come_back))
+            postgres.stop()
+            stopped[0].start()
+        start(self, place)
+
+    monkeypatch.setattr(LocalPool, "_start", without_a_server)
+    run_pool(study, postgres_url, 6, worker_jobs.quick)
+    stopped[0].join()
+    assert_budget(study, 6)
 
 
 def test_journal(opened, tmp_path):
@@ -200,6 +233,31 @@ def test_the_same_error_three_times_ends_the_search(opened, sqlite_url):
     assert states(study) == [TrialState.FAIL] * 3
 
 
+def test_a_worker_that_does_not_move_is_ended_once_nothing_is_left(
+    opened, sqlite_url, monkeypatch, caplog
+):
+    monkeypatch.setattr(pool_module, "STOP_PATIENCE", 0.2)
+    monkeypatch.setattr(watch_module, "GRACE", 0.2)
+    study = worker_jobs.new_study(opened(sqlite_url), 6)
+    run_pool(study, sqlite_url, 6, worker_jobs.frozen)
+    assert_budget(study, 6)
+    assert "1 workers that have not ended are ended" in caplog.text
+
+
+def test_a_search_that_is_to_have_fewer_trials_ends_at_once(opened, sqlite_url):
+    study = worker_jobs.new_study(opened(sqlite_url), 5000)
+    seen = []
+
+    def stop(progress):
+        seen.append(progress)
+        if progress.finished >= 2 and progress.target == 5000:
+            stop_search(study._storage, "s")
+
+    run_pool(study, sqlite_url, 5000, worker_jobs.slow, on_progress=stop)
+    assert TrialState.RUNNING not in states(study)
+    assert seen[-1].target == read_target(study) <= seen[-1].finished < 1000
+
+
 # In this process: the loop alone.
 
 
@@ -231,6 +289,39 @@ def test_a_raised_budget_is_seen_by_a_running_worker(opened, sqlite_url):
         return made.evaluate(trials, on_epoch)
 
     assert work(study, evaluate) == 5
+
+
+def test_a_lowered_budget_is_seen_by_a_running_worker(opened, sqlite_url, caplog):
+    study = worker_jobs.new_study(opened(sqlite_url), 1000)
+    made = worker_jobs.quick(study, "cpu", 0)
+
+    def evaluate(trials, on_epoch):
+        if trials[0].number == 2:
+            assert set_target(study, 3) == 3
+        return made.evaluate(trials, on_epoch)
+
+    assert work(study, evaluate) == 3
+    assert "was to have 1,000 trials, and is to have 3 now; 2 have finished." in caplog.text
+    set_target(study, 1)
+    assert "3 have finished, so no new ones are started." in caplog.text
+    assert set_target(study, 5) == read_target(study) == 5
+
+
+def test_a_training_that_nobody_needs_any_more_is_handed_back(opened, tmp_path):
+    study = worker_jobs.new_study(opened(f"journal:///{tmp_path}/study.log", heartbeat=10), 1000)
+    study._storage.lease = 0.02
+    study._storage.owner = "me"
+    made = worker_jobs.quick(study, "cpu", 0)
+
+    def evaluate(trials, on_epoch):
+        if trials[0].number == 2:
+            stop_search(study._storage, "s")
+            worker_jobs.wait_until(lambda: on_epoch(1))  # until it is told
+        return made.evaluate(trials, on_epoch)
+
+    assert work(study, evaluate) == 2
+    assert errors(study) == {2: "handed back: the search is to have fewer trials"}
+    assert LOST_KEY in study.trials[2].system_attrs
 
 
 def test_a_trial_beyond_the_budget_is_surplus(opened, sqlite_url):

@@ -2,6 +2,7 @@ import contextlib
 import importlib.util
 import multiprocessing
 import pickle
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -11,16 +12,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import optuna
+import psycopg
 import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 
 from s2e_optuna import open_storage, suggest_schedule
+from s2e_optuna.search.pool import LocalPool
+from s2e_optuna.search.worker import fatal_reason
 from s2e_optuna.storages import NoTablesError, StorageError, mask_password
+from s2e_optuna.storages import open as open_module
 from s2e_optuna.storages import retry as retry_module
 from s2e_optuna.storages.cached import SharedStorage
+from s2e_optuna.storages.open import UnreachableError
 from s2e_optuna.storages.rows import OWNER_ATTR
-from s2e_optuna.storages.urls import is_in_memory, stored_file
+from s2e_optuna.storages.urls import stored_file
 
 
 def engine_of(storage):
@@ -88,6 +94,21 @@ def test_looking_at_another_program_s_file_makes_no_tables(tmp_path):
     connection.close()
 
 
+def test_a_copy_of_a_file_in_use_holds_the_study(opened, sqlite_url, tmp_path):
+    study = optuna.create_study(study_name="s", storage=opened(sqlite_url))
+    for _ in range(3):
+        study.tell(study.ask(), 0.5)
+    shutil.copy(tmp_path / "study.db", tmp_path / "copy.db")  # without its write-ahead log
+    copy = opened(f"sqlite:///{tmp_path}/copy.db", prepare=False)
+    assert [summary.study_name for summary in copy.get_all_studies()] == ["s"]
+
+
+def test_a_file_without_tables_may_be_a_copy_without_its_log(tmp_path):
+    (tmp_path / "copy.db").touch()
+    with pytest.raises(NoTablesError, match=r"write-ahead log.*\.backup COPY"):
+        open_storage(f"sqlite:///{tmp_path}/copy.db", prepare=False)
+
+
 def test_looking_at_a_server_s_database_makes_no_tables(postgres_url):
     with pytest.raises(NoTablesError, match="holds no studies of Optuna"):
         open_storage(postgres_url, prepare=False)
@@ -129,25 +150,6 @@ def test_a_file_in_the_home_folder(opened, tmp_path, monkeypatch):
     assert stored_file("sqlite:///~/kept/study.db") == tmp_path / "home" / "kept" / "study.db"
     assert (tmp_path / "home" / "kept" / "study.db").exists()
     assert list(Path().iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("url", "file"),
-    [
-        ("sqlite://", None),
-        ("sqlite:///", None),
-        ("sqlite+pysqlite:///?timeout=3", None),
-        ("sqlite:///:memory:", None),
-        ("sqlite:///file::memory:?uri=true", None),
-        ("sqlite:///file:x?mode=memory&cache=shared&uri=true", None),
-        ("sqlite:///a.db?timeout=3", "a.db"),
-        ("sqlite:////a/b.db", "/a/b.db"),
-        ("sqlite:///file:/a/b.db?mode=ro&uri=true", "/a/b.db"),
-    ],
-)
-def test_the_file_of_a_url_is_the_one_that_sqlite_opens(url, file):
-    assert stored_file(url) == (None if file is None else Path(file))
-    assert is_in_memory(url) == (file is None)
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///"])
@@ -456,3 +458,70 @@ def test_a_batch_survives_a_lost_connection(opened, postgres_url):
     assert cuts
     assert study.trials[0].params == trial.params
     admin.dispose()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """What is tried again is so at once; the number of pauses."""
+    pauses = []
+    clock = SimpleNamespace(monotonic=lambda: sum(pauses), sleep=pauses.append)
+    monkeypatch.setattr(retry_module, "time", clock)
+    monkeypatch.setattr(open_module, "time", clock)
+    return pauses
+
+
+def test_a_server_that_is_away_is_tried_again_by_those_who_know_it(impatient, caplog):
+    url = "postgresql+psycopg://me:secret@127.0.0.1:1/db"
+    with pytest.raises(UnreachableError, match="cannot open"):
+        open_storage(url)
+    assert impatient == []
+    with pytest.raises(UnreachableError, match="cannot open") as info:
+        open_storage(url, patience=60.0)
+    assert len(impatient) > 10 and 50.0 < sum(impatient) < 70.0
+    assert "The database does not answer" in caplog.text and "secret" not in caplog.text
+    assert fatal_reason(info.value) is None
+
+
+@pytest.fixture
+def guest(postgres, postgres_url):
+    """An unprivileged role of the database, and a way to say something to the server."""
+    database = sqlalchemy.make_url(postgres_url).database
+    role = f"guest_{database}"
+
+    def say(statement):
+        uri = postgres.get_uri(database=database)
+        with psycopg.connect(uri, autocommit=True) as connection:
+            connection.execute(statement.format(role=role, database=database))
+
+    say("CREATE ROLE {role} LOGIN")
+    yield postgres_url.replace("postgres:@", f"{role}@", 1), say
+    say("DROP OWNED BY {role}")
+    say("DROP ROLE {role}")
+
+
+def test_a_server_without_a_connection_left_is_waited_for(opened, guest, impatient):
+    url, say = guest
+    say("GRANT ALL ON SCHEMA public TO {role}")
+    say("ALTER ROLE {role} CONNECTION LIMIT 0")
+    with pytest.raises(UnreachableError, match="too many connections"):
+        open_storage(url, prepare=False)  # who only looks is told at once
+    assert impatient == []
+
+    def sleep(seconds):
+        impatient.append(seconds)
+        say("ALTER ROLE {role} CONNECTION LIMIT 10")
+
+    retry_module.time.sleep = sleep
+    optuna.create_study(storage=opened(url))
+    assert len(impatient) == 1
+
+
+def test_how_many_connections_are_left_is_known(opened, postgres_url, sqlite_url, caplog):
+    storage = opened(postgres_url)
+    assert 50 < storage.connections_left() < 100
+    assert opened(sqlite_url).connections_left() is None
+    study = optuna.create_study(storage=storage)
+    LocalPool(study, postgres_url, workers=4)._check_connections()
+    assert caplog.text == ""
+    LocalPool(study, postgres_url, workers=60)._check_connections()
+    assert "60 workers need up to 120 connections, and the server has" in caplog.text
