@@ -53,12 +53,12 @@ def holds(distribution: BaseDistribution, value: Any) -> bool:
     if isinstance(distribution, CategoricalDistribution):
         try:
             distribution.to_internal_repr(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return False
         return True
     if not isinstance(distribution, Numerical):
         return False
-    return distribution.low <= _number(value) <= distribution.high
+    return distribution.low <= as_number(value) <= distribution.high
 
 
 def nearest(distribution: BaseDistribution, value: Any) -> Any:
@@ -71,7 +71,7 @@ def nearest(distribution: BaseDistribution, value: Any) -> Any:
     """
     if holds(distribution, value):
         return value
-    number = _number(value)
+    number = as_number(value)
     if not isinstance(distribution, Numerical) or math.isnan(number):
         raise ValueError(f"{value!r} is no value of {distribution}.")
     return distribution.low if number < distribution.low else distribution.high
@@ -146,7 +146,7 @@ def value_at(distribution: Numerical, unit: float) -> float | int:
     return whole if low <= float(whole) <= high else low
 
 
-def _number(value: Any) -> float:
+def as_number(value: Any) -> float:
     """Return a value as a float; NaN if it is none."""
     try:
         return float(value)
@@ -155,7 +155,9 @@ def _number(value: Any) -> float:
 
 
 def _bounded(distribution: Numerical) -> bool:
-    return math.isfinite(_number(distribution.low)) and math.isfinite(_number(distribution.high))
+    return math.isfinite(as_number(distribution.low)) and math.isfinite(
+        as_number(distribution.high)
+    )
 
 
 def _line(distribution: Numerical) -> tuple[float, float, float]:

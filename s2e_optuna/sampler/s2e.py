@@ -131,7 +131,8 @@ class S2ESampler(BaseSampler):
     features
         Function from a trial's parameters to numbers through which alone the objective depends
         on them; the surrogate then sees these. All workers of a study need the same function.
-        By default the curve R(t) where trials suggested schedules, else the parameters.
+        By default the curve R(t) where trials suggested schedules, else the parameters; and so
+        where the function fails or returns what is not finite, which is told once.
     baseline
         For score estimates: whether each trial's value is compared with the mean of the others
         in its batch, which takes most of the variance out. The paper does not.

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
+from s2e_optuna.sampler.codec import as_number
+
 Array = NDArray[np.float64]
 
 _ENDLESS = 1e100  # as good as infinite: squares of larger numbers overflow
@@ -95,7 +97,7 @@ def violation(trial: FrozenTrial) -> float:
         stored = list(trial.constraints.values())
     except TypeError:
         return 0.0
-    values = [float(v) for v in stored if isinstance(v, int | float)]
+    values = [as_number(value) for value in stored if isinstance(value, int | float)]
     if any(map(math.isnan, values)):
         return _ENDLESS
     return float(min(sum(max(v, 0.0) for v in values), _ENDLESS))

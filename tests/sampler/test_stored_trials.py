@@ -127,3 +127,17 @@ def test_tags_that_no_sampler_has_written(tag: Any) -> None:
     assert all(trial.state == TrialState.COMPLETE for trial in study.trials[7:])
     assert len(generations(study)) > 2
     assert recommended_trial(study).state == TrialState.COMPLETE
+
+
+@pytest.mark.filterwarnings("ignore:Choices for a categorical")
+def test_lists_as_choices_of_a_conditional_parameter() -> None:
+    layers = [[8], [8, 8], [16, 8]]
+
+    def objective(trial: optuna.Trial) -> float:
+        if trial.suggest_categorical("network", ["small", "large"]) == "small":
+            return 1.0
+        return 1.0 / len(trial.suggest_categorical("layers", layers))  # type: ignore[arg-type]
+
+    study = optuna.create_study(sampler=S2ESampler(seed=0))
+    study.optimize(objective, n_trials=20)
+    assert study.best_value == 0.5
