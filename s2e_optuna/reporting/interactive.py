@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from s2e_optuna.reporting.plots import BLUE, RED, SKY, Band, ScoredSchedule
-from s2e_optuna.reporting.terminal import GenerationRow
+from s2e_optuna.reporting.terminal import GenerationRow, number
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -61,12 +61,12 @@ def schedules_plot(
     span = (high - low) or 1.0
     traces: list[dict[str, Any]] = []
     for trial in reversed(ranked):  # the best last, on top
-        rank = (trial.value - low) / span
+        worse = abs(trial.value - ranked[0].value) / span
         traces.append(
             _line(
                 trial.schedule.rates,
                 f"{trial.schedule.name}: {value_label} {trial.value:.4f}",
-                _shade(1.0 - rank if maximise else rank),
+                _shade(worse),
                 1.2,
                 showlegend=False,
             )
@@ -78,9 +78,10 @@ def schedules_plot(
         name = f"recommended: {recommended.name}"
         traces.append(_line(recommended.rates, name, BLUE, 4))
     shown = f"{len(trials)} of {total}" if total and total > len(trials) else str(len(trials))
+    trials_shown = "1 finished trial" if shown == "1" else f"{shown} finished trials"
     return _figure(
         traces,
-        f"R(t) of {shown} finished trials, coloured by {value_label}",
+        f"R(t) of {trials_shown}, coloured by {value_label}",
         {"title": "epoch t"},
         {"title": "kept share R(t)", "range": [0, 1.02]},
     )
@@ -242,6 +243,10 @@ def _line(
 def _colour_bar(low: float, high: float, label: str, maximise: bool) -> dict[str, Any]:
     """Make a trace without points, whose colour bar explains the lines."""
     scale = [[1.0 - at, colour] for at, colour in reversed(_VALUE_SCALE)]
+    bar: dict[str, Any] = {"title": {"text": label, "side": "right"}, "thickness": 14}
+    if low == high:  # the one value has the colour of the best
+        bar |= {"tickvals": [low], "ticktext": [number(low)]}
+        low, high = (low - 1.0, high) if maximise else (low, high + 1.0)
     return {
         "type": "scatter",
         "mode": "markers",
@@ -254,7 +259,7 @@ def _colour_bar(low: float, high: float, label: str, maximise: bool) -> dict[str
             "cmin": low,
             "cmax": high,
             "colorscale": scale if maximise else [list(pair) for pair in _VALUE_SCALE],
-            "colorbar": {"title": {"text": label, "side": "right"}, "thickness": 14},
+            "colorbar": bar,
             "showscale": True,
         },
     }

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from s2e_optuna.errors import InputError
-from s2e_optuna.reporting.terminal import GenerationRow
+from s2e_optuna.reporting.terminal import GenerationRow, number
 from s2e_optuna.writable import check_writable
 
 if TYPE_CHECKING:
@@ -412,9 +412,8 @@ def _draw_trials(
     colours = ["#e4ecc4", "#a9c98a", "#4f8f5a", "#0f3a26"]
     cmap = LinearSegmentedColormap.from_list("value", colours if maximise else colours[::-1])
     low, high = float(values.min()), float(values.max())
-    if low == high:
-        low, high = low - 1e-9, high
-    norm = Normalize(low, high)
+    same = low == high  # a scale of one value: its own colour is that in the middle
+    norm = Normalize(low - 0.5, high + 0.5) if same else Normalize(low, high)
     lines = LineCollection(
         [np.column_stack([np.arange(t.schedule.epochs), t.schedule.rates]) for t in ordered],
         colors=cmap(norm(values)),
@@ -423,10 +422,13 @@ def _draw_trials(
         zorder=1.5,
     )
     ax.add_collection(lines)
+    shown = "1 trial" if len(trials) == 1 else f"{len(trials)} trials"
     bar = figure.colorbar(
-        ScalarMappable(norm, cmap), ax=ax, pad=0.02, label=f"{value_label} of {len(trials)} trials"
+        ScalarMappable(norm, cmap), ax=ax, pad=0.02, label=f"{value_label} of {shown}"
     )
-    if _is_share(values):
+    if same:
+        bar.set_ticks([low], labels=[f"{low:.1%}" if _is_share(values) else number(low)])
+    elif _is_share(values):
         _percent_ticks(bar.ax.yaxis, low, high)
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from s2e_optuna import Schedule
 from s2e_optuna.errors import InputError
+from s2e_optuna.reporting.interactive import schedules_plot
 from s2e_optuna.reporting.plots import (
     BLUE,
     Band,
@@ -136,6 +137,22 @@ def test_the_ticks_of_values_are_all_different(spread: float) -> None:
     figure.draw_without_rendering()
     labels = [label.get_text() for label in figure.axes[1].get_yticklabels()]
     assert len(labels) >= 3 and len(set(labels)) == len(labels)
+
+
+def test_the_scale_of_one_value_has_one_tick() -> None:
+    figure = schedule_figure(FOUND, trials=[ScoredSchedule(FOUND, 0.33203125)])
+    figure.draw_without_rendering()
+    assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["33.2%"]
+
+
+@pytest.mark.parametrize("maximise", [False, True])
+def test_the_only_trial_has_the_colour_of_the_best_in_the_browser(maximise: bool) -> None:
+    trials = [ScoredSchedule(FOUND, 0.33203125)]
+    figure = schedules_plot(trials, maximise=maximise).to_plotly_json()
+    line, scale = figure["data"][0]["line"]["color"], figure["data"][1]["marker"]
+    assert scale["colorbar"]["ticktext"] == ["0.3320"]
+    assert 0.33203125 in (scale["cmin"], scale["cmax"]) and scale["cmin"] < scale["cmax"]
+    assert line == dict(scale["colorscale"])[float(maximise)]
 
 
 @pytest.mark.parametrize("path", ["r.gif", "r", "nowhere/r.png"])
