@@ -361,6 +361,7 @@ class _Log:
             input_shape=data.input_shape,
             class_names=data.class_names,
             states=tuple(models.state(row * networks + i) for i in range(networks)),
+            preparation=data.preparation,
         )
         self.outcome = {
             **curves_of(self.reports),
