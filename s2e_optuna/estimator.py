@@ -22,6 +22,8 @@ from tqdm import tqdm
 from s2e_optuna.data import NoisyData, from_arrays
 from s2e_optuna.data.assemble import stratified_order
 from s2e_optuna.data.class_numbers import is_missing
+from s2e_optuna.data.noisy_data import as_images
+from s2e_optuna.data.preparation import Preparation
 from s2e_optuna.errors import DataError
 from s2e_optuna.labels import check_folds
 from s2e_optuna.objective import CoTeachingObjective
@@ -29,9 +31,6 @@ from s2e_optuna.sampler import S2ESampler, best_schedule
 from s2e_optuna.search.final import train_final
 from s2e_optuna.storages import open_storage
 from s2e_optuna.training import TrainConfig, predict_proba
-
-MOST_DEVIATIONS = 20.0
-"""Standardised features are cut off at so many standard deviations."""
 
 FINGERPRINT = "s2e_classifier_fingerprint"
 """User attribute of a study: what its data and settings hash to."""
@@ -112,8 +111,9 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     wrong ones lower the accuracy of all of them alike. No sample is used up: in the end the held
     out ones are trained on, too.
 
-    Feature arrays [N, D] are standardised. Images are uint8, or floats around [0, 1]:
-    [N, height, width], [N, channels, height, width] or [N, height, width, channels].
+    Feature arrays [N, D] are standardised; images may be [N, height, width],
+    [N, channels, height, width] or [N, height, width, channels]. See
+    `s2e_optuna.data.preparation.Preparation` for their numbers.
 
     Examples
     --------
@@ -203,12 +203,11 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"S2EClassifier needs samples of two classes or more, y has 1 class: "
                 f"{self.classes_[0]}."
             )
-        self._fit_scale(samples)
-        images = self._scaled(samples)
+        self._preparation = Preparation.fit(as_images(samples, "training"))
         if self.cross_validate is not None:
             check_folds(self.cross_validate, len(labels))
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        searched = self._search_data(images, labels, X_val, y_val, seed)
+        searched = self._search_data(samples, labels, X_val, y_val, seed)
         # What is held out of X is trained on in the end, and cannot say then when to stop.
         self._stop = "last" if X_val is None else "best"
         with tqdm(disable=not self.verbose, unit="epoch", desc="S2E") as bar:
@@ -216,13 +215,17 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.study_ = self._study(samples, searched, seed)
             self._search(searched, seed, bar)
             self.schedule_ = best_schedule(self.study_)
-            self._train(images, labels, searched, seed, bar)
+            self._train(samples, labels, searched, seed, bar)
         return self
 
     def predict_proba(self, X: ArrayLike) -> Floats:
         """Predict class probabilities [N, C], averaged over the trained networks."""
         check_is_fitted(self)
-        images = self._scaled(validate_data(self, X, reset=False, allow_nd=True, dtype="numeric"))
+        images = validate_data(self, X, reset=False, allow_nd=True, dtype="numeric")
+        if images.ndim != 2 and self._preparation.kind == "columns":
+            raise ValueError(
+                f"X has shape {images.shape}, but the classifier was fitted on [N, D]."
+            )
         return _normalised(np.mean([predict_proba(m, images) for m in self.models_], axis=0))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -251,7 +254,7 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             unknown = set(np.unique(given)) - set(self.classes_)
             if unknown:
                 raise ValueError(f"y_val holds classes that y has not, such as {min(unknown)}.")
-            part = (self._scaled(samples), np.searchsorted(self.classes_, given))
+            part = (samples, np.searchsorted(self.classes_, given))
             return self._data(images, labels, *part)
         order = stratified_order(labels, np.random.default_rng([seed, 0]))
         order = order[np.bincount(labels)[labels[order]] > 1]  # a class keeps its only sample
@@ -271,7 +274,7 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y_val: NDArray[np.int64],
     ) -> NoisyData:
         names = [str(name) for name in self.classes_]
-        return from_arrays(x, y, x_val, y_val, class_names=names)
+        return from_arrays(x, y, x_val, y_val, class_names=names, preparation=self._preparation)
 
     def _study(self, samples: NDArray[Any], data: NoisyData, seed: int) -> optuna.Study:
         study = _quietly_created(
@@ -293,7 +296,8 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     float(self.learning_rate), *([stop] if stop != "last" else [])]  # fmt: skip
         digest = hashlib.sha256(repr(settings).encode())
         # What is held out, however it was chosen, is in the labels and the validation part.
-        for part in (samples, *(t.numpy() for t in (data.y_train, data.x_val, data.y_val))):
+        x_val = data.preparation.apply(data.x_val)
+        for part in (samples, *(t.numpy() for t in (data.y_train, x_val, data.y_val))):
             digest.update(f"{part.dtype}{part.shape}".encode())
             digest.update(np.ascontiguousarray(part).data)
         return digest.hexdigest()[:32]
@@ -361,7 +365,7 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             device=self.device,
         )
 
-    # ------------------------------------------------------------------ checks and scaling
+    # ------------------------------------------------------------------ checks
 
     def _check_parameters(self) -> None:
         for name in ("n_trials", "epochs", "n_seeds", "stack"):
@@ -384,23 +388,6 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _epochs_in_all(self) -> int:
         trainings = self.n_trials + self.n_seeds + (self.cross_validate or 0)
         return trainings * self.epochs
-
-    def _fit_scale(self, X: NDArray[Any]) -> None:
-        self._mean, self._deviation = None, None
-        if X.ndim == 2:
-            values = X.astype(np.float64)
-            self._mean, deviation = values.mean(axis=0), values.std(axis=0)
-            self._deviation = np.where(deviation > 0, deviation, 1.0)
-
-    def _scaled(self, X: NDArray[Any]) -> NDArray[Any]:
-        """Standardise features; leave images as they are."""
-        if self._mean is None:
-            return X
-        if X.ndim != 2:
-            raise ValueError(f"X has shape {X.shape}, but the classifier was fitted on [N, D].")
-        scaled = (X - self._mean) / self._deviation
-        limited: NDArray[Any] = scaled.clip(-MOST_DEVIATIONS, MOST_DEVIATIONS)
-        return limited.astype(np.float32)
 
 
 def _check_no_label_missing(y: ArrayLike | None, name: str) -> None:

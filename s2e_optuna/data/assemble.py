@@ -21,6 +21,7 @@ from s2e_optuna.data.noise import (
     transition_matrix,
 )
 from s2e_optuna.data.noisy_data import NoisyData, as_images, as_labels, scale_pixels
+from s2e_optuna.data.preparation import PIXELS, Preparation
 from s2e_optuna.data.reading import reading_words, warning_words
 from s2e_optuna.data.spec import is_matrix_file
 from s2e_optuna.data.split import PART_WORDS
@@ -56,6 +57,7 @@ def from_arrays(
     ids: Sequence[str] | None = None,
     layout: str = "arrays",
     words: Sequence[str] = (),
+    preparation: Preparation | None = None,
 ) -> NoisyData:
     """Build a `NoisyData` from arrays, with every check.
 
@@ -86,6 +88,8 @@ def from_arrays(
         One name for each training sample.
     layout, words
         What they were taken for, and what else there is to say, for `NoisyData.reading`.
+    preparation
+        What is done to images; by default fitted to the training part.
 
     Raises
     ------
@@ -130,6 +134,7 @@ def from_arrays(
         ids=ids,
         layout=layout,
         words=words,
+        preparation=preparation,
     )
 
 
@@ -181,6 +186,7 @@ def assemble(
     noise_words: str = "as given",
     layout: str = "arrays",
     words: Sequence[str] = (),
+    preparation: Preparation | None = None,
 ) -> NoisyData:
     """Split and corrupt labels first, then read the images that are needed; see `from_arrays`.
 
@@ -196,6 +202,8 @@ def assemble(
         What the data were taken for.
     words
         What else there is to say about how they were read, in sentences.
+    preparation
+        What is done to images; by default fitted to the training part.
     """
     if validation not in ("auto", "clean", "noisy"):
         raise DataError(f"unknown validation {validation!r}: choose auto, clean or noisy")
@@ -239,6 +247,12 @@ def assemble(
         val_labels = labels[val[0]][torch.from_numpy(val[1])]
     wanted = {"train": ("train", rows[kept]), "val": val}
     images = read(wanted if test is None else {**wanted, "test": test})
+    if preparation is None:
+        x_train = images["train"]
+        preparation = Preparation.fit(x_train) if isinstance(x_train, Tensor) else PIXELS
+    for part, some in images.items():  # an error now, and not in the first trial
+        if isinstance(some, Tensor) and part != "train":
+            preparation.check(some, PART_WORDS[part])
     sample_ids = tuple(map(str, range(len(labels["train"])))) if ids is None else tuple(ids)
     still_noisy = cut and validation != "clean"
     chosen = torch.from_numpy(kept)
@@ -259,8 +273,10 @@ def assemble(
         val_ids=tuple(sample_ids[i] for i in val[1]) if cut else (),
         y_val_clean=val_clean if cut else None,
         validation_source=val[0],
+        preparation=preparation,
         reading=(
             reading_words(layout, len(kept), val, test, n_classes),
+            *([] if preparation.words is None else [preparation.words]),
             *words,
             *warning_words(given[chosen], names, val_labels, still_noisy),
         ),
@@ -368,8 +384,11 @@ def _corrupt(
     if noise_rate is None:
         raise DataError(f"noise {noise!r} needs a noise_rate, for example 0.3")
     if noise == "instance":
-        images = read()["train"]
-        features = scale_pixels(images).numpy() if isinstance(images, Tensor) else _reading(images)
+        images: Tensor | ImageFiles = read()["train"]
+        if isinstance(images, Tensor):
+            features: Any = scale_pixels(Preparation.fit(images).apply(images)).numpy()
+        else:
+            features = _reading(images)
         drawn = corrupt_labels_by_instance(clean.numpy(), features, noise_rate, n_classes, rng)
     else:
         matrix = transition_matrix(noise, noise_rate, n_classes)

@@ -9,10 +9,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from s2e_optuna.data.preparation import PIXELS, Preparation
 from s2e_optuna.errors import DataError
-
-FLOAT_LIMIT = 100.0
-"""Largest magnitude taken as a scaled pixel or feature; 0..255 as floats is a mistake."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +39,8 @@ class NoisyData:
     name
         What the data set is called in reports.
     x_train, x_val, x_test
-        Images [N, channels, height, width]: uint8 (0..255, scaled to [0, 1] when a batch is
-        made) or float32 (taken as they are). `x_test` may be None.
+        Images [N, channels, height, width] as they were given, uint8 or floats; `preparation`
+        says what networks get of them. `x_test` may be None.
     y_train
         Given labels, int64 [N].
     y_clean
@@ -66,6 +64,8 @@ class NoisyData:
     validation_source
         Where the validation part comes from: ``"val"``, a part of its own; ``"test"``, half of the
         test part; ``"train"``, cut from the training data.
+    preparation
+        What is done to images before a network gets them.
     reading
         How the data were read, in sentences: what they were taken for, what was left out.
     """
@@ -86,6 +86,7 @@ class NoisyData:
     val_ids: tuple[str, ...] = ()
     y_val_clean: Tensor | None = None
     validation_source: str = "val"
+    preparation: Preparation = PIXELS
     reading: tuple[str, ...] = ()
 
     @property
@@ -141,18 +142,20 @@ def scale_pixels(images: Tensor) -> Tensor:
 
 
 def as_images(array: ArrayLike | Tensor, part: str) -> Tensor:
-    """Check images and bring them to [N, channels, height, width].
+    """Check images and bring them to [N, channels, height, width]; `Preparation` scales them.
 
-    [N, height, width] becomes one channel, [N, height, width, 1|3|4] is turned round, and
-    features [N, D] become images of one row. Integers in 0..255 become uint8, floats float32.
+    [N, height, width] becomes one channel, [N, height, width, channels] is turned round: where
+    the last axis alone is 1, 3 or 4, or, without such an axis, where the two before it are
+    equal and it is not. Features [N, D] become images of one row. Truth values and integers in 0..255 become
+    uint8, other numbers float32; features keep double precision where they have it.
 
     Raises
     ------
     DataError
-        Not numbers, no samples, NaN, or pixels out of range.
+        Not numbers, no samples or NaN.
     """
     values = array.numpy(force=True) if isinstance(array, Tensor) else np.asarray(array)
-    if values.dtype.kind not in "uif":
+    if values.dtype.kind not in "buif":
         raise DataError(
             f"the {part} images have type {values.dtype}: give uint8 pixels or float numbers"
         )
@@ -163,32 +166,43 @@ def as_images(array: ArrayLike | Tensor, part: str) -> Tensor:
         )
     if values.size == 0:
         raise DataError(f"the {part} part is empty: give it at least one sample")
+    are_features = values.ndim == 2 or values.shape[1:-1] == (1, 1)
     if values.ndim == 2:
         values = values[:, None, None, :]
     elif values.ndim == 3:
         values = values[:, None]
-    elif values.shape[3] in (1, 3, 4) and values.shape[1] not in (1, 3, 4):
+    elif _channels_last(values.shape):
         values = values.transpose(0, 3, 1, 2)
     low, high = values.min(), values.max()
     if values.dtype.kind == "f":
-        if not (np.isfinite(low) and np.isfinite(high)):
-            bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
-            raise DataError(
-                f"{len(bad)} of the {part} images hold NaN or infinite pixels, the first is "
-                f"number {bad[0]}: remove or repair them"
+        exact = are_features and values.dtype == np.float64
+        with np.errstate(over="ignore"):  # too large numbers become infinite, and are named
+            floats = np.array(values, dtype=np.float64 if exact else np.float32, order="C")
+        if not (np.isfinite(low) and np.isfinite(high) and np.isfinite(floats).all()):
+            bad = np.flatnonzero(~np.isfinite(floats.reshape(len(values), -1)).all(axis=1))
+            what, advice = ("images", "pixels") if not are_features else ("samples", "features")
+            repair = (
+                "fill them in, for example with sklearn.impute.SimpleImputer"
+                if are_features
+                else "remove or repair them"
             )
-        if max(-low, high) > FLOAT_LIMIT:
             raise DataError(
-                f"the {part} images are floats from {low:g} to {high:g}: "
-                "divide them so that they lie in [0, 1], or store 0..255 as uint8"
+                f"{len(bad)} of the {part} {what} hold NaN or infinite {advice}, the first is "
+                f"number {bad[0]}: {repair}"
             )
-        return torch.from_numpy(np.array(values, dtype=np.float32, order="C"))
+        return torch.from_numpy(floats)
     if low < 0 or high > 255:
-        raise DataError(
-            f"the {part} images are integers from {low} to {high}: "
-            "pixels must lie in 0..255, or be floats in [0, 1]"
+        return torch.from_numpy(
+            np.array(values, dtype=np.float64 if are_features else np.float32, order="C")
         )
     return torch.from_numpy(np.array(values, dtype=np.uint8, order="C"))
+
+
+def _channels_last(shape: tuple[int, ...]) -> bool:
+    _, first, middle, last = shape
+    if first in (1, 3, 4) or last in (1, 3, 4):
+        return first not in (1, 3, 4)
+    return first == middle != last
 
 
 def as_labels(

@@ -18,7 +18,9 @@ from torch import Tensor
 from s2e_optuna.data.augmentation import Augment, Augmentation
 from s2e_optuna.data.decoding import FileBatch, decode, decoder, default_processes
 from s2e_optuna.data.images import Size, decode_image
+from s2e_optuna.data.preparation import Preparation
 from s2e_optuna.device import free_memory, to_device
+from s2e_optuna.errors import DataError
 
 
 class ImageStream(Protocol):
@@ -146,6 +148,24 @@ AnyImages = TypeVar("AnyImages", Tensor, ImageFiles)
 def take(images: AnyImages, positions: Tensor) -> AnyImages:
     """Return the images at these positions."""
     return images.select(positions) if isinstance(images, ImageFiles) else images[positions]
+
+
+def prepared(images: Tensor | ImageFiles, preparation: Preparation) -> Tensor | ImageFiles:
+    """Return images as networks get them; see `Preparation.apply`.
+
+    Raises
+    ------
+    DataError
+        Image files, where the training images were no pixels.
+    """
+    if isinstance(images, Tensor):
+        return preparation.apply(images)
+    if preparation.kind not in ("pixels", "floats"):
+        raise DataError(
+            "the images are files with pixels, the training images were not: give them as "
+            "arrays like those"
+        )
+    return images
 
 
 class HostImages:

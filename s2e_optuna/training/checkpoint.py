@@ -242,6 +242,11 @@ def fingerprint(method: str, data: NoisyData, config: TrainConfig) -> str:
         digest.update(b"" if labels is None else labels.cpu().numpy().tobytes())
     for images in (data.x_train, data.x_val, data.x_test):
         digest.update(b"" if images is None else _sketch(images))
+    if data.preparation.words is not None:  # in earlier versions nothing was done
+        text, arrays = data.preparation.stored()
+        digest.update(text.encode())
+        for array in arrays.values():
+            digest.update(array.numpy().tobytes())
     return digest.hexdigest()[:32]
 
 

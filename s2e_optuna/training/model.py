@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from s2e_optuna.data.noisy_data import as_images
-from s2e_optuna.data.streaming import ImageFiles
+from s2e_optuna.data.preparation import PIXELS, Preparation
+from s2e_optuna.data.streaming import ImageFiles, prepared
 from s2e_optuna.device import on_device, resolve_device
 from s2e_optuna.errors import DataError
 from s2e_optuna.training.evaluation import iterate_probabilities
@@ -29,6 +30,9 @@ from s2e_optuna.training.networks import (
 )
 
 FORMAT = "s2e_optuna model 1"
+
+_PREPARATION = "preparation."
+"""Begins the names of the arrays of a model's `Preparation` in its file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +51,8 @@ class Model:
         State dict of each network's plain `torch.nn` twin, on the CPU.
     factory
         What builds the network where the name alone does not tell.
+    preparation
+        What is done to images before the networks get them.
     """
 
     network: str
@@ -54,6 +60,7 @@ class Model:
     class_names: tuple[str, ...]
     states: tuple[Parameters, ...]
     factory: NetworkFactory | None = None
+    preparation: Preparation = PIXELS
 
     def stacked(self, device_type: str = "cpu") -> StackedModels:
         """Put the networks side by side again, to be run on such a device."""
@@ -69,7 +76,10 @@ class Model:
         )
 
     def modules(self) -> list[nn.Module]:
-        """Return the networks as ordinary `torch.nn` modules in evaluation mode."""
+        """Return the networks as ordinary `torch.nn` modules in evaluation mode.
+
+        They take prepared images, scaled to [0, 1] where those are pixels.
+        """
         stacked = self.stacked()
         return [unstack(stacked, index).eval() for index in range(len(self.states))]
 
@@ -84,7 +94,8 @@ def predict_proba(
     model
         A trained model.
     images
-        In any layout that training data may have, or files, with the model's image size.
+        In any layout and on the scale that the training data had, or files, with the model's
+        image size.
     device
         Where to compute: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
 
@@ -96,7 +107,8 @@ def predict_proba(
     Raises
     ------
     DataError
-        The images are of another size or cannot be read as images; there is no such device.
+        The images are of another size or scale, or cannot be read as images; there is no such
+        device.
     """
     checked = images if isinstance(images, ImageFiles) else as_images(images, "new")
     if tuple(checked.shape[1:]) != tuple(model.input_shape):
@@ -104,6 +116,9 @@ def predict_proba(
             f"the images are {list(checked.shape[1:])} (channels, height, width), the model was "
             f"trained on {list(model.input_shape)}: bring them to that size"
         )
+    if isinstance(checked, Tensor):
+        model.preparation.check(checked)
+    checked = prepared(checked, model.preparation)
     place = resolve_device(device)
     stacked = model.stacked(place.type)
     with on_device(place):
@@ -128,6 +143,8 @@ def save_model(model: Model, path: str | Path) -> None:
         "input_shape": json.dumps(list(model.input_shape)),
         "class_names": json.dumps(list(model.class_names)),
     }
+    metadata["preparation"], arrays = model.preparation.stored()
+    tensors |= {f"{_PREPARATION}{name}": array for name, array in arrays.items()}
     save_file(tensors, str(path), metadata=metadata)
 
 
@@ -162,6 +179,11 @@ def load_model(path: str | Path, factory: NetworkFactory | None = None) -> Model
             "hand load_model the function that builds it, as factory"
         )
     try:
+        arrays = {
+            name.removeprefix(_PREPARATION): tensors.pop(name)
+            for name in list(tensors)
+            if name.startswith(_PREPARATION)
+        }
         states: dict[int, Parameters] = {}
         for key, tensor in tensors.items():
             index, name = key.split(".", 1)
@@ -173,6 +195,7 @@ def load_model(path: str | Path, factory: NetworkFactory | None = None) -> Model
             class_names=tuple(json.loads(metadata["class_names"])),
             states=tuple(states[index] for index in sorted(states)),
             factory=factory,
+            preparation=Preparation.from_stored(metadata.get("preparation"), arrays),
         )
         model.modules()  # every parameter is there and has its shape
     except (KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:

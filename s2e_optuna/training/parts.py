@@ -12,7 +12,7 @@ from torch import Tensor
 from s2e_optuna.data.assemble import SPLIT_SEED, stratified_order
 from s2e_optuna.data.augmentation import Augmentation
 from s2e_optuna.data.noisy_data import NoisyData, scale_pixels
-from s2e_optuna.data.streaming import AugmentedImages, Images, images_for
+from s2e_optuna.data.streaming import AugmentedImages, Images, images_for, prepared
 from s2e_optuna.errors import DataError
 
 ALIGNED = 4
@@ -113,7 +113,7 @@ def put_on_device(
     device: torch.device,
     augmentation: Augmentation | None = None,
 ) -> Parts:
-    """Copy all data to the device; divide the validation part if a method learns from it.
+    """Prepare all data and copy them to the device; divide the validation part if need be.
 
     Parameters
     ----------
@@ -132,12 +132,16 @@ def put_on_device(
         The validation part should be divided, but is noisy or too small.
     """
     clean = None if data.y_clean is None else (data.y_clean == data.y_train).to(device)
-    whole: tuple[Images, Tensor] = images_for(data.x_val, device), data.y_val.to(device)
+    x_val = prepared(data.x_val, data.preparation)
+    whole: tuple[Images, Tensor] = images_for(x_val, device), data.y_val.to(device)
     trusted, validation = _divide(data, *whole) if uses_clean_data else (None, whole)
     test = None
     if data.x_test is not None and data.y_test is not None:
-        test = images_for(data.x_test, device), data.y_test.to(device)
-    images: Images = images_for(data.x_train, device, copies=1 if augmentation is None else 2)
+        x_test = prepared(data.x_test, data.preparation)
+        test = images_for(x_test, device), data.y_test.to(device)
+    x_train = prepared(data.x_train, data.preparation)
+    copies = 1 if augmentation is None else 2
+    images: Images = images_for(x_train, device, copies)
     augmented = None
     if augmentation is not None:
         if isinstance(images, Tensor):

@@ -258,6 +258,7 @@ class _Log:
             input_shape=data.input_shape,
             class_names=data.class_names,
             states=tuple(models.state(row * networks + i) for i in range(networks)),
+            preparation=data.preparation,
         )
         epoch = self.reports[-1].epoch if stack.best is None else int(stack.best.epoch[row])
         failed = status == "failed"
