@@ -146,8 +146,8 @@ def as_images(array: ArrayLike | Tensor, part: str) -> Tensor:
 
     [N, height, width] becomes one channel, [N, height, width, channels] is turned round: where
     the last axis alone is 1, 3 or 4, or, without such an axis, where the two before it are
-    equal and it is not. Features [N, D] become images of one row. Truth values and integers in 0..255 become
-    uint8, other numbers float32; features keep double precision where they have it.
+    equal and it is not. Features [N, D] become images of one row. Truth values and integers in
+    0..255 become uint8, other numbers float32; features keep double precision where they have it.
 
     Raises
     ------

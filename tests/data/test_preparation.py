@@ -150,7 +150,9 @@ def test_models_of_earlier_versions_take_pixels(tmp_path, monkeypatch):
     with safe_open(str(tmp_path / "m.safetensors"), "pt") as file:
         metadata = {k: v for k, v in file.metadata().items() if k != "preparation"}
         save_file(
-            {k: file.get_tensor(k) for k in file.keys()}, tmp_path / "o.safetensors", metadata
+            {k: file.get_tensor(k) for k in list(file.keys())},
+            tmp_path / "o.safetensors",
+            metadata,
         )
     old: Model = load_model(tmp_path / "o.safetensors")
     assert old.preparation.stored() == PIXELS.stored()

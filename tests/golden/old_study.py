@@ -22,6 +22,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,8 +70,14 @@ def objective() -> CoTeachingObjective:
     """Return the objective of the interrupted trainings; they are kept after every epoch."""
     quarters, names = features()
     x, y = (quarters[:, :2] / 64 - 1).astype(np.float32), names == "low"
+    data = from_arrays(x[:80], y[:80], x[80:], y[80:])
+    if hasattr(data, "preparation"):
+        # That build took numbers of vectors as they are; now they are standardised.
+        from s2e_optuna.data.preparation import Preparation
+
+        data = replace(data, preparation=Preparation("floats"))
     return CoTeachingObjective(
-        from_arrays(x[:80], y[:80], x[80:], y[80:]),
+        data,
         method="mentornet",
         epochs=6,
         learning_rate=0.02,
