@@ -195,6 +195,20 @@ def stop(study: opt.JoinedStudy, storage: opt.Storage = None) -> None:
     typer.echo(stop_search(opened, study))
 
 
+@app.command(epilog="Example: s2e stop --storage sqlite:///s2e.db --study digits")
+@_sentences()
+def stop(study: opt.JoinedStudy, storage: opt.Storage = None) -> None:
+    """End a running search early, with its results.
+
+    Running trials are handed back, and whoever runs s2e search writes the results
+    of the trials that have finished.
+    """
+    from s2e_optuna.commands.stop import stop_search
+
+    opened = _open_existing(storage or default_storage(), prepare=True)
+    typer.echo(stop_search(opened, study))
+
+
 @app.command(epilog="Example: s2e show --storage sqlite:///s2e.db --study digits --png r.png")
 @_sentences()
 def show(
