@@ -9,14 +9,11 @@ sentence that says why; 130 after Ctrl-C. Errors that nobody expected keep their
 from __future__ import annotations
 
 import functools
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -28,7 +25,14 @@ from s2e_optuna.commands.locations import (
     study_scripts,
 )
 from s2e_optuna.commands.requests import JudgedData, TrainRequest
-from s2e_optuna.commands.takes import as_flags, takes
+from s2e_optuna.commands.running import (
+    fail,
+    open_existing,
+    print_json,
+    sentences,
+    silence_optuna,
+)
+from s2e_optuna.commands.takes import takes
 from s2e_optuna.search.config import SearchConfig
 from s2e_optuna.storages.urls import default_storage
 
@@ -45,58 +49,6 @@ app = typer.Typer(
     "model with it.",
     epilog="Example: s2e search digits --noise pair --noise-rate 0.45",
 )
-
-
-@contextmanager
-def _sentences(interrupted: str = "Interrupted.", config: type | None = None) -> Iterator[None]:
-    """Say in one sentence what a user can do something about; other errors pass.
-
-    Options of a configuration that a sentence names are written as the command line knows them.
-    """
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        typer.echo(interrupted, err=True)
-        raise typer.Exit(130) from error
-    except Exception as error:
-        from s2e_optuna.errors import explain
-
-        if (said := explain(error)) is None:
-            raise
-        message, code = said
-        _fail(message if config is None else as_flags(message, config), code)
-
-
-def _fail(message: str, code: int = 2) -> NoReturn:
-    from s2e_optuna.errors import one_line
-
-    typer.echo(f"s2e: {one_line(message)}", err=True)
-    raise typer.Exit(code)
-
-
-def _silence_optuna() -> None:
-    import optuna
-
-    # A line a trial would tear up the display; warnings are still shown.
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-def _open_existing(url: str, *, prepare: bool = False) -> Any:
-    """Open a storage that exists: as it is, or prepared for who changes what is in it."""
-    from s2e_optuna.storages import open_storage
-    from s2e_optuna.storages.urls import stored_file
-
-    _silence_optuna()
-    require_existing(url)
-    is_file = stored_file(url) is not None  # a server's database may be new
-    if prepare and is_file:
-        open_storage(url, prepare=False)  # refuses another program's, which is not to be changed
-    return open_storage(url, prepare=prepare)
-
-
-def _print_json(content: dict[str, Any]) -> None:
-    # NaN is no JSON: other programs could not read it.
-    typer.echo(json.dumps(content, allow_nan=False))
 
 
 def _print_version(asked: bool) -> None:
@@ -120,7 +72,7 @@ def _root(
 
 
 @app.command(epilog="Example: s2e search mnist --noise pair --noise-rate 0.45 --workers 2")
-@_sentences("Interrupted. The same command goes on where this one stopped.", SearchConfig)
+@sentences("Interrupted. The same command goes on where this one stopped.", SearchConfig)
 @takes(SearchConfig)
 def search(
     config: SearchConfig,
@@ -137,17 +89,17 @@ def search(
     from s2e_optuna.reporting.progress import ProgressDisplay
     from s2e_optuna.reporting.terminal import console
 
-    _silence_optuna()
+    silence_optuna()
     result, files = run_search(config, ProgressDisplay(quiet=quiet), save_labels)
     if as_json:
         names = {name: str(path) for name, path in files.items()}
-        _print_json({**result.to_dict(), "files": names})
+        print_json({**result.to_dict(), "files": names})
     else:
         print_search(console(), result, files)
 
 
 @app.command(epilog="Example: s2e worker --storage grpc://head:13000 --study digits --stack 4")
-@_sentences("Interrupted. Running trials have been handed back.")
+@sentences("Interrupted. Running trials have been handed back.")
 def worker(
     study: opt.JoinedStudy,
     storage: opt.Storage = None,
@@ -165,7 +117,7 @@ def worker(
     from s2e_optuna.reporting.progress import ProgressDisplay
     from s2e_optuna.search.worker import run_worker, search_job
 
-    _silence_optuna()
+    silence_optuna()
     url = require_existing(storage or default_storage())
     with ProgressDisplay(quiet=quiet) as display:
         done = run_worker(
@@ -182,7 +134,7 @@ def worker(
 
 
 @app.command(epilog="Example: s2e stop --storage sqlite:///s2e.db --study digits")
-@_sentences()
+@sentences()
 def stop(study: opt.JoinedStudy, storage: opt.Storage = None) -> None:
     """End a running search now, with its results.
 
@@ -191,26 +143,12 @@ def stop(study: opt.JoinedStudy, storage: opt.Storage = None) -> None:
     """
     from s2e_optuna.commands.stop import stop_search
 
-    opened = _open_existing(storage or default_storage(), prepare=True)
-    typer.echo(stop_search(opened, study))
-
-
-@app.command(epilog="Example: s2e stop --storage sqlite:///s2e.db --study digits")
-@_sentences()
-def stop(study: opt.JoinedStudy, storage: opt.Storage = None) -> None:
-    """End a running search early, with its results.
-
-    Running trials are handed back, and whoever runs s2e search writes the results
-    of the trials that have finished.
-    """
-    from s2e_optuna.commands.stop import stop_search
-
-    opened = _open_existing(storage or default_storage(), prepare=True)
+    opened = open_existing(storage or default_storage(), prepare=True)
     typer.echo(stop_search(opened, study))
 
 
 @app.command(epilog="Example: s2e show --storage sqlite:///s2e.db --study digits --png r.png")
-@_sentences()
+@sentences()
 def show(
     storage: opt.Storage = None,
     study: opt.ShownStudy = None,
@@ -238,16 +176,16 @@ def show(
     masked = mask_password(url)
     if png is not None:
         check_picture_path(png)
-    opened = _open_existing(url)
+    opened = open_existing(url)
     if study is None:
         names = view.study_names(opened)
         if len(names) != 1:
             if as_json:
-                _print_json({"storage": masked, "studies": names})
+                print_json({"storage": masked, "studies": names})
             elif names:
                 printing.print_studies(console(), opened)
             else:
-                _fail(f"the storage {masked} holds no study yet.")
+                fail(f"the storage {masked} holds no study yet.")
             return
         study = names[0]
     found = view.read_study(opened, study)
@@ -257,7 +195,7 @@ def show(
     if as_json:
         content = printing.study_dict(found, storage=masked, trial_number=trial, top=top)
         content["files"] = [str(path) for path in written]
-        _print_json(content if audited is None else {**content, "audit": audited.to_dict()})
+        print_json(content if audited is None else {**content, "audit": audited.to_dict()})
     else:
         target = console()
         printing.print_study(target, found, trial_number=trial, top=top)
@@ -273,7 +211,7 @@ def show(
 @app.command(
     epilog="Example: s2e train mnist --schedule schedule.json --out model", help=opt.TRAIN_HELP
 )
-@_sentences(config=TrainRequest)
+@sentences(config=TrainRequest)
 @takes(TrainRequest)
 def train(
     request: TrainRequest,
@@ -295,7 +233,7 @@ def train(
     if save_labels is not None:
         written.append(training_output.save_drawn_labels(outcome, save_labels))
     if as_json:
-        _print_json(training_output.outcome_dict(outcome, written))
+        print_json(training_output.outcome_dict(outcome, written))
     else:
         training_output.print_outcome(console(), outcome, written)
     if not outcome.complete:
@@ -303,7 +241,7 @@ def train(
 
 
 @app.command(epilog="Example: s2e suspects s2e-out/digits --given 3 --out threes.csv")
-@_sentences(config=JudgedData)
+@sentences(config=JudgedData)
 @takes(JudgedData)
 def suspects(
     data: JudgedData,
@@ -337,7 +275,7 @@ def suspects(
         view.write_listed(found, out)
     if as_json:
         files = [] if out is None else [str(out)]
-        _print_json({**view.list_dict(found, top=top), "files": files})
+        print_json({**view.list_dict(found, top=top), "files": files})
     else:
         view.print_list(console(), found, top=top)
         if out is not None:
@@ -348,7 +286,7 @@ def suspects(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     epilog="Example: s2e bench bench_search digits-sym50 --seeds 5",
 )
-@_sentences()
+@sentences()
 def bench(
     context: typer.Context,
     name: opt.Benchmark = None,
@@ -359,7 +297,7 @@ def bench(
     """
     folder = studies_folder()
     if folder is None:
-        _fail("there is no folder studies here: run this where you cloned s2e_optuna.")
+        fail("there is no folder studies here: run this where you cloned s2e_optuna.")
     scripts = study_scripts(folder)
     if name is None:
         widest = max(map(len, scripts))
@@ -367,7 +305,7 @@ def bench(
             typer.echo(f"{script:{widest}}  {summary}".rstrip())
         return
     if name not in scripts:
-        _fail(f"there is no study {name!r} in {folder}: choose one of {', '.join(scripts)}.")
+        fail(f"there is no study {name!r} in {folder}: choose one of {', '.join(scripts)}.")
     command = [sys.executable, "-m", f"{folder.name}.{name}", *context.args]
     code = subprocess.run(command, cwd=folder.parent, check=False).returncode
     # A process that a signal ended has a negative code; the shell's convention is 128 + signal.
@@ -375,7 +313,7 @@ def bench(
 
 
 @app.command(epilog="Example: s2e dashboard --storage sqlite:///s2e.db --port 8080")
-@_sentences()
+@sentences()
 def dashboard(
     storage: opt.Storage = None,
     artifacts: opt.Artifacts = None,
@@ -392,7 +330,7 @@ def dashboard(
     from s2e_optuna.web.serve import is_loopback, serve
 
     url = storage or default_storage()
-    opened = _open_existing(url, prepare=True)
+    opened = open_existing(url, prepare=True)
 
     folder = find_artifacts(opened, url, artifacts)
 
@@ -416,7 +354,7 @@ def dashboard(
 
 
 @app.command(epilog="Example: s2e proxy --storage postgresql+psycopg://… --host 0.0.0.0")
-@_sentences()
+@sentences()
 def proxy(
     storage: opt.Storage = None,
     host: opt.Host = "127.0.0.1",
@@ -432,7 +370,7 @@ def proxy(
     from s2e_optuna.storages.proxy import run_proxy
     from s2e_optuna.web.serve import is_loopback
 
-    _silence_optuna()
+    silence_optuna()
     url = storage or default_storage()
 
     def announce(bound: int) -> None:
@@ -448,7 +386,7 @@ def proxy(
 
 
 @app.command(epilog="Example: s2e doctor --storage sqlite:///s2e.db")
-@_sentences()
+@sentences()
 def doctor(
     storage: opt.Storage = None, bench: opt.MeasureSpeed = False, as_json: opt.Json = False
 ) -> None:
@@ -463,7 +401,7 @@ def doctor(
     if bench:
         found += checks.measure()
     if as_json:
-        _print_json(checks.to_dict(found))
+        print_json(checks.to_dict(found))
     else:
         checks.print_checks(console(), found)
     if not checks.is_healthy(found):

@@ -97,9 +97,15 @@ BAD: dict[str, tuple[str, str]] = {
     "labels and noise": ("search --labels bad.csv --noise pair --noise-rate 0.1", "leave noise"),
     "labels column": ("search --labels bad.csv --label-column x", "no column 'x'"),
     "labels without path": ("search --labels bad.csv", "are 1 and the training samples"),
-    "labels paths": ("search images --labels bad.csv --path-column label", "such as one:"),
-    "labels not a class": ("search images --labels wrong.csv", "'cow', which is no class"),
-    "label empty": ("search images --labels empty.csv", "no label in line 3"),
+    "labels paths": (
+        "search images --labels bad.csv --path-column label",
+        "only label: name one with --label-column",
+    ),
+    "labels of one class": ("search images --labels wrong.csv", "only one class (cow)"),
+    "a class without labels": (
+        "search images --labels empty.csv",
+        "1 of 2 classes have no training sample (class b)",
+    ),
     "column without labels": ("search --path-column x", "without a table"),
     "save labels": ("search --save-labels x.txt", "name a .csv"),
     "save labels nowhere": ("train --method standard --save-labels no/x.csv", "does not exist"),
@@ -174,8 +180,9 @@ def test_bad_input_gets_one_sentence_and_nothing_is_written(
     words, said = BAD[case]
     result = run(words.format(stored=stored))
     assert (result.exit_code, result.stdout) == (2, "")
-    (line,) = result.stderr.splitlines()
+    *told, line = result.stderr.splitlines()  # what data were taken for comes first
     assert line.startswith("s2e: ") and said in line
+    assert "Traceback" not in result.stderr and len(told) <= 3
     assert "secret" not in line
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
