@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from s2e_optuna.data.label_tables import read_labels, tie_labels
 from s2e_optuna.data.layouts import ImageListing, list_image_folder
 from s2e_optuna.data.matching import Samples
 from s2e_optuna.data.noisy_data import NoisyData
+from s2e_optuna.data.preparation import PIXELS
 from s2e_optuna.data.streaming import ImageFiles, should_stream
 
 
@@ -112,6 +114,7 @@ def _assembled(
     progress: OnImages | None,
     options: Mapping[str, Any],
 ) -> NoisyData:
+    above = str(folder.resolve())
     paths = {part: [listing.paths[i] for i in rows] for part, rows in division.rows.items()}
 
     def read(wanted: Mapping[str, tuple[str, Rows]]) -> dict[str, Tensor]:
@@ -138,7 +141,11 @@ def _assembled(
         class_names=division.class_names,
         n_classes=None,
         ids=tuple(paths["train"]),
+        files={
+            part: [os.path.join(above, path) for path in found] for part, found in paths.items()
+        },
         noise_words=words,
+        preparation=PIXELS,  # files say their range, however dark the images are
         layout=listing.layout,
         words=(*division.words, *listing.words),
         **options,
