@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,20 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from s2e_optuna.data.class_numbers import number_classes
-from s2e_optuna.data.noise import (
-    Noise,
-    check_matrix,
-    corrupt_labels,
-    corrupt_labels_by_instance,
-    read_transition_matrix,
-    transition_matrix,
-)
-from s2e_optuna.data.noisy_data import NoisyData, as_images, as_labels, scale_pixels
+from s2e_optuna.data.drawn_labels import draw_labels
+from s2e_optuna.data.noise import Noise
+from s2e_optuna.data.noisy_data import NoisyData, as_images, as_labels
 from s2e_optuna.data.preparation import PIXELS, Preparation
 from s2e_optuna.data.reading import reading_words, warning_words
-from s2e_optuna.data.spec import is_matrix_file
 from s2e_optuna.data.split import PART_WORDS
-from s2e_optuna.data.streaming import ImageFiles
 from s2e_optuna.errors import DataError
 
 SPLIT_SEED = 20200
@@ -187,6 +178,7 @@ def assemble(
     layout: str = "arrays",
     words: Sequence[str] = (),
     preparation: Preparation | None = None,
+    files: Mapping[str, Sequence[str]] | None = None,
 ) -> NoisyData:
     """Split and corrupt labels first, then read the images that are needed; see `from_arrays`.
 
@@ -204,6 +196,8 @@ def assemble(
         What else there is to say about how they were read, in sentences.
     preparation
         What is done to images; by default fitted to the training part.
+    files
+        Paths of the images of each part in `labels`, where they are files.
     """
     if validation not in ("auto", "clean", "noisy"):
         raise DataError(f"unknown validation {validation!r}: choose auto, clean or noisy")
@@ -223,8 +217,14 @@ def assemble(
     clean = None if y_clean is None else y_clean[torch.from_numpy(rows)]
     if noise is not None:
         clean = given
-        given, noise_words = _corrupt(
-            given, n_classes, noise, noise_rate, seed, lambda: read({"train": ("train", rows)})
+        given, noise_words = draw_labels(
+            given,
+            n_classes,
+            noise,
+            noise_rate,
+            seed,
+            lambda: read({"train": ("train", rows)}),
+            preparation,
         )
     elif noise_rate is not None:
         raise DataError("noise_rate was given without noise: choose noise symmetric or pair")
@@ -246,7 +246,9 @@ def assemble(
         assert val is not None
         val_labels = labels[val[0]][torch.from_numpy(val[1])]
     wanted = {"train": ("train", rows[kept]), "val": val}
-    images = read(wanted if test is None else {**wanted, "test": test})
+    if test is not None:
+        wanted["test"] = test
+    images = read(wanted)
     if preparation is None:
         x_train = images["train"]
         preparation = Preparation.fit(x_train) if isinstance(x_train, Tensor) else PIXELS
@@ -274,6 +276,12 @@ def assemble(
         y_val_clean=val_clean if cut else None,
         validation_source=val[0],
         preparation=preparation,
+        files={
+            part: tuple(files[source][row] for row in taken)
+            for part, (source, taken) in wanted.items()
+        }
+        if files
+        else {},
         reading=(
             reading_words(layout, len(kept), val, test, n_classes),
             *([] if preparation.words is None else [preparation.words]),
@@ -354,50 +362,6 @@ def _cut_validation(labels: NDArray[np.int64]) -> tuple[Rows, Rows]:
         raise DataError("the training part is too small to cut a validation part from it")
     order = stratified_order(labels, np.random.default_rng([SPLIT_SEED, 1]))
     return np.sort(order[:size]), np.sort(order[size:])
-
-
-def _corrupt(
-    clean: Tensor,
-    n_classes: int,
-    noise: Noise,
-    noise_rate: float | None,
-    seed: int,
-    read: Callable[[], dict[str, Tensor]],
-) -> tuple[Tensor, str]:
-    """Draw given labels; return them and what was done, in words."""
-    rng = np.random.default_rng(seed)
-    if not isinstance(noise, str) or is_matrix_file(noise):
-        if noise_rate is not None:
-            raise DataError("a transition matrix has its rates in itself: leave noise_rate out")
-        words = "transition matrix"
-        if isinstance(noise, str | Path):
-            matrix, words = read_transition_matrix(noise), f"transition matrix {noise}"
-        else:
-            matrix = check_matrix(noise)
-        if len(matrix) != n_classes:
-            raise DataError(
-                f"the transition matrix has {len(matrix)} rows for {n_classes} classes: "
-                "give it a row and a column for each class"
-            )
-        drawn = corrupt_labels(clean.numpy(), matrix, rng)
-        return torch.from_numpy(drawn), f"{words} (seed {seed})"
-    if noise_rate is None:
-        raise DataError(f"noise {noise!r} needs a noise_rate, for example 0.3")
-    if noise == "instance":
-        images: Tensor | ImageFiles = read()["train"]
-        if isinstance(images, Tensor):
-            features: Any = scale_pixels(Preparation.fit(images).apply(images)).numpy()
-        else:
-            features = _reading(images)
-        drawn = corrupt_labels_by_instance(clean.numpy(), features, noise_rate, n_classes, rng)
-    else:
-        matrix = transition_matrix(noise, noise_rate, n_classes)
-        drawn = corrupt_labels(clean.numpy(), matrix, rng)
-    return torch.from_numpy(drawn), f"{noise} {noise_rate:g} (seed {seed})"
-
-
-def _reading(files: ImageFiles) -> Callable[[NDArray[np.int64]], ArrayLike]:
-    return lambda positions: scale_pixels(files.select(torch.from_numpy(positions)).read()).numpy()
 
 
 def _count_classes(

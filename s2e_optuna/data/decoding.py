@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from weakref import WeakValueDictionary
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from s2e_optuna.data.augmentation import Augment
-from s2e_optuna.data.images import Size, decode_image
+from s2e_optuna.data.images import Size, decode_image, only_our_words
 from s2e_optuna.errors import DataError
 
 MOST_PROCESSES = 8
@@ -50,8 +48,7 @@ class FileBatch:
 
 def decode(batch: FileBatch) -> Tensor:
     """Return the images of a batch [B, 3, height, width], uint8 if nothing changes them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with only_our_words():
         images = [
             torch.tensor(decode_image(path, batch.size)[0]).permute(2, 0, 1)
             for path in batch.paths

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,17 @@ class Division:
     clean: Labels | None
     class_names: tuple[str, ...]
     words: tuple[str, ...]
+
+    def without(self, left_out: Collection[int], words: str) -> Division:
+        """Leave out samples at these positions, and say why."""
+        kept = {part: ~np.isin(rows, list(left_out)) for part, rows in self.rows.items()}
+        return replace(
+            self,
+            rows={part: rows[kept[part]] for part, rows in self.rows.items() if kept[part].any()},
+            labels={part: self.labels[part][kept[part]] for part in self.rows},
+            clean=None if self.clean is None else self.clean[kept["train"]],
+            words=(*self.words, words),
+        )
 
 
 def divide(

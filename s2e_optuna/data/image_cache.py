@@ -14,8 +14,9 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ SMALLEST = 4 << 20
 KEPT_DAYS = 14
 """Files that nobody has used for so many days are removed when another one is written."""
 
-_FORMAT = "s2e images 2"
+_FORMAT = "s2e images 3"
 
 _logger = logging.getLogger(__name__)
 
@@ -88,6 +89,41 @@ def read_images(
     return mapped
 
 
+def known_broken(files: Sequence[str], folder: Path) -> list[str] | None:
+    """Return which of these files were found to be broken; None where nobody has looked.
+
+    Parameters
+    ----------
+    files
+        Paths of images.
+    folder
+        Where that is kept.
+    """
+    place = folder / f"{_listing_digest(files)}.broken.npy"
+    try:
+        found: NDArray[np.int64] = np.load(place, allow_pickle=False)
+        os.utime(place)
+        return [files[position] for position in found]
+    except (OSError, ValueError, EOFError, IndexError):  # not there, or damaged: look again
+        return None
+
+
+def remember_broken(files: Sequence[str], broken: Collection[str], folder: Path) -> None:
+    """Keep which of these files are broken, as long as none of them changes."""
+    positions = [position for position, file in enumerate(files) if file in broken]
+    place = folder / f"{_listing_digest(files)}.broken.npy"
+    _write(place, np.array(positions, dtype=np.int64))
+
+
+def _listing_digest(files: Sequence[str]) -> str:
+    digest = hashlib.sha256(_FORMAT.encode())
+    for file in files:
+        with contextlib.suppress(OSError):  # decoding will say what is wrong with it
+            found = os.stat(file)
+            digest.update(f"{file}\0{found.st_size}\0{found.st_mtime_ns}\0".encode())
+    return digest.hexdigest()[:32]
+
+
 def _map(place: Path) -> NDArray[np.uint8] | None:
     """Map a file; None if it is not there or damaged, in which case it is made anew."""
     try:
@@ -98,7 +134,7 @@ def _map(place: Path) -> NDArray[np.uint8] | None:
     return pixels if pixels.dtype == np.uint8 and pixels.ndim == 4 else None
 
 
-def _write(place: Path, pixels: NDArray[np.uint8]) -> bool:
+def _write(place: Path, pixels: NDArray[Any]) -> bool:
     """Write a file in one step; say whether that was possible."""
     partial = place.with_suffix(f".{os.getpid()}.partial")
     try:

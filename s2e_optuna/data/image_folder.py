@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,16 @@ from torch import Tensor
 
 from s2e_optuna.data.assemble import Rows, assemble
 from s2e_optuna.data.division import NONE, Division, Found, divide
-from s2e_optuna.data.image_cache import read_images
-from s2e_optuna.data.images import OnImages, Size
+from s2e_optuna.data.image_cache import known_broken, read_images, remember_broken
+from s2e_optuna.data.images import BrokenImages, OnImages, Size, broken_images, default_size
 from s2e_optuna.data.label_tables import read_labels, tie_labels
 from s2e_optuna.data.layouts import ImageListing, list_image_folder
 from s2e_optuna.data.matching import Samples
 from s2e_optuna.data.noisy_data import NoisyData
+from s2e_optuna.data.preparation import PIXELS
 from s2e_optuna.data.streaming import ImageFiles, should_stream
+from s2e_optuna.data.words import count, some
+from s2e_optuna.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -61,15 +65,33 @@ class LabelFiles:
         return divide(found, table, lists, validation), words
 
 
+@dataclass(frozen=True)
+class FolderOptions:
+    """How a folder is read.
+
+    Attributes
+    ----------
+    size
+        Height and width that images are resized to; None keeps those of small ones.
+    label_from_name
+        See `list_image_folder`.
+    skip_broken
+        Leave out images that cannot be read.
+    cache
+        Folder for decoded images.
+    progress
+        Told how many images have been decoded, and how many there are.
+    """
+
+    size: Size | None
+    label_from_name: str | None
+    skip_broken: bool
+    cache: Path
+    progress: OnImages | None
+
+
 def load_image_folder(
-    folder: Path,
-    files: LabelFiles,
-    *,
-    size: Size | None,
-    label_from_name: str | None,
-    cache: Path,
-    progress: OnImages | None,
-    options: Mapping[str, Any],
+    folder: Path, files: LabelFiles, how: FolderOptions, options: Mapping[str, Any]
 ) -> NoisyData:
     """Read a folder of images.
 
@@ -79,19 +101,18 @@ def load_image_folder(
         See `list_image_folder`.
     files
         Tables with labels.
-    size
-        Resize images to this height and width.
-    label_from_name
-        See `list_image_folder`.
-    cache
-        Folder for decoded images.
-    progress
-        Told how many images have been decoded, and how many there are.
+    how
+        How it is read.
     options
         Further keyword arguments of `assemble`.
+
+    Raises
+    ------
+    DataError
+        What is in the way, in one sentence.
     """
     listing = list_image_folder(
-        folder, labelled=files.labels is None, label_from_name=label_from_name
+        folder, labelled=files.labels is None, label_from_name=how.label_from_name
     )
     other_parts = listing.labels[listing.parts != "train"]
     found = Found(
@@ -99,20 +120,44 @@ def load_image_folder(
     )
     samples = Samples(listing.paths, folder, parts=listing.parts)
     division, words = files.divide(found, samples, str(folder), options["validation"])
-    return _assembled(folder, listing, division, words, size, cache, progress, options)
+    options = {**options, "noise_words": words}
+    if not how.skip_broken:
+        return _assembled(folder, listing, division, how, options)
+    position = {str(folder / path): i for i, path in enumerate(listing.paths)}
+    every = [str(folder / listing.paths[i]) for rows in division.rows.values() for i in rows]
+    broken = known_broken(every, how.cache)
+    if broken is None and should_stream(every, how.size) is not None:
+        broken = [path for path, _ in broken_images(every, how.progress)]
+        remember_broken(every, broken, how.cache)
+    broken = broken or []
+    while True:
+        rest = division
+        if broken:
+            said = (
+                f"{count(len(broken), 'broken image')} left out: "
+                f"{some([os.path.relpath(path, folder) for path in broken])}"
+            )
+            rest = division.without([position[path] for path in broken], said)
+        try:
+            return _assembled(folder, listing, rest, how, options)
+        except BrokenImages as error:  # seen now that they are decoded
+            broken += [path for path, _ in error.found]
+            remember_broken(every, broken, how.cache)
 
 
 def _assembled(
     folder: Path,
     listing: ImageListing,
     division: Division,
-    words: str,
-    size: Size | None,
-    cache: Path,
-    progress: OnImages | None,
+    how: FolderOptions,
     options: Mapping[str, Any],
 ) -> NoisyData:
+    if "train" not in division.rows:
+        raise DataError(f"no training image of {folder} can be read")
     paths = {part: [listing.paths[i] for i in rows] for part, rows in division.rows.items()}
+    size, resized = how.size, None
+    if size is None:
+        size, resized = default_size([folder / path for path in paths["train"]])
 
     def read(wanted: Mapping[str, tuple[str, Rows]]) -> dict[str, Tensor]:
         # One array for all parts, so that they agree on colour; each part is a slice of it.
@@ -126,10 +171,11 @@ def _assembled(
                 for part, part_files in chosen.items()
             }
             return streams
-        pixels = torch.from_numpy(read_images(folder, every, size, cache, progress))
+        pixels = torch.from_numpy(read_images(folder, every, size, how.cache, how.progress))
         slices = torch.split(pixels, [len(part) for part in chosen.values()])
         return dict(zip(chosen, slices, strict=True))
 
+    above = str(folder.resolve())
     return assemble(
         {part: torch.from_numpy(values) for part, values in division.labels.items()},
         read,
@@ -138,8 +184,11 @@ def _assembled(
         class_names=division.class_names,
         n_classes=None,
         ids=tuple(paths["train"]),
-        noise_words=words,
+        files={
+            part: [os.path.join(above, path) for path in found] for part, found in paths.items()
+        },
+        preparation=PIXELS,  # files say their range, however dark the images are
         layout=listing.layout,
-        words=(*division.words, *listing.words),
+        words=(*division.words, *listing.words, *([] if resized is None else [resized])),
         **options,
     )

@@ -257,7 +257,8 @@ def tie_labels(table: LabelTable, samples: Samples, where: str, part: str = "tra
     rows = rows[np.argsort(ties.positions[rows], kind="stable")]
     rows, repeated = _without_repeats(table, rows, ties.positions, samples)
     if repeated:
-        words.append(f"{count(repeated, 'row')} left out that repeat others")
+        others = "repeats another" if repeated == 1 else "repeat others"
+        words.append(f"{count(repeated, 'row')} left out that {others}")
     return _taken(table, rows, ties.positions[rows], words)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -66,6 +67,8 @@ class NoisyData:
         test part; ``"train"``, cut from the training data.
     preparation
         What is done to images before a network gets them.
+    files
+        Paths of the images of ``"train"``, ``"val"`` and ``"test"``, where they are files.
     reading
         How the data were read, in sentences: what they were taken for, what was left out.
     """
@@ -87,6 +90,7 @@ class NoisyData:
     y_val_clean: Tensor | None = None
     validation_source: str = "val"
     preparation: Preparation = PIXELS
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reading: tuple[str, ...] = ()
 
     @property

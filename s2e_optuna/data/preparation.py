@@ -178,6 +178,11 @@ class Preparation:
             return f"numbers from {self.low:g} to {self.high:g} scaled to 0 to 1"
         return None
 
+    @property
+    def scale(self) -> str:
+        """What is done, without numbers that depend on all samples: for comparisons."""
+        return f"{self.kind} {self.low:g} {self.high:g}" if self.kind == "range" else self.kind
+
     def stored(self) -> tuple[str, dict[str, Tensor]]:
         """Return it as a text (JSON) and arrays, to be kept with a model."""
         text = json.dumps({"kind": self.kind, "low": self.low, "high": self.high})

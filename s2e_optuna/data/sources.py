@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from s2e_optuna.data.assemble import dataset_arrays, from_arrays
 from s2e_optuna.data.class_numbers import number_classes
 from s2e_optuna.data.division import Found
-from s2e_optuna.data.image_folder import LabelFiles, load_image_folder
+from s2e_optuna.data.image_folder import FolderOptions, LabelFiles, load_image_folder
 from s2e_optuna.data.images import OnImages, Size, image_size_of
 from s2e_optuna.data.matching import Samples
 from s2e_optuna.data.named_sets import Source, default_root, named_set
@@ -48,6 +48,7 @@ def load_data(
     val_labels: str | Path | None = None,
     test_labels: str | Path | None = None,
     label_from_name: str | None = None,
+    skip_broken: bool = False,
     image_size: int | Size | None = None,
     data_root: str | Path | None = None,
     download: bool = True,
@@ -81,8 +82,11 @@ def load_data(
         Tables with the labels of validation and test samples, which are then not trained on.
     label_from_name
         Take labels from file names: ``"auto"``, or a pattern such as ``"{label}_*"``.
+    skip_broken
+        Leave out images of a folder that cannot be read, and say so.
     image_size
-        Resize the images of a folder to this side, or (height, width).
+        Resize the images of a folder to this side, or (height, width); by default photographs
+        and other large ones to 64.
     data_root
         Folder for downloads and decoded images; by default a folder of the user's cache.
     download
@@ -113,15 +117,10 @@ def load_data(
     named = isinstance(source, str) and source in DATA_SETS
     if not named and isinstance(source, str | Path) and Path(source).expanduser().is_dir():
         root = default_root() if data_root is None else Path(data_root).expanduser()
-        return load_image_folder(
-            Path(source).expanduser(),
-            files,
-            size=image_size_of(image_size),
-            label_from_name=label_from_name,
-            cache=root / "images",
-            progress=progress,
-            options=options,
+        how = FolderOptions(
+            image_size_of(image_size), label_from_name, skip_broken, root / "images", progress
         )
+        return load_image_folder(Path(source).expanduser(), files, how, options)
     if label_from_name is not None:
         raise DataError("--label-from-name is for a folder of images: leave it out")
     loaded, noise_words = _numbered(_find(source, data_root, download)), None

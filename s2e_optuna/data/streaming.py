@@ -17,7 +17,7 @@ from torch import Tensor
 
 from s2e_optuna.data.augmentation import Augment, Augmentation
 from s2e_optuna.data.decoding import FileBatch, decode, decoder, default_processes
-from s2e_optuna.data.images import Size, decode_image
+from s2e_optuna.data.images import Size, image_size, only_our_words
 from s2e_optuna.data.preparation import Preparation
 from s2e_optuna.device import free_memory, to_device
 from s2e_optuna.errors import DataError
@@ -261,9 +261,13 @@ def should_stream(paths: Sequence[str | Path], size: Size | None) -> Size | None
     paths
         Files.
     size
-        What they are resized to; None takes the size of the first.
+        What they are resized to; None takes the size of the first readable one.
     """
-    height, width = size if size is not None else decode_image(paths[0], None)[0].shape[:2]
+    with only_our_words():
+        found = size or next(filter(None, map(image_size, paths)), None)
+    if found is None:
+        return None  # decoding will say what is wrong with them
+    height, width = found
     too_large = 3 * height * width * len(paths) > MEMORY_SHARE * _memory()
     return (height, width) if too_large else None
 

@@ -116,7 +116,7 @@ def _separator(path: Path, lines: Sequence[str]) -> str | None:
         return best
     spaced = sum(len(line.split()) > 1 for line in lines)
     named = path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv"))
-    return usual if named or spaced < len(lines) / 2 else None
+    return None if spaced >= len(lines) * (1.0 if named else 0.5) else usual
 
 
 def _words(line: str) -> list[str]:
