@@ -117,6 +117,10 @@ def _root(
     from s2e_optuna.reporting.terminal import tolerate_narrow_encodings
 
     tolerate_narrow_encodings()
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        _fail("the current folder has been removed: change to one that is there.")
 
 
 @app.command(epilog="Example: s2e search mnist --noise pair --noise-rate 0.45 --workers 2")
@@ -179,20 +183,6 @@ def worker(
         )
     if not quiet:
         typer.echo(f"This worker completed {done} trials.", err=True)
-
-
-@app.command(epilog="Example: s2e stop --storage sqlite:///s2e.db --study digits")
-@_sentences()
-def stop(study: opt.JoinedStudy, storage: opt.Storage = None) -> None:
-    """End a running search now, with its results.
-
-    It has as many trials as have finished: its workers hand back what they
-    train, and s2e search goes on with the results.
-    """
-    from s2e_optuna.commands.stop import stop_search
-
-    opened = _open_existing(storage or default_storage(), prepare=True)
-    typer.echo(stop_search(opened, study))
 
 
 @app.command(epilog="Example: s2e stop --storage sqlite:///s2e.db --study digits")
