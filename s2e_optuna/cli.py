@@ -69,6 +69,10 @@ def _root(
     from s2e_optuna.reporting.terminal import tolerate_narrow_encodings
 
     tolerate_narrow_encodings()
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        fail("the current folder has been removed: change to one that is there.")
 
 
 @app.command(epilog="Example: s2e search mnist --noise pair --noise-rate 0.45 --workers 2")

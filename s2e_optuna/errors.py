@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterable
 from numbers import Integral
+
+# What the loader of shared libraries says.
+_NO_MEMORY = re.compile(r"failed to map segment|cannot allocate memory", re.IGNORECASE)
 
 
 class DataError(ValueError):
@@ -65,14 +69,37 @@ def one_sentence(error: BaseException) -> str:
     return one_line(str(error)) or type(error).__name__
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message; of a database's error, that of its driver."""
+    original = getattr(error, "orig", None) or error
+    return (str(original).strip() or type(original).__name__).splitlines()[0].rstrip(".: ")
+
+
+def _of_database(error: BaseException) -> BaseException | None:
+    """Return what a database has raised, if it is that; nothing of it is imported here."""
+    while type(error).__name__ == "StorageInternalError" and error.__cause__ is not None:
+        error = error.__cause__
+    known = type(error).__module__.partition(".")[0] in ("sqlalchemy", "sqlite3", "psycopg")
+    return error if known else None
+
+
 def explain(error: BaseException) -> tuple[str, int] | None:
     """Return one sentence about an error, and the exit code; None where a traceback is needed.
 
     The package's own kinds of errors are made to be read by people: ValueErrors are about what
     the user gave, RuntimeErrors about what went wrong on the way. Plain ones, from wherever they
     come, are faults of the program. So are errors of the system that name no file, but for a
-    full disk.
+    full disk. Databases may fail beyond our own storages, too: where Optuna's is used.
     """
+    text = one_sentence(error)
+    if _NO_MEMORY.search(text) or isinstance(error, MemoryError):
+        return (
+            f"there is not enough memory ({type(error).__name__}: {text}): a training needs some "
+            "4 GB, where addresses are limited (ulimit -v) of those, too.",
+            1,
+        )
+    if (cause := _of_database(error)) is not None:
+        return f"the storage failed ({type(cause).__name__}: {first_line(cause)}).", 1
     if isinstance(error, OSError):
         reason = error.strerror or type(error).__name__
         if error.filename is not None:

@@ -11,6 +11,9 @@ import re
 CONFIG_ATTR = "s2e:search"
 """User attribute of a study: what its trials do (`SearchConfig.stored`)."""
 
+DATA_ATTR = "s2e:data"
+"""User attribute of a study: what the data of its trials held (`Fingerprint.summary`)."""
+
 TARGET_ATTR = "s2e:trials"
 """User attribute of a study: the budget N."""
 

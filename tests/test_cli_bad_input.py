@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from command_line import run
 from PIL import Image
+from sqlalchemy.exc import OperationalError
 
 from s2e_optuna import Schedule
 from s2e_optuna.labels.suspect_list import _COLUMNS
@@ -224,10 +225,17 @@ def test_what_goes_wrong_on_the_way_has_exit_code_1(monkeypatch: pytest.MonkeyPa
     [
         (PermissionError(errno.EACCES, "Permission denied", "a/b"), 2, "a/b: Permission denied."),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "s2e: No space left on device."),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), 1, "too."),
+        (MemoryError(), 1, "addresses are limited (ulimit -v) of those, too."),
+        (
+            OperationalError("SELECT 1", {}, Exception("disk I/O error\nmore")),
+            1,
+            "s2e: the storage failed (OperationalError: disk I/O error).",
+        ),
     ],
 )
 def test_what_the_system_refuses_gets_one_sentence(
-    error: OSError, code: int, said: str, stored: str, monkeypatch: pytest.MonkeyPatch
+    error: Exception, code: int, said: str, stored: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
         raise error
@@ -236,3 +244,16 @@ def test_what_the_system_refuses_gets_one_sentence(
     result = run(f"show --storage {stored} --study one")
     assert result.exit_code == code
     assert result.stderr.endswith(f"{said}\n") and result.stderr.count("\n") == 1
+
+
+def test_a_folder_that_has_been_removed_is_said_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    result = run("show")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "s2e: the current folder has been removed: change to one that is there.\n"
+    )

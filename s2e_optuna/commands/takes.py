@@ -92,7 +92,7 @@ def _parameter(owner: type, one: Field[Any]) -> inspect.Parameter:
         annotation: Any = typer.Argument(**about)
     else:
         flag = "--" + (words.flag or one.name).replace("_", "-")
-        name = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
+        name = f"{flag}/--no-{flag[2:]}" if kind is bool and default is not False else flag
         annotation = typer.Option(name, rich_help_panel=words.panel, **about)
     return inspect.Parameter(
         one.name,

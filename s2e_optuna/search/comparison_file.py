@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from s2e_optuna.data import NoisyData
+from s2e_optuna.data.fingerprint import Fingerprint
 from s2e_optuna.options import earlier_settings
 from s2e_optuna.schedules import Schedule
 from s2e_optuna.scores import MethodScore
@@ -44,13 +45,24 @@ class Comparison:
     kept: str | None
 
 
-def comparison_key(config: SearchConfig, schedule: Schedule) -> dict[str, Any]:
-    """Return everything that a comparison depends on."""
+def comparison_key(config: SearchConfig, schedule: Schedule, seen: Fingerprint) -> dict[str, Any]:
+    """Return everything that a comparison depends on.
+
+    Parameters
+    ----------
+    config
+        The search.
+    schedule
+        The schedule that is compared.
+    seen
+        What the data hold.
+    """
     settings = config.settings()
     return {
         **{name: value for name, value in settings.items() if name not in _SEARCHING},
         "seeds": final_seeds(config.training.seed, config.final_seeds),
         "folds": config.folds,
+        "data_digest": seen.digest,
         "schedule": [float(rate) for rate in schedule.rates],
     }
 
@@ -96,7 +108,7 @@ def read_comparison(files: Mapping[str, Path], key: Mapping[str, Any]) -> Compar
     if not all(path.exists() for path in files.values()):
         return None
     try:
-        content = _content(files["comparison"])
+        content = _content(files["comparison"], key)
         if content["of"] != key:
             return None
         scores = {name: MethodScore.from_dict(row) for name, row in content["methods"].items()}
@@ -105,11 +117,16 @@ def read_comparison(files: Mapping[str, Path], key: Mapping[str, Any]) -> Compar
         return None  # damaged: it is made anew
 
 
-def _content(path: Path) -> dict[str, Any]:
+def _content(path: Path, key: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a comparison; what earlier versions did not write is as it was then.
+
+    They noted nothing of the data, which count as those of now.
+    """
     content = json.loads(path.read_text(encoding="utf-8"))
     if content["format"] != _FORMAT:
         raise ValueError(f"{path} has another format.")
     earlier = {k: v for k, v in earlier_settings(SearchConfig).items() if k not in _SEARCHING}
+    earlier["data_digest"] = key["data_digest"]
     return {**content, "of": {**earlier, **content["of"]}}
 
 
@@ -125,7 +142,7 @@ def remove_other_comparison(folder: Path, key: Mapping[str, Any]) -> None:
         return
     told = {"seeds": key["seeds"], "folds": key["folds"]}
     try:
-        same = {**_content(path)["of"], **told} == key
+        same = {**_content(path, key)["of"], **told} == key
     except (ValueError, KeyError, TypeError):
         same = False
     if not same:

@@ -110,6 +110,10 @@ class SearchConfig:
         URL for `open_storage`, or a storage object that other processes can use.
     study
         Name of the study; by default made of the data's name and the noise.
+    warm_from
+        A study of the same storage; a new study begins with its best schedules.
+    anyway
+        Go on with a study though the data have changed since it was begun.
     artifacts
         Folder for pictures and curves of the trials, made if it is missing; by default
         `s2e_optuna.storages.urls.artifact_folder` of the storage's URL, and none for a
@@ -235,6 +239,20 @@ class SearchConfig:
         panel=WORKERS_PANEL,
         complete="studies",
         metavar="NAME",
+        stored=False,
+    )
+    warm_from: str | None = option(
+        None,
+        "A new study begins with the best schedules of this one, in the same storage.",
+        panel=SEARCH_PANEL,
+        complete="studies",
+        metavar="STUDY",
+        stored=False,
+    )
+    anyway: bool = option(
+        False,
+        "Go on with a study though the data have changed since it was begun.",
+        panel=SEARCH_PANEL,
         stored=False,
     )
     artifacts: Path | str | None = option(

@@ -19,6 +19,7 @@ from optuna.exceptions import DuplicatedStudyError
 from optuna.pruners import NopPruner
 
 from s2e_optuna.data import NoisyData, OnImages
+from s2e_optuna.data.fingerprint import FINGERPRINT_FILE, Fingerprint, fingerprint
 from s2e_optuna.errors import ConfigError
 from s2e_optuna.labels import (
     Suspect,
@@ -30,6 +31,7 @@ from s2e_optuna.objective.resuming import study_folder
 from s2e_optuna.sampler import recommended_trial
 from s2e_optuna.schedules import Schedule, trial_schedule
 from s2e_optuna.scores import MethodScore, number_or_none
+from s2e_optuna.search.changes import begin_warm, check_data
 from s2e_optuna.search.comparison_file import (
     Comparison,
     comparison_key,
@@ -192,7 +194,8 @@ def search(
     on_data(data)
     with _interrupted_by_sigterm():
         started = time.monotonic()
-        config, study, url = _open(config)
+        seen = fingerprint(data)
+        config, study, url = _open(config, seen)
         target = set_target(study, config.trials)
         _make_artifact_folder(study)
         if tally(study.get_trials(deepcopy=False)).finished < target:
@@ -200,7 +203,7 @@ def search(
         clear_study(study, read_target(study))  # s2e stop may have lowered it
         _remove_checkpoints(config)
         searched = time.monotonic() - started
-        return _finish(config, study, data, searched, on_progress)
+        return _finish(config, study, data, seen, searched, on_progress)
 
 
 def _make_artifact_folder(study: optuna.Study) -> None:
@@ -257,7 +260,7 @@ def _check_folder(folder: Path) -> None:
     check_writable(folder)
 
 
-def _open(config: SearchConfig) -> tuple[SearchConfig, optuna.Study, Any]:
+def _open(config: SearchConfig, seen: Fingerprint) -> tuple[SearchConfig, optuna.Study, Any]:
     """Open or create the study; return also what workers open, and what the study makes of it."""
     if isinstance(config.storage, str):
         # Resolved here, so that workers do not each hold on to an embedded server.
@@ -279,6 +282,8 @@ def _open(config: SearchConfig) -> tuple[SearchConfig, optuna.Study, Any]:
     check_direction(study)
     attrs = study.user_attrs
     if CONFIG_ATTR not in attrs and not study.get_trials(deepcopy=False):
+        if config.warm_from is not None:
+            begin_warm(study, config.warm_from)
         study.set_user_attr(CONFIG_ATTR, config.stored())
         study.set_user_attr(TARGET_ATTR, config.trials)
     elif CONFIG_ATTR in attrs and TARGET_ATTR not in attrs:
@@ -286,6 +291,7 @@ def _open(config: SearchConfig) -> tuple[SearchConfig, optuna.Study, Any]:
     stored = read_stored(study)
     config = adopted(stored, config)
     check_same(stored, config)
+    check_data(study, config, seen)
     return config, study, url
 
 
@@ -293,6 +299,7 @@ def _finish(
     config: SearchConfig,
     study: optuna.Study,
     data: NoisyData,
+    seen: Fingerprint,
     searched: float,
     on_progress: OnProgress,
 ) -> SearchResult:
@@ -308,8 +315,9 @@ def _finish(
     files = {"schedule": folder / SCHEDULE_FILE}
     schedule.to_json(files["schedule"])
     comparison = Comparison({}, None, None)
-    key = comparison_key(config, schedule)
+    key = comparison_key(config, schedule, seen)
     remove_other_comparison(folder, key)
+    seen.save(folder / FINGERPRINT_FILE)
     if config.final_seeds:
         files |= {
             "model": folder / MODEL_FILE,

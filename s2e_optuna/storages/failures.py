@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
+from s2e_optuna.errors import first_line
+
 # SQLite and SQLite's journals; PostgreSQL; MySQL.
 _DAMAGED = re.compile(
     r"malformed|not a database|invalid page|index .* corrupt|is marked as crashed"
@@ -49,8 +51,7 @@ def cause_of(error: BaseException) -> BaseException:
 
 def reason(error: BaseException, password: object = None) -> str:
     """Return the first line of an error's text, without SQLAlchemy's decoration and passwords."""
-    original = getattr(error, "orig", None) or error
-    text = (str(original).strip() or type(original).__name__).splitlines()[0].rstrip(".: ")
+    text = first_line(error)
     if password:
         text = text.replace(str(password), "***")
     return mask_password(text)

@@ -71,12 +71,13 @@ def test_a_search_from_beginning_to_end_and_again(make, tmp_path, sqlite_url):
     out = tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == [
         "comparison.json",
+        "fingerprint.npz",
         "model.safetensors",
         "schedule.json",
         "suspects.csv",
     ]
     assert Schedule.from_json(out / "schedule.json").rates.tolist() == content["schedule"]
-    assert len(load_model(out / "model.safetensors").states) == 2
+    assert len(load_model(out / "model.safetensors").states) in (1, 2)  # plain training has one
     assert len((out / "suspects.csv").read_text().splitlines()) == 301
 
     assert {progress.phase for progress in seen} == {"search", "retrain"}
