@@ -186,9 +186,7 @@ def print_search(target: Console, result: SearchResult, files: dict[str, Path]) 
             )
             for name, score in result.scores.items()
         ]
-        seeds = len(rows[-1].validation)
-        title = f"Final comparison, {seeds} {'seed' if seeds == 1 else 'seeds'} each"
-        target.print(comparison_table(rows, target, title=title))
+        target.print(comparison_table(rows, target, title="Final comparison"))
         target.print()
         for sentence in verdict(result):
             target.print(sentence)

@@ -163,8 +163,10 @@ def generations_table(
 def comparison_table(
     rows: Iterable[ComparisonRow], target: Console, *, title: str = "Final comparison"
 ) -> Table:
-    """Make the table of methods: mean and standard deviation over seeds."""
+    """Make the table of methods: mean and standard deviation over as many seeds as it says."""
     rows = list(rows)
+    seeds = max((max(len(row.test), len(row.validation)) for row in rows), default=0)
+    title += f", {seeds} {'seed' if seeds == 1 else 'seeds'} each" if title else ""
     plus_minus = "+-" if ascii_only(target) else "±"
     table = _table(title)
     table.add_column("method")
@@ -177,12 +179,10 @@ def comparison_table(
     used = {name: column for name, column in cells.items() if any(column)}
     for name in used:
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("seeds", justify="right")
     for i, row in enumerate(rows):
         table.add_row(
             row.method,
             *(column[i] for column in used.values()),
-            str(max(len(row.test), len(row.validation))),
             style="bold" if row.ours else None,
         )
     return table

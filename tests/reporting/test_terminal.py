@@ -77,7 +77,7 @@ def test_a_comparison_has_no_empty_columns() -> None:
     unknown = (math.nan, math.nan)
     console = Console(width=80)
     table = comparison_table([ComparisonRow("S2E", unknown, (0.9, 0.8), unknown)], console)
-    assert [column.header for column in table.columns] == ["method", "validation", "seeds"]
+    assert [column.header for column in table.columns] == ["method", "validation"]
 
 
 @pytest.mark.parametrize("name", SHOWN)
