@@ -65,7 +65,7 @@ def draw_labels(
     rng = np.random.default_rng(seed)
     if not isinstance(noise, str) or is_matrix_file(noise):
         if noise_rate is not None:
-            raise DataError("a transition matrix has its rates in itself: leave noise_rate out")
+            raise DataError("a transition matrix has its rates in itself: leave `noise_rate` out")
         words = "transition matrix"
         if isinstance(noise, str | Path):
             matrix, words = read_transition_matrix(noise), f"transition matrix {noise}"
