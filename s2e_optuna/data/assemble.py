@@ -217,15 +217,16 @@ def assemble(
     clean = None if y_clean is None else y_clean[torch.from_numpy(rows)]
     if noise is not None:
         clean = given
-        given, noise_words = draw_labels(
+        given, noise_words, said = draw_labels(
             given,
-            n_classes,
+            names,
             noise,
             noise_rate,
             seed,
             lambda: read({"train": ("train", rows)}),
             preparation,
         )
+        words = [*words, *said]
     elif noise_rate is not None:
         raise DataError("noise_rate was given without noise: choose noise symmetric or pair")
 

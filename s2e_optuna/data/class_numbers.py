@@ -1,4 +1,4 @@
-"""Labels as people have them (names, whole floats, numbers from 1) as numbers 0 .. C-1."""
+"""Labels as people have them (names, any whole numbers, one-hot) as numbers 0 .. C-1."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MISSING_IN_TABLES = _MISSING | {"na", "n/a", "null"}
 def number_classes(
     labels: Mapping[str, Any], class_names: Sequence[str] | None
 ) -> tuple[dict[str, Any], Sequence[str] | None]:
-    """Turn names, truth values, whole floats and numbers 1 .. C into numbers 0 .. C-1.
+    """Turn names, truth values, whole numbers and one-hot rows into numbers 0 .. C-1.
 
     Parameters
     ----------
@@ -38,9 +38,10 @@ def number_classes(
     Raises
     ------
     DataError
-        A text is missing or no class, or some parts have text and others numbers.
+        A text is missing or no class, some parts have text and others numbers, or rows are
+        shares of classes.
     """
-    found = {part: _whole(values) for part, values in labels.items() if values is not None}
+    found = {part: _whole(values, part) for part, values in labels.items() if values is not None}
     texts = {part: values for part, values in found.items() if _is_text(values)}
     if class_names is None and texts:
         others = found.keys() - texts.keys()
@@ -53,20 +54,41 @@ def number_classes(
     if class_names is not None:
         for part, values in texts.items():
             found[part] = encode_labels(_words(values, part), class_names, part)
-    if found and all(values.dtype.kind in "ui" and values.size for values in found.values()):
-        lowest = min(int(values.min()) for values in found.values())
-        highest = max(int(values.max()) for values in found.values())
-        if lowest == 1 and (class_names is None or highest == len(class_names)):
-            class_names = class_names or tuple(map(str, range(1, highest + 1)))
-            found = {part: values.astype(np.int64) - 1 for part, values in found.items()}
+    if found and all(v.dtype.kind in "ui" and v.ndim == 1 and v.size for v in found.values()):
+        values = np.unique(np.concatenate([np.unique(part) for part in found.values()]))
+        numbers = values.tolist()
+        from_one = numbers[0] == 1 and numbers[-1] == len(class_names or numbers)
+        if from_one and class_names is not None:
+            found = {part: labels.astype(np.int64) - 1 for part, labels in found.items()}
+        # -1 beside other numbers than 1 often means that there is no label.
+        are_names = numbers[0] >= 0 or numbers == [-1, 1]
+        if class_names is None and are_names and numbers != list(range(len(numbers))):
+            class_names = tuple(map(str, numbers))
+            found = {part: np.searchsorted(values, labels) for part, labels in found.items()}
     return found, class_names
 
 
-def _whole(labels: Any) -> np.ndarray[Any, Any]:
-    """Return an array; truth values and floats without fractions become integers."""
+def _whole(labels: Any, part: str) -> np.ndarray[Any, Any]:
+    """Return one label a sample; truth values and floats without fractions become integers."""
     values = labels.numpy(force=True) if isinstance(labels, Tensor) else np.asarray(labels)
+    if values.ndim > 1 and values.size == len(values):  # [N, 1], as Keras and MedMNIST have them
+        values = values.reshape(len(values))
+    if values.ndim == 2 and values.dtype.kind in "buif" and values.size:
+        values = _from_one_hot(values, part)
     whole = values.dtype.kind == "f" and np.isfinite(values).all() and (values % 1 == 0).all()
     return values.astype(np.int64) if whole or values.dtype.kind == "b" else values
+
+
+def _from_one_hot(values: np.ndarray[Any, Any], part: str) -> np.ndarray[Any, Any]:
+    """Return the class of each row [N, C] with a single 1; what is nothing like it stays."""
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+        return values
+    what = f"the {part.removeprefix('y_')} labels [{len(values)}, {values.shape[1]}]"
+    if ((values > 0) & (values < 1)).any():
+        raise DataError(f"{what} are shares of classes: give one class a sample")
+    if not (values.sum(axis=1) == 1).all():
+        raise DataError(f"{what} name several classes at once, or none: give one class a sample")
+    return np.asarray(values.argmax(axis=1))
 
 
 def _is_text(values: np.ndarray[Any, Any]) -> bool:

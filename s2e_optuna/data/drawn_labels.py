@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from s2e_optuna.data.noise import (
     check_matrix,
     corrupt_labels,
     corrupt_labels_by_instance,
+    has_class_names,
     read_transition_matrix,
     transition_matrix,
 )
@@ -23,26 +24,27 @@ from s2e_optuna.data.noisy_data import scale_pixels
 from s2e_optuna.data.preparation import Preparation
 from s2e_optuna.data.spec import is_matrix_file
 from s2e_optuna.data.streaming import ImageFiles
+from s2e_optuna.data.words import some
 from s2e_optuna.errors import DataError
 
 
 def draw_labels(
     clean: Tensor,
-    n_classes: int,
+    class_names: Sequence[str],
     noise: Noise,
     noise_rate: float | None,
     seed: int,
     read: Callable[[], dict[str, Tensor]],
     preparation: Preparation | None,
-) -> tuple[Tensor, str]:
+) -> tuple[Tensor, str, tuple[str, ...]]:
     """Draw given labels.
 
     Parameters
     ----------
     clean
         True labels, int64 [N].
-    n_classes
-        Number of classes.
+    class_names
+        Names of the classes.
     noise, noise_rate, seed
         See `s2e_optuna.data.from_arrays`.
     read
@@ -56,19 +58,23 @@ def draw_labels(
         int64 [N].
     words : str
         What was done.
+    sentences : tuple of str
+        What else there is to say.
 
     Raises
     ------
     DataError
         The noise is unknown, or does not fit the classes.
     """
-    rng = np.random.default_rng(seed)
+    rng, n_classes = np.random.default_rng(seed), len(class_names)
     if not isinstance(noise, str) or is_matrix_file(noise):
         if noise_rate is not None:
-            raise DataError("a transition matrix has its rates in itself: leave noise_rate out")
+            raise DataError("a transition matrix has its rates in itself: leave `noise_rate` out")
         words = "transition matrix"
+        named = False
         if isinstance(noise, str | Path):
-            matrix, words = read_transition_matrix(noise), f"transition matrix {noise}"
+            matrix = read_transition_matrix(noise, class_names)
+            words, named = f"transition matrix {noise}", has_class_names(noise)
         else:
             matrix = check_matrix(noise)
         if len(matrix) != n_classes:
@@ -77,7 +83,10 @@ def draw_labels(
                 "give it a row and a column for each class"
             )
         drawn = corrupt_labels(clean.numpy(), matrix, rng)
-        return torch.from_numpy(drawn), f"{words} (seed {seed})"
+        sentence = f"rows and columns of the transition matrix are {some(class_names, 10)}"
+        numbered = list(class_names) == list(map(str, range(n_classes)))
+        said = () if named or numbered else (sentence,)
+        return torch.from_numpy(drawn), f"{words} (seed {seed})", said
     if noise_rate is None:
         raise DataError(f"noise {noise!r} needs a noise_rate, for example 0.3")
     if noise == "instance":
@@ -91,7 +100,7 @@ def draw_labels(
     else:
         matrix = transition_matrix(noise, noise_rate, n_classes)
         drawn = corrupt_labels(clean.numpy(), matrix, rng)
-    return torch.from_numpy(drawn), f"{noise} {noise_rate:g} (seed {seed})"
+    return torch.from_numpy(drawn), f"{noise} {noise_rate:g} (seed {seed})", ()
 
 
 def _reading(files: ImageFiles) -> Callable[[NDArray[np.int64]], ArrayLike]:

@@ -15,6 +15,7 @@ from s2e_optuna.errors import DataError
 
 LABEL_COLUMNS = (
     *("label", "given", "given_label", "class", "labels", "target", "class_name", "category"),
+    "noisy_label",
 )
 """Columns taken as given labels where the user names none: the first that exists."""
 

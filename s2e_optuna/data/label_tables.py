@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2e_optuna.data.class_numbers import is_missing
+from s2e_optuna.data.label_arrays import ARRAY_FILES, Arrays
 from s2e_optuna.data.label_columns import Columns, Wanted, choose_columns
 from s2e_optuna.data.matching import SEVERAL, UNKNOWN, Samples
-from s2e_optuna.data.npz import read_npz
 from s2e_optuna.data.split import PART_WORDS, parts_in
 from s2e_optuna.data.text_tables import TABLES, TextTable, is_table, read_text_table
 from s2e_optuna.data.words import count, some
@@ -97,14 +97,15 @@ def read_labels(
     split_column: str | None = None,
     samples: Samples | None = None,
 ) -> LabelTable:
-    """Read labels from a table of text (also ``.gz``) or from ``.npz``.
+    """Read labels from a table of text (also ``.gz``) or from a file of arrays.
 
     Parameters
     ----------
     path
         The file. A table has commas, semicolons, tabs, bars or spaces between its columns, with
         a header line or without; an ``.npz`` file has the arrays ``given`` and perhaps ``clean``
-        and ``ids`` (without which the order tells whose they are).
+        and ``ids`` (without which the order tells whose they are). ``.npy`` and ``.pt`` files
+        hold a dictionary of arrays, such as those of CIFAR-N; columns are its names.
     path_column
         Column with the samples' paths or names; by default the one whose values name samples.
         Without one the rows must be in the order of the samples.
@@ -125,34 +126,39 @@ def read_labels(
     """
     place = Path(path).expanduser()
     wanted = Wanted(path_column, label_column, clean_column, split_column)
-    if place.suffix == ".npz":
-        return _saved_arrays(place)
+    if place.suffix in ARRAY_FILES:
+        return _from_arrays(place, wanted)
     if not place.is_file():
         raise DataError(f"there is no file {place}: check the path of the labels")
     if not is_table(place):
-        raise DataError(f"{place} is no table of labels: give one of {', '.join(TABLES)}, .npz")
+        kinds = ", ".join((*TABLES, *ARRAY_FILES))
+        raise DataError(f"{place} is no table of labels: give one of {kinds}")
     table = read_text_table(place)
     return _label_table(table, choose_columns(table, samples, wanted))
 
 
-def _saved_arrays(place: Path) -> LabelTable:
-    arrays = read_npz(place, ["given", "clean", "ids", "class_names"], required=["given"])
-    names = [str(name) for name in arrays.pop("class_names", np.empty(0, str)).tolist()]
-    columns = {name: tuple(map(str, values.ravel().tolist())) for name, values in arrays.items()}
-    if len({len(column) for column in columns.values()}) != 1:
-        raise DataError(f"the arrays of {place} differ in length: save the labels again")
-    for name in columns.keys() - {"ids"}:
-        if missing := sum(map(is_missing, columns[name])):
+def _from_arrays(place: Path, wanted: Wanted) -> LabelTable:
+    arrays = Arrays(place)
+    given, clean, ids = arrays.choose(wanted)
+    chosen = [name for name in (given, clean, ids) if name is not None]
+    columns = arrays.get(chosen)
+    for name in (given, clean):
+        if name is not None and (missing := sum(map(is_missing, columns[name]))):
             raise DataError(
                 f"{missing} of the labels in {place}, array {name}, are missing: fill them "
                 "in, or remove the samples"
             )
-    if names:  # numbers mean the classes of the data that were saved
-        for name in columns.keys() - {"ids"}:
+    if given == "given" and "class_names" in arrays.names:
+        # Numbers mean the classes of the data that were saved.
+        names = arrays.class_names()
+        for name in (given, *([] if clean is None else [clean])):
             columns[name] = tuple(names[int(label)] for label in columns[name])
-    naming = "samples named by the array ids"
     return LabelTable(
-        str(place), columns.get("ids"), columns["given"], columns.get("clean"), naming=naming
+        f"{place.name}, {given}" if given != "given" else str(place),
+        None if ids is None else columns[ids],
+        columns[given],
+        None if clean is None else columns[clean],
+        naming=f"samples named by the array {ids}" if ids else "",
     )
 
 

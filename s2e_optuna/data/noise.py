@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import csv
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -115,28 +116,96 @@ def check_matrix(matrix: ArrayLike) -> NDArray[np.float64]:
     return rows
 
 
-def read_transition_matrix(path: str | Path) -> NDArray[np.float64]:
+def read_transition_matrix(
+    path: str | Path, class_names: Sequence[str] | None = None
+) -> NDArray[np.float64]:
     """Read a transition matrix: ``.csv`` (commas), ``.txt`` (spaces) or ``.npy``.
 
-    Row i is the distribution of the given label of a sample of class i.
+    Row i is the distribution of the given label of a sample of class i. A ``.csv`` file may name
+    the classes in its first line, its first column or both.
+
+    Parameters
+    ----------
+    path
+        The file.
+    class_names
+        Order that named rows and columns are brought to; None leaves them as they are.
 
     Raises
     ------
     DataError
-        The file cannot be read or holds no transition matrix.
+        The file cannot be read, holds no transition matrix or names other classes.
     """
     place = Path(path).expanduser()
     if not place.is_file():
         raise DataError(f"there is no file {place} with a transition matrix: check the path")
     try:
-        if place.suffix == ".npy":
-            matrix = np.load(place, allow_pickle=False)
-        else:
-            matrix = np.loadtxt(place, delimiter="," if place.suffix == ".csv" else None, ndmin=2)
-        return check_matrix(matrix)
-    except (OSError, EOFError, ValueError) as error:
+        if place.suffix.lower() == ".npy":
+            return check_matrix(np.load(place, allow_pickle=False))
+        if place.suffix.lower() == ".txt":
+            return check_matrix(np.loadtxt(place, ndmin=2))
+        rows, columns, numbers = _without_names(_cells(place))
+        matrix = check_matrix(np.array(numbers, dtype=np.float64))
+    except (OSError, EOFError, ValueError, csv.Error) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"cannot use {place} as a transition matrix: {reason}") from error
+    if class_names is None or (rows is None and columns is None):
+        return matrix
+    return _ordered(place, matrix, rows or columns or [], columns or rows or [], class_names)
+
+
+def has_class_names(path: str | Path) -> bool:
+    """Whether a file with a transition matrix, which can be read, names its classes."""
+    place = Path(path).expanduser()
+    if place.suffix.lower() != ".csv":
+        return False
+    rows, columns, _ = _without_names(_cells(place))
+    return rows is not None or columns is not None
+
+
+def _cells(place: Path) -> list[list[str]]:
+    lines = place.read_text(encoding="utf-8-sig").splitlines()
+    kept = (line for line in lines if line.strip() and not line.startswith("#"))
+    return [[cell.strip() for cell in row] for row in csv.reader(kept)]
+
+
+def _without_names(
+    cells: list[list[str]],
+) -> tuple[list[str] | None, list[str] | None, list[list[str]]]:
+    """Return names of rows and columns, where there are some, and the rest."""
+    height, width = len(cells), max(map(len, cells), default=0)
+    corner = height == width and height > 0 and not _is_number(cells[0][0])
+    rows = columns = None
+    if corner or height == width + 1:
+        columns, cells = cells[0][1:] if corner else cells[0], cells[1:]
+    if corner or width == height + 1:
+        rows, cells = [line[0] for line in cells], [line[1:] for line in cells]
+    return rows, columns, cells
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _ordered(
+    place: Path,
+    matrix: NDArray[np.float64],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    class_names: Sequence[str],
+) -> NDArray[np.float64]:
+    for names in (rows, columns):
+        if sorted(names) != sorted(class_names):
+            raise DataError(
+                f"the transition matrix {place} names the classes {', '.join(names[:10])}, the "
+                f"data {', '.join(class_names[:10])}: use the same names"
+            )
+    chosen = np.ix_([rows.index(n) for n in class_names], [columns.index(n) for n in class_names])
+    return matrix[chosen]
 
 
 FeaturesAt = Callable[[NDArray[np.int64]], ArrayLike]

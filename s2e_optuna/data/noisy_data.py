@@ -149,9 +149,10 @@ def as_images(array: ArrayLike | Tensor, part: str) -> Tensor:
     """Check images and bring them to [N, channels, height, width]; `Preparation` scales them.
 
     [N, height, width] becomes one channel, [N, height, width, channels] is turned round: where
-    the last axis alone is 1, 3 or 4, or, without such an axis, where the two before it are
-    equal and it is not. Features [N, D] become images of one row. Truth values and integers in
-    0..255 become uint8, other numbers float32; features keep double precision where they have it.
+    the last axis and not the first is 1, 3 or 4, or, where that says nothing, where the two
+    before it are equal and it is not. Features [N, D] become images of one row. Truth values and
+    integers in 0..255 become uint8, other numbers float32; features keep double precision where
+    they have it.
 
     Raises
     ------
@@ -175,7 +176,7 @@ def as_images(array: ArrayLike | Tensor, part: str) -> Tensor:
         values = values[:, None, None, :]
     elif values.ndim == 3:
         values = values[:, None]
-    elif _channels_last(values.shape):
+    elif not are_features and _channels_last(values.shape):
         values = values.transpose(0, 3, 1, 2)
     low, high = values.min(), values.max()
     if values.dtype.kind == "f":
@@ -204,8 +205,8 @@ def as_images(array: ArrayLike | Tensor, part: str) -> Tensor:
 
 def _channels_last(shape: tuple[int, ...]) -> bool:
     _, first, middle, last = shape
-    if first in (1, 3, 4) or last in (1, 3, 4):
-        return first not in (1, 3, 4)
+    if (first in (1, 3, 4)) != (last in (1, 3, 4)):
+        return last in (1, 3, 4)
     return first == middle != last
 
 

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from s2e_optuna.errors import DataError
+
+
+def npz_names(path: str | Path) -> list[str]:
+    """Return the names of the arrays of an ``.npz`` file, in order; see `read_npz`."""
+    with _opened(Path(path)) as archive:
+        return sorted(archive.files)
 
 
 def read_npz(
@@ -34,6 +42,25 @@ def read_npz(
         The file is missing, damaged, lacks an array or holds Python objects.
     """
     place = Path(path)
+    with _opened(place) as archive:
+        found = sorted(archive.files)
+        arrays = {name: archive[name] for name in wanted if name in archive}
+    missing = [name for name in required if name not in arrays]
+    if missing:
+        raise no_such_arrays(place, missing, found)
+    return arrays
+
+
+def no_such_arrays(place: Path, missing: Collection[str], found: Collection[str]) -> DataError:
+    """Return the error of a file that lacks arrays."""
+    return DataError(
+        f"{place} has no array {' and '.join(missing)}, only {', '.join(found) or 'none'}: "
+        "name its arrays so"
+    )
+
+
+@contextmanager
+def _opened(place: Path) -> Iterator[NpzFile]:
     if not place.is_file():
         raise DataError(f"there is no file {place}: check the path")
     try:
@@ -45,8 +72,7 @@ def read_npz(
                 )
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
-                found = sorted(archive.files)
-                arrays = {name: archive[name] for name in wanted if name in archive}
+                yield archive
     except ValueError as error:
         if isinstance(error, DataError):
             raise
@@ -62,10 +88,3 @@ def read_npz(
         raise DataError(
             f"cannot read {place}: it is damaged ({error}), so write it again with numpy.savez"
         ) from error
-    missing = [name for name in required if name not in arrays]
-    if missing:
-        raise DataError(
-            f"{place} has no array {' and '.join(missing)}, only {', '.join(found) or 'none'}: "
-            "name its arrays so"
-        )
-    return arrays

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from s2e_optuna.data.array_layouts import read_arrays
 from s2e_optuna.data.assemble import dataset_arrays, from_arrays
 from s2e_optuna.data.class_numbers import number_classes
 from s2e_optuna.data.division import Found
@@ -19,17 +20,13 @@ from s2e_optuna.data.matching import Samples
 from s2e_optuna.data.named_sets import Source, default_root, named_set
 from s2e_optuna.data.noise import Noise
 from s2e_optuna.data.noisy_data import NoisyData
-from s2e_optuna.data.npz import read_npz
 from s2e_optuna.data.spec import DATA_SETS
 from s2e_optuna.errors import DataError
-
-NPZ_ARRAYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "y_clean")
-"""Arrays of an ``.npz`` file."""
 
 _TABLES = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".parquet"})
 
 InMemory = tuple[Any, Any] | Dataset[Any]
-"""Images and labels, or a torch data set of such pairs."""
+"""Images and labels, a training and a test part of these, or a torch data set of pairs."""
 
 
 def load_data(
@@ -62,9 +59,10 @@ def load_data(
         ``digits`` (bundled with scikit-learn: 8x8 images, 1,000 / 397 / 400 for training,
         validation and test), ``mnist``, ``fashion_mnist``, ``kmnist``, ``cifar10``,
         ``cifar100`` (torchvision), the path of an ``.npz`` file with x_train, y_train and
-        optionally x_val, y_val, x_test, y_test, y_clean, class_names, or of an image folder; or
-        a pair (images, labels), or a torch ``Dataset`` of such pairs. Labels are numbers 0 .. C-1
-        or 1 .. C, or names of the classes.
+        optionally x_val, y_val, x_test, y_test, y_clean, class_names, ids (or of names such as
+        train_images, X and y), or of an image folder; or a pair (images, labels), two such pairs
+        for training and test, or a torch ``Dataset`` of pairs. Labels are whole numbers, names
+        of the classes, or one-hot.
     noise, noise_rate, seed
         Label noise: ``"symmetric"``, ``"pair"`` or ``"instance"`` with its rate; a file with a
         transition matrix, or the matrix itself; and its seed. Without `noise` the labels are
@@ -178,6 +176,10 @@ def _find(source: str | Path | InMemory, root: str | Path | None, download: bool
     if isinstance(source, tuple | list):
         if len(source) != 2:
             raise DataError(f"{len(source)} arrays are no data set: give a pair (images, labels)")
+        if all(isinstance(part, tuple) and len(part) == 2 for part in source):
+            (x_train, y_train), (x_test, y_test) = source  # as keras.datasets returns them
+            arrays = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+            return Source("arrays", arrays, layout="arrays of a training and a test part")
         return Source("arrays", {"x_train": source[0], "y_train": source[1]})
     if isinstance(source, Dataset):
         images, given = dataset_arrays(source)
@@ -188,7 +190,7 @@ def _find(source: str | Path | InMemory, root: str | Path | None, download: bool
         return named_set(source, root, download)
     path = Path(source).expanduser()
     if path.suffix == ".npz":
-        return _npz(path)
+        return read_arrays(path)
     if path.exists() and path.suffix.lower() in _TABLES:
         raise DataError(
             f"{path} is a table: if it holds features, save them as arrays x_train and y_train of "
@@ -239,9 +241,3 @@ def _with_labels(loaded: Source, files: LabelFiles, validation: str) -> tuple[So
         words=(*loaded.words, *division.words),
     )
     return changed, noise_words
-
-
-def _npz(path: Path) -> Source:
-    arrays = read_npz(path, [*NPZ_ARRAYS, "class_names"], required=["x_train", "y_train"])
-    names = arrays.pop("class_names", None)
-    return Source(path.stem, arrays, None if names is None else tuple(map(str, names)))

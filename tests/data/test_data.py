@@ -135,6 +135,12 @@ def test_other_labels_can_be_put_in_place():
         (LABELS.astype(float), ("0", "1", "2")),
         (LABELS + 1, ("1", "2", "3")),
         (LABELS > 0, ("0", "1")),
+        (LABELS[:, None], ("0", "1", "2")),
+        (np.array([["dog"], ["cat"], ["ox"]])[LABELS], ("cat", "dog", "ox")),
+        (np.eye(3, dtype=int)[LABELS], ("0", "1", "2")),
+        (np.eye(3)[LABELS], ("0", "1", "2")),
+        (LABELS * 5, ("0", "5", "10")),
+        ((LABELS > 0) * 2 - 1, ("-1", "1")),
     ],
 )
 def test_labels_of_other_kinds_are_numbered(labels, names):
@@ -142,6 +148,8 @@ def test_labels_of_other_kinds_are_numbered(labels, names):
     assert data.class_names == names and data.noise_rate == 0.0
     assert torch.equal(data.y_val, data.y_train)
     kind = labels.dtype.kind
+    if labels.ndim == 2:
+        labels = labels.argmax(1) if labels.shape[1] > 1 else labels[:, 0]
     words = {"S": np.char.decode, "f": np.int64, "b": np.int64}.get(kind, np.asarray)(labels)
     assert [names[label] for label in data.y_train] == list(map(str, words))
 
@@ -165,9 +173,11 @@ BAD = {
         {"class_names": "ab"},
         "'cat', which is no",
     ),
-    "one-hot labels": ((IMAGES, np.eye(3, dtype=int)[LABELS]), {}, "one class number a sample"),
+    "shares": ((IMAGES, np.full((60, 2), 0.5)), {}, r"train labels \[60, 2\] are shares"),
+    "several at once": ((IMAGES, np.ones((60, 2))), {}, "name several classes at once"),
+    "wide labels": ((IMAGES, np.full((60, 2), 7)), {}, "one class number a sample"),
     "negative labels": ((IMAGES, LABELS - 1), {}, "hold -1"),
-    "empty class": ((IMAGES, LABELS * 2), {}, r"no training sample \(class 1, 3\)"),
+    "empty class": ((IMAGES, LABELS * 2, IMAGES, LABELS), {}, r"training sample \(class 1\)"),
     "single class": ((IMAGES, LABELS * 0), {}, r"only one class \(0\): .* at least two"),
     "a class": ((IMAGES, LABELS * 0), {"class_names": ["cat"]}, r"only one class \(cat\)"),
     "too few labels": ((IMAGES, LABELS[:-1]), {}, "60 images but 59 labels"),

@@ -3,7 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2e_optuna.data import corrupt_labels, corrupt_labels_by_instance, read_transition_matrix
+from s2e_optuna.data import (
+    corrupt_labels,
+    corrupt_labels_by_instance,
+    from_arrays,
+    read_transition_matrix,
+)
 from s2e_optuna.errors import DataError
 from s2e_optuna.training import transition_matrix
 
@@ -122,3 +127,31 @@ def test_a_pickle_is_not_taken_for_a_matrix(tmp_path):
     np.save(tmp_path / "t.npy", np.array([None, 1], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match=r"cannot use .*t\.npy"):
         read_transition_matrix(tmp_path / "t.npy")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ",cow,ant,bee\ncow,1,0,0\nant,0,.5,.5\nbee,.1,.2,.7\n",
+        "cow,ant,bee\n1,0,0\n0,.5,.5\n.1,.2,.7\n",
+        "cow,1,0,0\nant,0,.5,.5\nbee,.1,.2,.7\n",
+    ],
+)
+def test_named_rows_and_columns_go_to_their_classes(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text)
+    matrix = read_transition_matrix(tmp_path / "t.csv", ("ant", "bee", "cow"))
+    assert matrix.tolist() == [[0.5, 0.5, 0], [0.2, 0.7, 0.1], [0, 0, 1]]
+    assert read_transition_matrix(tmp_path / "t.csv")[0].tolist() == [1, 0, 0]
+    with pytest.raises(
+        DataError, match=r"names the classes cow, ant, bee, the data ant, bee, dog"
+    ):
+        read_transition_matrix(tmp_path / "t.csv", ("ant", "bee", "dog"))
+
+
+def test_the_order_of_a_matrix_without_names_is_said(tmp_path):
+    arrays = np.random.default_rng(0).random((30, 4, 4)), np.array(["ant", "bee", "cow"] * 10)
+    (tmp_path / "t.csv").write_text(",cow,ant,bee\ncow,1,0,0\nant,0,0,1\nbee,0,0,1\n")
+    named = from_arrays(*arrays, noise=tmp_path / "t.csv")
+    assert (named.y_train[named.y_clean == 0] == 1).all() and len(named.reading) == 1
+    plain = from_arrays(*arrays, noise=np.eye(3))
+    assert "rows and columns of the transition matrix are ant, bee, cow" in plain.reading

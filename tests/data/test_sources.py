@@ -258,6 +258,56 @@ def test_an_own_transition_matrix(tmp_path):
         load_data(pair, noise=matrix, noise_rate=0.2)
 
 
+def test_a_medmnist_archive(tmp_path):
+    arrays = {}
+    for part, count in (("train", 30), ("val", 12), ("test", 15)):
+        arrays[f"{part}_images"] = RNG.integers(0, 256, (count, 4, 4, 3)).astype(np.uint8)
+        arrays[f"{part}_labels"] = (np.arange(count) % 3)[:, None].astype(np.uint8)
+    np.savez(tmp_path / "mnist.npz", **arrays)
+    data = load_data(tmp_path / "mnist.npz")
+    assert data.reading[0] == (
+        "read as a MedMNIST archive: 30 to train, 12 to validate, 15 to test; 3 classes"
+    )
+    assert data.input_shape == (3, 4, 4) and data.y_test.tolist() == [0, 1, 2] * 5
+
+
+@pytest.mark.parametrize(
+    ("x", "y"), [("X", "y"), ("data", "target"), ("images", "labels"), ("xtrain", "ytrain")]
+)
+def test_arrays_of_other_names(tmp_path, x, y):
+    arrays = _arrays()
+    np.savez(tmp_path / "a.npz", **{x: arrays["x_train"], y: arrays["y_train"]}, other=[1])
+    data = load_data(tmp_path / "a.npz")
+    assert data.reading[0].startswith(f"read as arrays {x}, {y}: ")
+    assert "arrays left out: other" in data.reading
+
+
+def test_two_arrays_for_the_same_are_refused_unless_one_has_its_name(tmp_path):
+    arrays = _arrays()
+    more = {"images": arrays["x_train"][:5], "data": arrays["x_train"]}
+    np.savez(tmp_path / "a.npz", y_train=arrays["y_train"], **more)
+    with pytest.raises(DataError, match="arrays data and images, which both look like x_train"):
+        load_data(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", **arrays, **more)
+    assert "arrays left out: data, images" in load_data(tmp_path / "a.npz").reading
+
+
+def test_arrays_with_names_of_samples_are_tied_to_a_table_by_them(tmp_path):
+    ids = [f"scan{i}.png" for i in range(30)]
+    np.savez(tmp_path / "a.npz", **_arrays(), ids=ids)
+    order = RNG.permutation(30)
+    lines = [f"{ids[i]},{(i + 1) % 3}" for i in order]
+    (tmp_path / "l.csv").write_text("file,label\n" + "\n".join(lines))
+    data = load_data(tmp_path / "a.npz", labels=tmp_path / "l.csv")
+    assert data.y_train.tolist() == [(int(i[4:-4]) + 1) % 3 for i in data.ids]
+
+
+def test_training_and_test_arrays_as_keras_returns_them():
+    x, y = _arrays()["x_train"], _arrays()["y_train"][:, None]
+    data = load_data(((x, y), (x[:10], y[:10])))
+    assert (len(data.y_train), len(data.y_val), len(data.y_test)) == (30, 5, 5)
+
+
 @pytest.mark.skipif(not MNIST_DATA.exists(), reason=f"{MNIST_DATA} is missing")
 def test_real_mnist_digits():
     data = load_data(MNIST_DATA, train_size=8000)
