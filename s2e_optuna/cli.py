@@ -133,8 +133,7 @@ def worker(
             notify=display.worker,
             make_job=functools.partial(search_job, artifacts=artifacts),
         )
-    if not quiet:
-        typer.echo(f"This worker completed {done} trials.", err=True)
+        display.note(f"This worker completed {done} trials.")
 
 
 @app.command(epilog="Example: s2e stop --storage sqlite:///s2e.db --study digits")

@@ -1,12 +1,15 @@
+import contextlib
 import itertools
 import signal
 import socket
+import sqlite3
 import tempfile
 from pathlib import Path
 
 import optuna
 import psycopg
 import pytest
+import sqlalchemy
 
 from s2e_optuna import open_storage
 from s2e_optuna.storages import open as storage_module
@@ -67,6 +70,40 @@ def postgres_url(postgres):
     with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     return postgres.get_uri(database=name, driver="psycopg")
+
+
+@pytest.fixture
+def guest(postgres, postgres_url):
+    """An unprivileged role of the database, and a way to say something to the server."""
+    database = sqlalchemy.make_url(postgres_url).database
+    role = f"guest_{database}"
+
+    def say(statement):
+        uri = postgres.get_uri(database=database)
+        with psycopg.connect(uri, autocommit=True) as connection:
+            connection.execute(statement.format(role=role, database=database))
+
+    say("CREATE ROLE {role} LOGIN")
+    yield postgres_url.replace("postgres:@", f"{role}@", 1), say
+    say("DROP OWNED BY {role}")
+    say("DROP ROLE {role}")
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """URL of a file with a study, whose table of parameters is damaged."""
+    url = f"sqlite:///{tmp_path}/damaged.db"
+    storage = open_storage(url)
+    study = optuna.create_study(study_name="s", storage=storage)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    storage.dispose()
+    with contextlib.closing(sqlite3.connect(tmp_path / "damaged.db")) as connection:
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'trial_params'"
+        page, size = (connection.execute(q).fetchone()[0] for q in (query, "PRAGMA page_size"))
+    with (tmp_path / "damaged.db").open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    return url
 
 
 @pytest.fixture

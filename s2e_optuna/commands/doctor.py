@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
@@ -237,34 +238,27 @@ def _storage(url: str) -> Check:
     from s2e_optuna.storages import NoTablesError, mask_password, open_storage
 
     shown = mask_password(url)
-    if (absent := missing_file(url)) is not None:
-        folder = absent.parent
-        if folder.is_dir() and os.access(folder, os.W_OK):
-            return Check("storage", "note", f"{shown}: no such file yet; a search makes it")
-        return Check(
-            "storage",
-            "broken",
-            f"{shown}: the folder {folder} does not exist or cannot be written to",
-            f"mkdir -p {folder}",
-        )
     try:
+        if (absent := missing_file(url)) is not None:
+            return _missing(shown, absent.parent)
         storage = open_storage(url, prepare=False)
-        studies = storage.get_all_studies()
+        studies = len(storage.get_all_studies())
     except NoTablesError:
-        return Check(
-            "storage", "note", f"{shown}: no studies of Optuna yet; a search makes tables"
-        )
+        return _empty(url, shown)
     except Exception as error:  # whatever the driver raises, the user wants to know it
-        return Check(
-            "storage",
-            "broken",
-            f"{shown}: {one_sentence(error)}",
-            "Check the address, that the server runs, and the user's rights.",
-        )
-    backend = getattr(storage, "_backend", storage)  # behind Optuna's cache
-    kind = _kind(url, backend)
-    plural = "study" if len(studies) == 1 else "studies"
-    parts = [f"{shown}: {kind}, {len(studies)} {plural}"]
+        advice = "Check the address, that the server runs, and the user's rights."
+        return Check("storage", "broken", f"{shown}: {one_sentence(error)}", advice)
+    try:
+        return _opened(url, shown, getattr(storage, "_backend", storage), studies)
+    finally:
+        if hasattr(storage, "dispose"):
+            storage.dispose()
+
+
+def _opened(url: str, shown: str, backend: object, studies: int) -> Check:
+    """Look at what is behind a storage's cache."""
+    plural = "study" if studies == 1 else "studies"
+    parts = [f"{shown}: {_kind(url, backend)}, {studies} {plural}"]
     current, head = _schema(backend)
     if current is not None:
         parts.append(f"schema {current}")
@@ -278,7 +272,61 @@ def _storage(url: str) -> Check:
             f"{', '.join(parts)}, but this Optuna needs {head}",
             "optuna storage upgrade --storage URL, after a backup.",
         )
-    return Check("storage", "ok", ", ".join(parts))
+    return _trouble(shown, backend) or Check("storage", "ok", ", ".join(parts))
+
+
+def _missing(shown: str, folder: Path) -> Check:
+    """Say what becomes of a file that is not there."""
+    if folder.is_dir() and os.access(folder, os.W_OK):
+        return Check("storage", "note", f"{shown}: no such file yet; a search makes it")
+    return Check(
+        "storage",
+        "broken",
+        f"{shown}: the folder {folder} does not exist or cannot be written to",
+        f"mkdir -p {folder}",
+    )
+
+
+def _empty(url: str, shown: str) -> Check:
+    """Say whether a search can make tables in a database that holds none."""
+    import sqlalchemy
+
+    from s2e_optuna.storages.health import refusal
+    from s2e_optuna.storages.open import resolve_url
+
+    engine = sqlalchemy.create_engine(resolve_url(url), poolclass=sqlalchemy.NullPool)
+    if (refused := refusal(engine, tables=False)) is not None:
+        return Check(
+            "storage",
+            "broken",
+            f"{shown}: no studies of Optuna yet, and this user may not make tables ({refused})",
+            "Let its owner run a search once, or grant this user the right to create tables.",
+        )
+    return Check("storage", "note", f"{shown}: no studies of Optuna yet; a search makes tables")
+
+
+def _trouble(shown: str, backend: object) -> Check | None:
+    """Look for damage, and try to write; nothing stays."""
+    from s2e_optuna.storages.health import damage, refusal
+
+    engine = getattr(backend, "engine", None)
+    if engine is None:  # a journal was read whole when it was opened
+        return None
+    if (found := damage(engine)) is not None:
+        return Check(
+            "storage",
+            "broken",
+            f"{shown}: the file is damaged ({found})",
+            "Copy it, and save what can be read: sqlite3 COPY .recover | sqlite3 NEW",
+        )
+    if (refused := refusal(engine, tables=True)) is not None:
+        return Check(
+            "storage",
+            "broken",
+            f"{shown}: this user may not write ({refused})",
+            "Grant it the right to insert and update in all tables, and to use their sequences.",
+        )
+    return None
 
 
 def _kind(url: str, backend: object) -> str:

@@ -72,12 +72,19 @@ def print_study(
 ) -> None:
     """Print a study: its best trials, R(t), theta by generation."""
     chosen = view.chosen(trial_number)
-    counts = ", ".join(f"{count} {state}" for state, count in view.counts.items()) or "none"
+    by_state = view.counts
+    if interrupted := view.interrupted:
+        by_state["fail"] -= interrupted
+        by_state["interrupted"] = interrupted
+    counts = ", ".join(f"{n} {state}" for state, n in by_state.items() if n) or "none"
     target.print(Text.assemble(("Study ", "bold"), (view.study.study_name, "bold")))
     target.print(f"Trials: {counts}.  Direction: {view.study.direction.name.lower()}.")
     target.print()
     if chosen is None:
-        target.print("No trial has finished yet.")
+        if "complete" in by_state:
+            target.print("No trial has a finite value: there is nothing to recommend.")
+        else:
+            target.print("No trial has finished yet.")
         return
     if trial_number is None:
         title = f"Best {min(top, len(view.ranked))} of {len(view.ranked)} finished trials"

@@ -164,7 +164,14 @@ class ProgressDisplay:
     def note(self, text: str) -> None:
         """Show a sentence that stays."""
         if not self._quiet:
-            self._console.print(text, soft_wrap=True, markup=False)
+            self._print(text)
+
+    def _print(self, line: str) -> None:
+        """Print a line; a place that takes no more of them is left alone from then on."""
+        try:
+            self._console.print(line, soft_wrap=True, markup=False)
+        except OSError:  # a full disk under the log: no reason to end a search
+            self._quiet = True
 
     def _show(
         self,
@@ -183,7 +190,7 @@ class ProgressDisplay:
         stage = (phase, final)
         if stage != self._last_stage or now - self._last_line >= self._interval:
             self._last_stage, self._last_line = stage, now
-            self._console.print(line(), soft_wrap=True, markup=False)
+            self._print(line())
 
 
 def search_line(state: Progress, insight: Insight | None = None) -> str:
@@ -270,10 +277,10 @@ def _others(state: Progress) -> list[str]:
     """Return the counts worth a word: all but the finished ones."""
     if state.phase != "search":
         return []
-    words = {"running": "running", "waiting": "waiting", "fail": "failed"}
-    return [
-        f"{state.counts[name]} {word}" for name, word in words.items() if state.counts.get(name)
-    ]
+    counts = dict(state.counts)
+    counts["failed"] = counts.get("fail", 0) - counts.get("interrupted", 0)
+    words = ("running", "waiting", "failed", "interrupted")
+    return [f"{counts[word]} {word}" for word in words if counts.get(word)]
 
 
 def _bar(done: int, total: int, *, width: int = 24) -> ProgressBar:

@@ -67,6 +67,20 @@ class StudyView:
         return dict(Counter(trial.state.name.lower() for trial in self.trials))
 
     @property
+    def interrupted(self) -> int:
+        """How many of the failed trials ended with their worker: handed back, or run again."""
+        from s2e_optuna.sampler.ledger import LOST_KEY
+
+        repeated = {
+            n for trial in self.trials for n in trial.system_attrs.get("retry_history", ())
+        }
+        return sum(
+            trial.state.name == "FAIL"
+            and (LOST_KEY in trial.system_attrs or trial.number in repeated)
+            for trial in self.trials
+        )
+
+    @property
     def value_label(self) -> str:
         """What the values are: a search of schedules minimises the validation error."""
         searched = any("training_seed" in trial.user_attrs for trial in self.ranked[:1])

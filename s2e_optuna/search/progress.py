@@ -8,7 +8,10 @@ from typing import Literal
 
 from optuna.trial import FrozenTrial, TrialState
 
-_STATES = tuple(state.name.lower() for state in TrialState)
+from s2e_optuna.sampler.ledger import LOST_KEY
+
+_INTERRUPTED = "interrupted"
+_STATES = (*(state.name.lower() for state in TrialState), _INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Progress:
         ``"search"``, then ``"retrain"``: the final comparison over several seeds.
     counts
         Trials of the study by state: ``complete``, ``pruned``, ``running``, ``waiting``,
-        ``fail``.
+        ``fail``; ``interrupted`` are those of the failed ones that ended with their worker.
     finished, target
         Trials that count towards the budget, and the budget; in the phase ``"retrain"`` epochs.
     best_value
@@ -139,6 +142,8 @@ def tally(trials: Iterable[FrozenTrial]) -> Tally:
     best: float | None = None
     for trial in trials:
         counts[trial.state.name.lower()] += 1
+        if trial.state == TrialState.FAIL and LOST_KEY in trial.system_attrs:
+            counts[_INTERRUPTED] += 1
         if trial.state == TrialState.COMPLETE and trial.values:
             best = trial.values[0] if best is None else min(best, trial.values[0])
     return Tally(counts, best)

@@ -1,3 +1,4 @@
-"""A small study."""
+"""A small study, and storages of all kinds."""
 
 from made_studies import *  # noqa: F403 - fixtures
+from stores import *  # noqa: F403 - fixtures

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from s2e_optuna import open_storage
 from s2e_optuna.commands import doctor
 from s2e_optuna.commands.doctor import Check, examine, is_healthy, print_checks, to_dict
 from s2e_optuna.data import TorchvisionStatus
@@ -42,6 +43,7 @@ def test_a_database_whose_tables_a_search_would_make_is_only_a_note(tmp_path: Pa
     [
         ("sqlite:////nowhere/at/all.db", "does not exist"),
         ("nonsense", "no storage URL"),
+        ("sqlite:///q?x.db", "no option of SQLite"),
         ("postgresql+psycopg://me:secret@127.0.0.1:9/db", "127.0.0.1"),
     ],
 )
@@ -68,6 +70,39 @@ def test_tables_of_another_optuna(stored: str, tmp_path: Path) -> None:
     original.close()
     database.close()
     assert doctor._storage(f"sqlite:///{old}").state == "broken"
+
+
+def test_a_damaged_file_is_broken(damaged: str) -> None:
+    check = doctor._storage(damaged)
+    assert check.state == "broken" and "the file is damaged (" in check.message
+    assert ".recover" in check.advice
+
+
+def test_a_healthy_file_stays_as_it_is(stock: Path) -> None:
+    before = stock.read_bytes()
+    assert doctor._storage(f"sqlite:///{stock}").state == "ok"
+    assert stock.read_bytes() == before
+
+
+def test_a_role_that_may_not_make_tables_is_broken(guest: Any) -> None:
+    url, say = guest
+    check = doctor._storage(url)
+    assert check.state == "broken" and "may not make tables (permission denied" in check.message
+    say("GRANT ALL ON SCHEMA public TO {role}")
+    check = doctor._storage(url)
+    assert check.state == "note" and "a search makes tables" in check.message
+
+
+def test_a_role_that_may_only_read_is_broken(guest: Any, postgres_url: str) -> None:
+    open_storage(postgres_url).dispose()  # type: ignore[attr-defined]
+    url, say = guest
+    say("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    check = doctor._storage(url)
+    assert check.state == "broken" and "may not write (permission denied" in check.message
+    say("GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
+    assert "for sequence" in doctor._storage(url).message
+    say("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}")
+    assert doctor._storage(url).state == "ok"
 
 
 def test_torch_and_torchvision_that_do_not_match(monkeypatch: pytest.MonkeyPatch) -> None:

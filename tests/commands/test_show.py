@@ -1,10 +1,12 @@
 import io
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
+from optuna.trial import TrialState
 from PIL import Image
 from rich.console import Console
 
@@ -16,6 +18,8 @@ from s2e_optuna.commands.show import (
 )
 from s2e_optuna.errors import InputError
 from s2e_optuna.reporting.view import StudyView, generation_rows, read_study
+from s2e_optuna.search.progress import tally
+from s2e_optuna.storages.leases import release
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +110,28 @@ def test_studies_of_other_kinds_are_shown_too() -> None:
     assert view.ranked[0].number == study.best_trial.number
     with pytest.raises(InputError, match="no schedule to draw"):
         save_study_pictures(view, Path("r.png"))
+
+
+def test_trials_without_a_finite_value_have_finished() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1) * math.inf, n_trials=2)
+    text = printed(read_study(study._storage, study.study_name))
+    assert "Trials: 2 complete." in text
+    assert "No trial has a finite value: there is nothing to recommend." in text
+
+
+def test_interrupted_trials_are_not_called_failed() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for reason, retry in (("its worker was stopped", False), ("its worker died", True)):
+        number = study.ask().number
+        release(study, study.trials[number], reason, retry=retry)
+    study.tell(study.ask(), state=TrialState.FAIL)  # what was run again
+    study.tell(study.ask(), 0.5)
+    view = read_study(study._storage, study.study_name)
+    assert "Trials: 1 fail, 1 complete, 2 interrupted." in printed(view)
+    assert view.counts == {"fail": 3, "complete": 1}  # as programs know them
+    counts = tally(study.trials).counts
+    assert (counts["fail"], counts["interrupted"]) == (3, 2)
 
 
 def test_several_objectives_are_refused() -> None:

@@ -1,3 +1,4 @@
+import errno
 import io
 from dataclasses import replace
 
@@ -34,6 +35,8 @@ def test_a_line_says_how_far_it_is() -> None:
         "[3 min 20 s] searching: 12 of 50 trials, 8 running, 1 failed, "
         "lowest error 0.0731, about 1 h 06 min left"
     )
+    stopped = replace(STATE, counts={**STATE.counts, "fail": 3, "interrupted": 2})
+    assert "1 failed, 2 interrupted, lowest" in search_line(stopped)
     retrain = replace(STATE, phase="retrain", finished=90, target=450, seconds_left=None)
     assert search_line(retrain).startswith("[3 min 20 s] final comparison: 90 of 450 epochs")
 
@@ -108,3 +111,17 @@ def test_quiet_shows_nothing(is_terminal: bool) -> None:
         display.training("seed 1 of 1", 1, 1)
         display.note("A sentence.")
     assert stream.getvalue() == ""
+
+
+class Full(io.StringIO):
+    """A log on a full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_under_the_log_ends_nothing() -> None:
+    with ProgressDisplay(Console(file=Full())) as display:
+        display.search(STATE)
+        display.note("a sentence")
+        display.training("training", 1, 2)

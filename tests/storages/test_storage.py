@@ -12,7 +12,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import optuna
-import psycopg
 import pytest
 import sqlalchemy
 from optuna.trial import TrialState
@@ -480,23 +479,6 @@ def test_a_server_that_is_away_is_tried_again_by_those_who_know_it(impatient, ca
     assert len(impatient) > 10 and 50.0 < sum(impatient) < 70.0
     assert "The database does not answer" in caplog.text and "secret" not in caplog.text
     assert fatal_reason(info.value) is None
-
-
-@pytest.fixture
-def guest(postgres, postgres_url):
-    """An unprivileged role of the database, and a way to say something to the server."""
-    database = sqlalchemy.make_url(postgres_url).database
-    role = f"guest_{database}"
-
-    def say(statement):
-        uri = postgres.get_uri(database=database)
-        with psycopg.connect(uri, autocommit=True) as connection:
-            connection.execute(statement.format(role=role, database=database))
-
-    say("CREATE ROLE {role} LOGIN")
-    yield postgres_url.replace("postgres:@", f"{role}@", 1), say
-    say("DROP OWNED BY {role}")
-    say("DROP ROLE {role}")
 
 
 def test_a_server_without_a_connection_left_is_waited_for(opened, guest, impatient):
