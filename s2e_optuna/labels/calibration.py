@@ -257,9 +257,8 @@ def _fit(
     first[0] = mean
     if start is not None:
         first = np.concatenate([[start.scale], start.bias, start.matrix.ravel()])[:size]
-    bounds = [(0.0, None)] + [(None, None)] * (size - 1)
     options = {"maxiter": _MOST_STEPS, "gtol": 1e-5}
-    found = minimize(objective, first, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    found = minimize(objective, first, jac=True, method="L-BFGS-B", options=options)
     return taken(np.asarray(found.x))
 
 

@@ -193,7 +193,7 @@ def _by_clean(
     pseudo = prior + as_counts(pairs, n_classes)
     posterior_rate = float(wrong_probability(given, fitted, matrix).mean())
     even = symmetric_matrix(posterior_rate, n_classes)
-    rows, looks, drawn = _bootstrapped(given, fitted, matrix, even, pseudo, rng, n_draws)
+    counts, looks, drawn = _bootstrapped(given, fitted, matrix, even, pseudo, rng, n_draws)
 
     right, wrong, alike = false_alarms(truth, held_out, matrix, even)
     rates = np.maximum(1.0 - np.diag(matrix)[truth], 1e-12)
@@ -210,7 +210,7 @@ def _by_clean(
     least = float(np.quantile(w_drawn, _ONE_SIDED))
     least = least if least * len(given) >= 1.0 else 0.0
     ends = float(np.quantile(w_drawn, INTERVAL[0])), float(np.quantile(w_alike, INTERVAL[1]))
-    noise = summarise(drawn, matrix, rows, overall, w_drawn, ends, least)
+    noise = summarise(drawn, matrix, counts, overall, w_drawn, ends, least)
     stretch = _least_matrix(matrix, posterior_rate, least, len(given))
     alarms = alarm_ratio(truth, held_out, stretch)
     return _put_together(given, fitted, noise, stretch, alarms, BY_CLEAN)
@@ -222,14 +222,14 @@ def _by_surest(
     fitted = surest.cautious.apply(values)
     prior = symmetric_prior(surest.low, values.shape[1])
     matrix = estimate_transition(given, fitted, prior=prior).matrix
-    rows, looks, drawn = _bootstrapped(given, fitted, matrix, matrix, prior, rng, n_draws)
+    counts, looks, drawn = _bootstrapped(given, fitted, matrix, matrix, prior, rng, n_draws)
     posterior_rate = float(looks.mean())
     low = surest.low if surest.low * len(given) >= 1.0 else 0.0
     overall = max(posterior_rate, low) if low > 0.0 else 0.0
     # Nobody can tell wrong labels from errors of the networks: all up to their disagreement.
     most = max(float((values.argmax(axis=1) != given).mean()), overall)
     spread = np.linspace(low, most, n_draws)
-    noise = summarise(drawn, matrix, rows, overall, spread, (low, most), low)
+    noise = summarise(drawn, matrix, counts, overall, spread, (low, most), low)
     stretch = _least_matrix(matrix, posterior_rate, low, len(given))
     return _put_together(given, fitted, noise, stretch, 1.0, BY_SUREST)
 
@@ -242,10 +242,11 @@ def _bootstrapped(
     pseudo: Floats,
     rng: np.random.Generator,
     n_draws: int,
-) -> tuple[ByLabel, Floats, Draws]:
+) -> tuple[Floats, Floats, Draws]:
     rows = ByLabel(given, fitted)
     looks = wrong_probability(given, fitted, even).astype(np.float64)[rows.order]
-    return rows, looks, bootstrap(rows, looks, matrix, pseudo, rng, n_draws)
+    drawn = bootstrap(rows, looks, matrix, pseudo, rng, n_draws)
+    return rows.counts(matrix), looks, drawn
 
 
 def _with_pairs(

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from s2e_optuna.labels.arrays import Floats, Ints, Real
+from s2e_optuna.labels.arrays import Floats, Ints, Real, blocks
 from s2e_optuna.labels.transition import label_posterior, wrong_probability
 
 RECOGNISED = 2
@@ -129,10 +129,12 @@ def rank_labels(
     """
     wrong = wrong_probability(labels, pred_probs, matrix).astype(np.float64)
     wrong = wrong / (wrong + alarms * (1.0 - wrong))
-    posterior = label_posterior(labels, pred_probs, matrix)
-    best = posterior.argmax(axis=1)
+    best = np.empty(len(labels), dtype=np.int64)
+    for block in blocks(len(labels)):
+        posterior = label_posterior(labels[block], pred_probs[block], matrix)
+        best[block] = posterior.argmax(axis=1)
     listed = (wrong > 0.5) & (best != labels) & (pred_probs.argmax(axis=1) != labels) & lists
     if judged is not None:
         listed &= judged[labels]
         wrong = np.where(judged[labels], wrong, rate)
-    return Ranking(wrong, listed, np.asarray(best))
+    return Ranking(wrong, listed, best)

@@ -36,7 +36,7 @@ from s2e_optuna.labels.arrays import Floats, Ints, as_labels, as_probabilities, 
 from s2e_optuna.labels.calibration import Calibration
 from s2e_optuna.labels.transition import PLAUSIBLE
 
-MOST_NUMBERS = 500_000
+MOST_NUMBERS = 300_000
 """Probabilities that are fitted at most; of more samples, a random part."""
 
 _LEAST, _STARTS = 1e-6, (0.02, 0.3)

@@ -34,7 +34,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from s2e_optuna.errors import DataError
-from s2e_optuna.labels.arrays import Floats, Ints, Real, as_labels, as_probabilities
+from s2e_optuna.labels.arrays import (
+    Floats,
+    Ints,
+    Real,
+    as_labels,
+    as_probabilities,
+    blocks,
+)
 
 START = 0.5
 """First guess of the diagonal of T; the rest of a row is even."""
@@ -224,10 +231,11 @@ def wrong_probability(labels: ArrayLike, pred_probs: ArrayLike, matrix: ArrayLik
     values = as_probabilities(pred_probs)
     given = as_labels(labels, *values.shape)
     columns = np.asarray(matrix, dtype=values.dtype).T
-    rows = np.arange(len(given))
-    own = values[rows, given] * columns[given, given]
-    every = np.einsum("nk,nk->n", values, np.take(columns, given, axis=0))
-    wrong = np.where(every > 0.0, (every - own) / above_zero(every), 1.0 - values[rows, given])
+    own = values[np.arange(len(given)), given]
+    right, every = own * columns[given, given], np.empty_like(own)
+    for block in blocks(len(given)):
+        every[block] = np.einsum("nk,nk->n", values[block], columns[given[block]])
+    wrong = np.where(every > 0.0, (every - right) / above_zero(every), 1.0 - own)
     return np.asarray(np.clip(wrong, 0.0, 1.0))
 
 

@@ -75,7 +75,7 @@ def test_draws_scatter_like_counts(booted):
 def test_a_summary_stretches_everything_to_one_rate(booted):
     data, rows, matrix, _, draws = booted
     drawn_rates = np.full(100, 0.15)
-    found = summarise(draws, matrix, rows, 0.15, drawn_rates, (0.1, 0.2), 0.12)
+    found = summarise(draws, matrix, rows.counts(matrix), 0.15, drawn_rates, (0.1, 0.2), 0.12)
     assert (found.overall, found.interval, found.least) == (0.15, (0.1, 0.2), 0.12)
     given_shares = np.bincount(data.labels) / 1500
     assert found.by_class @ given_shares == pytest.approx(0.15)
@@ -91,7 +91,7 @@ def test_a_summary_stretches_everything_to_one_rate(booted):
 def test_a_class_that_nobody_was_given_has_no_rate():
     rows = ByLabel(np.array([0, 0, 1]), np.eye(3)[[0, 0, 1]])
     draws = bootstrap(rows, np.zeros(3), np.eye(3), np.eye(3), np.random.default_rng(0), 5)
-    found = summarise(draws, np.eye(3), rows, 0.0, np.zeros(5), (0.0, 0.0), 0.0)
+    found = summarise(draws, np.eye(3), rows.counts(np.eye(3)), 0.0, np.zeros(5), (0.0, 0.0), 0.0)
     np.testing.assert_array_equal(found.by_class, [0.0, 0.0, np.nan])
 
 
