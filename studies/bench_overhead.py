@@ -42,7 +42,7 @@ from threadpoolctl import threadpool_limits
 from s2e_optuna import S2ESampler, open_storage, suggest_schedule
 from s2e_optuna.objective import Outcome
 from s2e_optuna.sampler.codec import Codec
-from s2e_optuna.sampler.ledger import TAG_KEY, Commit, Tag, space_signature
+from s2e_optuna.sampler.tags import TAG_KEY, Commit, Tag, space_signature
 from s2e_optuna.schedules import SPACES
 from s2e_optuna.search.loop import work
 from s2e_optuna.search.samplers import make_sampler

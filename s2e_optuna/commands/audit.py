@@ -12,7 +12,7 @@ from s2e_optuna.errors import InputError
 from s2e_optuna.reporting.view import SETTINGS_ATTR
 from s2e_optuna.sampler import S2ESampler
 from s2e_optuna.sampler.audit import Audit, audit_trials
-from s2e_optuna.sampler.ledger import Tag
+from s2e_optuna.sampler.tags import Tag
 
 if TYPE_CHECKING:
     from optuna import Study

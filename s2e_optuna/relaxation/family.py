@@ -118,7 +118,7 @@ class Family:
         return mask
 
     def uniform(self) -> Array:
-        """Parameters of the uniform distribution: Dirichlet 1, logits 0 (Algorithm 2, step 1)."""
+        """Parameters [d] of the uniform distribution: Dirichlet 1, logits 0 (Algorithm 2)."""
         return self.positive.astype(np.float64)
 
     def admits(self, theta: Array) -> bool:
@@ -141,7 +141,22 @@ class Family:
         return np.asarray(exp / (1.0 + self._same_block @ exp))
 
     def sample(self, theta: Array, n: int, rng: np.random.Generator) -> Array:
-        """Draw n points, shape [n, D]."""
+        """Draw points from p_theta.
+
+        Parameters
+        ----------
+        theta
+            Natural parameters, shape [d].
+        n
+            How many points.
+        rng
+            Random numbers.
+
+        Returns
+        -------
+        numpy.ndarray
+            Points, shape [n, D].
+        """
         parts = []
         for block, where in zip(self.blocks, self.theta_slices, strict=True):
             if block.kind == "dirichlet":
@@ -162,7 +177,7 @@ class Family:
         return np.where(self.positive, np.log(np.maximum(t, TINY)), t)
 
     def log_partition(self, theta: Array) -> float:
-        """A(theta) = sum log Gamma(theta_i) - log Gamma(sum theta_i), or log sum exp."""
+        """A(theta), theta [d]: sum log Gamma(theta_i) - log Gamma(sum theta_i), or log sum exp."""
         safe = np.where(self.positive, theta, 1.0)  # log Gamma(1) = 0
         totals = self._members @ np.where(self.positive, theta, self._exp(theta))
         of_totals = np.where(
@@ -198,12 +213,12 @@ class Family:
         return self.statistics(x) - self.mean(theta)
 
     def kl(self, new: Array, old: Array) -> float:
-        """KL(p_new || p_old) = (new - old)' mu(new) - A(new) + A(old), in nats."""
+        """KL(p_new || p_old) = (new - old)' mu(new) - A(new) + A(old), in nats; shapes [d]."""
         linear = float((new - old) @ self.mean(new))
         return max(linear - self.log_partition(new) + self.log_partition(old), 0.0)
 
     def entropy(self, theta: Array) -> float:
-        """Differential entropy of the Dirichlets plus entropy of the categoricals, in nats."""
+        """Entropy in nats of p_theta, theta [d]: differential for the Dirichlets."""
         return self.log_partition(theta) - float((theta - self.positive) @ self.mean(theta))
 
 

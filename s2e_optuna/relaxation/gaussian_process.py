@@ -112,10 +112,19 @@ class GaussianProcess:
 
     @classmethod
     def fit(cls, z: Array, y: Array, prior: Prior | None = None) -> GaussianProcess:
-        """Fit to features [n, q] and values [n]; hyperparameters at their posterior mode.
+        """Fit a process; hyperparameters at their posterior mode.
 
         The mode costs some twenty factorisations. With many points it is that of an even
         selection of them, which says as much about three length scales as all of them do.
+
+        Parameters
+        ----------
+        z
+            Features, shape [n, q].
+        y
+            Values, shape [n].
+        prior
+            Of the hyperparameters; by default the usual one.
         """
         mean, scale = _location(y)
         standardised = (y - mean) / scale
@@ -137,7 +146,17 @@ class GaussianProcess:
 
     @classmethod
     def given(cls, hyperparameters: Array, z: Array, y: Array) -> GaussianProcess:
-        """Condition a process with known hyperparameters on features [n, q] and values [n]."""
+        """Condition a process whose hyperparameters are known.
+
+        Parameters
+        ----------
+        hyperparameters
+            Those of another process, `GaussianProcess.hyperparameters`, shape [q + 2].
+        z
+            Features, shape [n, q].
+        y
+            Values, shape [n].
+        """
         mean, scale = _location(y)
         h = hyperparameters - _units(z, scale)
         return cls._condition(h, z, (y - mean) / scale, mean, scale)
@@ -152,14 +171,14 @@ class GaussianProcess:
         weights = cho_solve((lower, True), standardised)
         return cls(h, z, standardised, mean, scale, np.tril(lower), weights)
 
-    def believing(self, z: Array) -> GaussianProcess:
-        """Take the mean at features [m, q] as if it had been observed there.
+    def with_fantasies(self, z: Array) -> GaussianProcess:
+        """Add fantasies: the mean at features [m, q], as if it had been observed there.
 
         The mean stays as it is everywhere, and the deviation shrinks around these places: what
         is being tried there need not be tried twice (Desautels et al., 2014, section 3).
         """
-        believed = (self.predict(z)[0] - self.mean) / self.scale
-        values = np.concatenate([self.y, believed])
+        fantasies = (self.predict(z)[0] - self.mean) / self.scale
+        values = np.concatenate([self.y, fantasies])
         return self._condition(self.h, np.concatenate([self.z, z]), values, self.mean, self.scale)
 
     @property

@@ -45,6 +45,11 @@ def newton_direction(estimate: Estimate, fisher: Array, floor: float) -> Array:
         Fisher matrix, shape [d, d].
     floor
         Added to the absolute eigenvalues; in units of f.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape [d].
     """
     lower = cholesky(fisher, lower=True)
     half = solve_triangular(lower, estimate.hessian, lower=True)
@@ -56,12 +61,42 @@ def newton_direction(estimate: Estimate, fisher: Array, floor: float) -> Array:
 
 
 def natural_direction(estimate: Estimate, fisher: Array, floor: float) -> Array:
-    """Natural gradient direction -F^-1 g; ``floor`` is not used."""
+    """Natural gradient direction -F^-1 g.
+
+    Parameters
+    ----------
+    estimate
+        Gradient [d]; the Hessian is not used.
+    fisher
+        Fisher matrix F, shape [d, d].
+    floor
+        Not used.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape [d].
+    """
     return -np.asarray(cho_solve((cholesky(fisher, lower=True), True), estimate.gradient))
 
 
 def gradient_direction(estimate: Estimate, fisher: Array, floor: float) -> Array:
-    """Steepest descent in theta itself: -g; ``fisher`` and ``floor`` are not used."""
+    """Steepest descent in theta itself: -g.
+
+    Parameters
+    ----------
+    estimate
+        Gradient [d]; the Hessian is not used.
+    fisher
+        Shape [d, d]; not used.
+    floor
+        Not used.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape [d].
+    """
     return -estimate.gradient
 
 

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
+from s2e_optuna.sampler.commit import next_commit
 from s2e_optuna.sampler.features import FeatureFunction, with_own
-from s2e_optuna.sampler.ledger import Commit, Ledger
-from s2e_optuna.sampler.update import Options, next_commit
+from s2e_optuna.sampler.ledger import Ledger
+from s2e_optuna.sampler.options import Options
+from s2e_optuna.sampler.tags import Commit
 
 Array = NDArray[np.float64]
 

@@ -129,7 +129,12 @@ def _components(space_name: str, epochs: int) -> tuple[Array, Array]:
 def curve_features(codec: Codec, space: Space, epochs: int) -> Features:
     """Principal components of R(t), and the parameters that have no part in it.
 
-    The points hold all parameters of a schedule space, and perhaps others.
+    Parameters
+    ----------
+    codec
+        Of points that hold all parameters of a schedule space, and perhaps others.
+    space, epochs
+        The schedules.
     """
     mean, projection = _components(space.name, epochs)
     names = [p.name for p in space.parameters]
@@ -242,6 +247,15 @@ def features_for(
     The curve, if trials suggested schedules and the codec holds all parameters of their space;
     else the parameters. The commonest space and number of epochs count for all trials: the curve
     needs the parameters only, which an added trial has, too.
+
+    Parameters
+    ----------
+    codec
+        Of the points that the features are of.
+    trials
+        Those that are to be modelled.
+    own
+        The user's own features.
     """
     if own is not None:
         return own_features(codec, own)

@@ -1,20 +1,6 @@
 """Which theta is the newest? One answer for all workers, from the stored trials alone.
 
-Every trial carries one system attribute, its *tag*, written when it starts and never changed::
-
-    s2e:tag = {"n": 17,            its own number; a clone of it, in a retried trial, has another
-               "sig": "3f…-91…",   the search space and the sampler's options, hashed
-               "m": 3,             the newest generation when it started
-               "src": 14,          the trial whose commit opened the generation it draws from
-               "commit": {"parent": 9, "batch": [8, 10, …], "theta": [1.02, …],
-                          "kernel": [-0.51, …], "options": {…}, "space": ["x", …]}}
-
-``sig`` is missing while no trial has finished, because the search space is not known: such a
-trial draws from theta^1, the uniform distribution. ``src`` is missing for theta^1, from which a
-share of the later trials may be drawn, too. ``kernel`` holds the surrogate's hyperparameters,
-with which the other trials of the generation need not fit it again. ``options`` and ``space``, the
-sampler's options and the names of the parameters, stand in the commit that opens generation 2 and
-nowhere else: with them every later theta can be recomputed.
+Every trial carries a tag (`s2e_optuna.sampler.tags`), written when it starts and never changed.
 
 A trial that finds at least K finished trials that no commit has used may carry a ``commit``: it
 computes theta^(m+1) from them and opens generation m+1. It may do so only if every lower-numbered
@@ -32,169 +18,28 @@ a second time, the commit in the lowest-numbered trial counts, for everybody.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from s2e_optuna.sampler.codec import Codec, fits, has_places, searchable
+from s2e_optuna.sampler.tags import Commit, Tag, came_with_params, is_count, space_signature
 from s2e_optuna.sampler.values import Reported
 
 Array = NDArray[np.float64]
 
-TAG_KEY = "s2e:tag"
 LOST_KEY = "s2e:lost"
 """System attribute of a trial that failed with its worker: nothing is known of its parameters."""
 
 UNTAGGED_PATIENCE = 60.0
 
 _USABLE = (TrialState.COMPLETE, TrialState.PRUNED)
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What all generations of a ``sig`` have in common."""
-
-    options: Mapping[str, Any]
-    """The sampler's options, as they are stored."""
-    names: tuple[str, ...]
-    """The parameters of the search space."""
-
-
-@dataclass(frozen=True)
-class Commit:
-    """The update that opened a generation."""
-
-    number: int
-    """The trial that carries it."""
-    m: int
-    """The generation it opens, from 2 on."""
-    parent: int | None
-    """The trial whose commit opened generation m-1; None for theta^1."""
-    batch: tuple[int, ...]
-    """The trials it was computed from."""
-    theta: Array
-    """Natural parameters, shape [d]."""
-    kernel: tuple[float, ...] | None = None
-    """Hyperparameters of the surrogate that theta was computed with; None without one."""
-    origin: Origin | None = None
-    """In the commit that opens the second generation."""
-
-
-@dataclass(frozen=True)
-class Tag:
-    """What a trial says about itself; see the module's description."""
-
-    number: int
-    sig: str | None
-    m: int
-    source: int | None
-    commit: Commit | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the value of the system attribute."""
-        content: dict[str, Any] = {"n": self.number, "m": self.m}
-        if self.sig is not None:
-            content["sig"] = self.sig
-        if self.source is not None:
-            content["src"] = self.source
-        if self.commit is not None:
-            content["commit"] = {
-                "parent": self.commit.parent,
-                "batch": list(self.commit.batch),
-                "theta": rounded(self.commit.theta),
-            }
-            if self.commit.kernel is not None:
-                content["commit"]["kernel"] = list(self.commit.kernel)
-            if (origin := self.commit.origin) is not None:
-                content["commit"]["options"] = dict(origin.options)
-                content["commit"]["space"] = list(origin.names)
-        return content
-
-    @classmethod
-    def of(cls, trial: FrozenTrial) -> Tag | None:
-        """Read a trial's tag, or what it has been cloned from; None if it has none.
-
-        The attribute may be anything: of another version, or written by hand. One that cannot be
-        read is none, and so is such a commit.
-        """
-        content = trial.system_attrs.get(TAG_KEY)
-        if not isinstance(content, Mapping):
-            return None
-        number, m = content.get("n"), content.get("m")
-        sig, source = content.get("sig"), content.get("src")
-        if not (_is_count(number) and _is_count(m)):
-            return None
-        if not (sig is None or isinstance(sig, str)) or not (source is None or _is_count(source)):
-            return None
-        return cls(number, sig, m, source, _read_commit(number, m, content.get("commit")))
-
-
-def _is_count(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _read_commit(number: int, m: int, stored: Any) -> Commit | None:
-    if not isinstance(stored, Mapping):
-        return None
-    parent, batch = stored.get("parent"), stored.get("batch")
-    if not (parent is None or _is_count(parent)):
-        return None
-    if not isinstance(batch, Sequence) or not batch or not all(map(_is_count, batch)):
-        return None
-    theta, numbers = _read_numbers(stored.get("theta")), _read_numbers(stored.get("kernel"))
-    if theta is None:
-        return None
-    kernel = None if numbers is None else tuple(map(float, numbers))
-    options, names = stored.get("options"), stored.get("space")
-    origin = None
-    if isinstance(options, Mapping) and isinstance(names, Sequence):
-        origin = Origin(options, tuple(map(str, names)))
-    return Commit(number, m, parent, tuple(batch), theta, kernel, origin)
-
-
-def _read_numbers(stored: Any) -> Array | None:
-    """Read a list of finite numbers, shape [n]; None if it is not one."""
-    try:
-        numbers = np.array(stored, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return numbers if numbers.ndim == 1 and np.all(np.isfinite(numbers)) else None
-
-
-def rounded(numbers: Array) -> list[float]:
-    """Nine significant digits: as numbers are stored, and as everybody uses them."""
-    return [float(f"{value:.9g}") for value in numbers]
-
-
-def space_signature(space: Mapping[str, BaseDistribution]) -> str:
-    """Hash a search space; the same in every process."""
-    text = json.dumps([[name, _text_of(space[name])] for name in sorted(space)])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _text_of(distribution: BaseDistribution) -> str:
-    try:
-        return distribution_to_json(distribution)
-    except TypeError:  # choices that only a storage in memory holds: no other process reads this
-        return repr(distribution)
-
-
-def came_with_params(trial: FrozenTrial) -> bool:
-    """Whether a trial that starts has its parameters: enqueued, a retry, of another sampler."""
-    attrs = trial.system_attrs
-    if trial.params or "fixed_params" in attrs or "retry_history" in attrs:
-        return True
-    tag = Tag.of(trial)
-    return tag is not None and tag.number != trial.number
 
 
 def _age(trial: FrozenTrial) -> float:
@@ -349,7 +194,7 @@ class Chain:
         return history
 
     def theta_of(self, source: int | None) -> Array | None:
-        """Theta of the generation that trial ``source`` opened; theta^1 for None."""
+        """Theta, shape [d], of the generation that trial ``source`` opened; theta^1 for None."""
         if source is None:
             return self.codec.family.uniform()
         commit = self.commits.get(source)
@@ -395,7 +240,7 @@ class Ledger:
         tag = Tag.of(trial)
         self.any_tag |= tag is not None
         history = trial.system_attrs.get("retry_history")
-        for repeated in filter(_is_count, history if isinstance(history, Sequence) else ()):
+        for repeated in filter(is_count, history if isinstance(history, Sequence) else ()):
             self._forget_failed(repeated)
         if tag is not None and tag.number == number:
             self.record_tag(tag)
@@ -452,7 +297,15 @@ class Ledger:
         space: Mapping[str, BaseDistribution],
         accepts: Callable[[Chain, FrozenTrial], bool] = Chain.was_drawn,
     ) -> Chain:
-        """Return the generations of one ``sig``, which must belong to ``space``."""
+        """Return the generations of one ``sig``.
+
+        Parameters
+        ----------
+        sig, space
+            Which must belong together.
+        accepts
+            Which finished trials an estimate can use, where the chain is new here.
+        """
         if sig not in self._chains:
             chain = Chain(sig, Codec(dict(space)), accepts)
             chain.waiting |= self._orphans.pop(sig, {})

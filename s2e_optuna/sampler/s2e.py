@@ -6,13 +6,11 @@ import hashlib
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
@@ -22,66 +20,16 @@ from optuna.trial import FrozenTrial
 
 from s2e_optuna.relaxation import Update
 from s2e_optuna.sampler.audit import audit_trials
-from s2e_optuna.sampler.codec import (
-    Codec,
-    common_space,
-    draw_uniformly,
-    fits,
-    lie_in,
-    searchable,
-)
-from s2e_optuna.sampler.features import FeatureFunction, FeaturesError, with_own
-from s2e_optuna.sampler.ledger import (
-    TAG_KEY,
-    Chain,
-    Ledger,
-    Tag,
-    came_with_params,
-    space_signature,
-)
+from s2e_optuna.sampler.codec import searchable
+from s2e_optuna.sampler.features import FeatureFunction
+from s2e_optuna.sampler.options import Options
 from s2e_optuna.sampler.recommend import leading_params
-from s2e_optuna.sampler.surrogate import Surrogate
-from s2e_optuna.sampler.update import (
-    Options,
-    conditional_surrogate,
-    draw,
-    draw_conditionally,
-    latest_settings,
-    next_commit,
-    present_surrogate,
-)
-
-Array = NDArray[np.float64]
-T = TypeVar("T")
+from s2e_optuna.sampler.tags import TAG_KEY, Tag, space_signature
+from s2e_optuna.sampler.view import View
 
 _logger = logging.getLogger(__name__)
 
 _N_PRIOR = 6  # trials that start from an earlier study
-_N_LISTED = 4  # names in a sentence
-_MAX_BATCH = 500  # trial numbers in one commit: some databases limit a value to 64 KB
-
-
-@dataclass(frozen=True)
-class _Conditional:
-    """A model of parameters that not all trials have; they are suggested one by one."""
-
-    codec: Codec
-    numbers: tuple[int, ...]
-    """The trials that it was fitted to."""
-    surrogate: Surrogate | None
-
-
-@dataclass(eq=False)
-class _View:
-    """What a process knows of one study."""
-
-    ledger: Ledger = field(default_factory=Ledger)
-    drawn: dict[int, dict[str, Any]] = field(default_factory=dict)
-    """Parameters that were drawn here for trials that still run."""
-    compared: bool = False
-    """Whether the study's parameters have been compared with the prior's."""
-    conditional: dict[str, _Conditional] = field(default_factory=dict)
-    """By the signature of conditional parameters: the newest model of them."""
 
 
 class S2ESampler(BaseSampler):
@@ -232,7 +180,7 @@ class S2ESampler(BaseSampler):
 
     def _forget(self) -> None:
         self._lock = threading.RLock()  # n_jobs > 1: one sampler, many threads
-        self._views: WeakKeyDictionary[BaseStorage, dict[int, _View]] = WeakKeyDictionary()
+        self._views: WeakKeyDictionary[BaseStorage, dict[int, View]] = WeakKeyDictionary()
         self._said: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -257,7 +205,7 @@ class S2ESampler(BaseSampler):
                 if tag is not None:
                     study._storage.set_trial_system_attr(trial._trial_id, TAG_KEY, tag.to_json())
                     trial.system_attrs[TAG_KEY] = tag.to_json()
-                    self._ledger(study).record_tag(tag)
+                    self._view(study).ledger.record_tag(tag)
         except UpdateFinishedTrialError:
             # Somebody took this worker for dead, because it took so long to get here. The trial
             # is run again; what it says of itself does not matter any more.
@@ -274,9 +222,8 @@ class S2ESampler(BaseSampler):
         if len(study.directions) > 1:
             return {}
         with self._lock:
-            known = Tag.of(trial) is not None
-            ledger = self._ledger(study) if known else self._read(study)
-            chain = self._chain_of(trial, ledger)
+            view = self._read(study) if Tag.of(trial) is None else self._view(study)
+            chain = view.chain_of(trial)
             return {} if chain is None else dict(chain.codec.space)
 
     def sample_relative(
@@ -284,8 +231,18 @@ class S2ESampler(BaseSampler):
     ) -> dict[str, Any]:
         """Draw the parameters of a search space from p_theta.
 
-        The space need not be what `infer_relative_search_space` has returned: a sampler around
-        this one may keep some of its parameters to itself, or ask for them in several calls.
+        Parameters
+        ----------
+        study, trial
+            As Optuna gives them.
+        search_space
+            Need not be what `infer_relative_search_space` has returned: a sampler around this one
+            may keep some of its parameters to itself, or ask for them in several calls.
+
+        Returns
+        -------
+        dict
+            Values of the parameters that can be searched.
         """
         self._raise_error_if_multi_objective(study)
         asked = {name: d for name, d in search_space.items() if searchable(d)}
@@ -293,19 +250,18 @@ class S2ESampler(BaseSampler):
             return {}
         with self._lock:
             view = self._view(study)
-            known = view.drawn.get(trial.number, {})
-            known = {n: value for n, value in known.items() if n not in asked} | _given(trial)
-            chain = self._chain_of(trial, view.ledger)
+            before = view.drawn.get(trial.number, {})
+            known = {n: value for n, value in before.items() if n not in asked} | _given(trial)
+            chain = view.chain_of(trial)
             space = {} if chain is None else chain.codec.space
-            joint = [
-                name for name, distribution in asked.items() if space.get(name) == distribution
-            ]
+            joint = [name for name, d in asked.items() if space.get(name) == d]
             drawn: dict[str, Any] = {}
             if chain is not None and joint:
-                params = self._draw_jointly(study, trial, chain, joint, known)
-                drawn = {name: params[name] for name in joint}
-            for name in (name for name in asked if name not in drawn):
-                drawn[name] = self._draw_alone(study, trial, name, asked[name], known | drawn)
+                seed = [self._seed, trial.number]
+                drawn = view.draw_jointly(trial, chain, joint, known, seed)
+            for name in [name for name in asked if name not in drawn]:
+                seed = self._seed_for(trial, name)
+                drawn[name] = view.draw_alone(name, asked[name], known | drawn, seed)
             view.drawn[trial.number] = known | drawn
         return {name: drawn[name] for name in asked}
 
@@ -316,193 +272,41 @@ class S2ESampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Draw a parameter that not all trials have, or start warm."""
+        """Draw a parameter that not all trials have, or start warm.
+
+        Parameters
+        ----------
+        study, trial, param_name, param_distribution
+            As Optuna gives them.
+        """
         self._raise_error_if_multi_objective(study)
         warm = self._options.warm_params(trial.number)
-        if param_name in warm and _fits(warm[param_name], param_distribution):
+        if param_name in warm and _contains(param_distribution, warm[param_name]):
             return warm[param_name]
-        return self._draw_alone(study, trial, param_name, param_distribution, _given(trial))
-
-    # Drawing.
-
-    def _draw_jointly(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        chain: Chain,
-        asked: Collection[str],
-        known: Mapping[str, Any],
-    ) -> dict[str, Any]:
-        """Draw all parameters of a chain, of which those that are asked for count."""
-        view = self._view(study)
-        others = chain.codec.space.keys() - asked - known.keys()
-        settings = latest_settings(view.ledger, chain, others) if others else []
-
-        def drawn(own: FeatureFunction | None) -> Array:
-            rng = np.random.default_rng([self._seed, trial.number])
-            surrogate = self._surrogate_for(study, trial, chain, own)
-            theta = self._theta_for(trial, chain)
-            return draw(self._options, chain.codec, theta, surrogate, known, settings, rng)
-
-        return chain.codec.decode(self._with_features(drawn))
-
-    def _draw_alone(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        name: str,
-        distribution: BaseDistribution,
-        known: Mapping[str, Any],
-    ) -> Any:
-        """Draw one parameter.
-
-        With a surrogate, by one of the trials that have it (`draw_conditionally`); without, and
-        while there are none, uniformly, which is its law under theta^1.
-        """
-        word = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
-        rng = np.random.default_rng([self._seed, trial.number, word])
-        if self._options.candidates > 1 and searchable(distribution):
-            with self._lock:
-                model = self._conditional(study, {name: distribution})
-            if model is not None:
-                drawn = draw_conditionally(self._options, model.codec, model.surrogate, known, rng)
-                return drawn[name]
-        return draw_uniformly(distribution, rng)
-
-    def _with_features(self, compute: Callable[[FeatureFunction | None], T]) -> T:
-        def tell(error: FeaturesError) -> None:
-            self._say_once(
-                "features", f"{error}: the surrogate sees the parameters themselves instead."
-            )
-
-        return with_own(self._features, compute, tell)
-
-    def _say_once(self, subject: str, sentence: str) -> None:
-        if subject not in self._said:
-            self._said.add(subject)
-            _logger.warning("%s", sentence)
+        seed = self._seed_for(trial, param_name)
+        with self._lock:
+            view = self._view(study)
+            return view.draw_alone(param_name, param_distribution, _given(trial), seed)
 
     # Reading and deciding.
 
-    def _view(self, study: Study) -> _View:
-        return self._views.setdefault(study._storage, {}).setdefault(study._study_id, _View())
+    def _view(self, study: Study) -> View:
+        views = self._views.setdefault(study._storage, {})
+        if study._study_id not in views:
+            sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
+            views[study._study_id] = View(self._options, self._features, sign, self._say_once)
+        return views[study._study_id]
 
-    def _ledger(self, study: Study) -> Ledger:
-        return self._view(study).ledger
-
-    def _read(self, study: Study) -> Ledger:
+    def _read(self, study: Study) -> View:
         trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
-        if len(trials) < self._ledger(study).n_seen:  # deleted, and another one has its id
+        if len(trials) < self._view(study).ledger.n_seen:  # deleted, and another one has its id
             del self._views[study._storage][study._study_id]
         view = self._view(study)
-        view.ledger.update(trials)
-        view.drawn = {n: params for n, params in view.drawn.items() if n in view.ledger.running}
-        return view.ledger
-
-    def _conditional(
-        self, study: Study, wanted: Mapping[str, BaseDistribution]
-    ) -> _Conditional | None:
-        """Return a model of the trials that have some parameters, of all that they have in common.
-
-        It is fitted once for all of these. None if there are no such trials.
-        """
-        finished = self._ledger(study).finished
-        trials = [
-            finished[number] for number in sorted(finished) if fits(wanted, finished[number])
-        ]
-        if not trials:
-            return None
-        space = common_space(trials)
-        trials = [trial for trial in trials if fits(space, trial)]
-        numbers = tuple(trial.number for trial in trials)
-        models, key = self._view(study).conditional, space_signature(space)
-        model = models.get(key)
-        if model is None or model.numbers != numbers:
-            codec = Codec(space) if model is None else model.codec  # it keeps what features cost
-            surrogate = conditional_surrogate(codec, trials, _sign(study))
-            model = models[key] = _Conditional(codec, numbers, surrogate)
-        return model
-
-    def _chain(self, ledger: Ledger, space: dict[str, BaseDistribution]) -> Chain:
-        return ledger.chain(self.signature(space), space, self._options.accepts)
-
-    def _chain_of(self, trial: FrozenTrial, ledger: Ledger) -> Chain | None:
-        """Return the chain that the trial draws from; None while the space is not known."""
-        if (tag := Tag.of(trial)) is not None:
-            # What the tag says holds, also if the space has changed since it was written.
-            return ledger.known_chain(tag.sig)
-        if not ledger.space:
-            return None
-        return self._chain(ledger, ledger.space)
-
-    def _theta_for(self, trial: FrozenTrial, chain: Chain) -> Array:
-        tag = Tag.of(trial)
-        if tag is None or tag.sig != chain.sig:
-            return chain.codec.family.uniform() if chain.newest is None else chain.newest.theta
-        theta = chain.theta_of(tag.source)
-        return chain.codec.family.uniform() if theta is None else theta
-
-    def _surrogate_for(
-        self, study: Study, trial: FrozenTrial, chain: Chain, own: FeatureFunction | None
-    ) -> Surrogate | None:
-        tag = Tag.of(trial)
-        if self._options.candidates == 1 or tag is None or tag.source is None:
-            return None
-        view, space = self._view(study), chain.codec.space
-        # What this process has drawn may not have been read back yet.
-        running = {n: t.params for n, t in view.ledger.running.items() if fits(space, t)}
-        running |= {n: params for n, params in view.drawn.items() if lie_in(space, params)}
-        running.pop(trial.number, None)
-        return present_surrogate(
-            chain,
-            tag.source,
-            view.ledger.finished,
-            [running[n] for n in sorted(running)],
-            _sign(study),
-            own,
-        )
+        view.read(trials)
+        return view
 
     def _decide(self, study: Study, trial: FrozenTrial) -> Tag | None:
-        ledger = self._read(study)
-        given = came_with_params(trial)
-        if given and Tag.of(trial) is not None:
-            return None  # a retry keeps the tag that says what it was drawn from
-        if self._options.prior and ledger.finished and not self._view(study).compared:
-            self._view(study).compared = True
-            self._compare_with_prior(ledger)
-        if not ledger.space:
-            return Tag(trial.number, None, 1, None)
-        if self._options.starts_warm(trial.number, ledger.space) and not given:
-            return Tag(trial.number, None, 1, None)
-        chain = self._chain(ledger, ledger.space)
-        newest = chain.newest
-        m, source = (1, None) if newest is None else (newest.m, newest.number)
-        uniform = self._draws_uniformly(trial.number)
-        if (
-            given
-            or len(chain.candidates) < self._options.batch_size
-            or not ledger.may_commit(trial.number, chain)
-        ):
-            return Tag(trial.number, chain.sig, m, None if uniform else source)
-        batch = tuple(sorted(chain.candidates)[:_MAX_BATCH])
-        sign = _sign(study)
-        commit = self._with_features(
-            lambda own: next_commit(
-                self._options, chain, trial.number, source, batch, ledger.finished, sign, own
-            )
-        )
-        return Tag(trial.number, chain.sig, m + 1, None if uniform else trial.number, commit)
-
-    def _compare_with_prior(self, ledger: Ledger) -> None:
-        """Say it if the first trials have no parameter of the earlier study."""
-        names = {name for trial in ledger.finished.values() for name in trial.distributions}
-        earlier = set().union(*self._options.prior)
-        if names and names.isdisjoint(earlier):
-            self._say_once(
-                "prior",
-                "the prior study shares no parameter with this one and is not used: "
-                f"it has {_listed(sorted(earlier))}, this one {_listed(sorted(names))}.",
-            )
+        return self._read(study).decide(trial, self._draws_uniformly(trial.number))
 
     def _draws_uniformly(self, number: int) -> bool:
         if self._options.candidates > 1:
@@ -511,6 +315,15 @@ class S2ESampler(BaseSampler):
         # stream from which the trial's parameters are drawn.
         rng = np.random.default_rng([self._seed, number, 1])
         return bool(rng.random() < self._options.uniform_share)
+
+    def _seed_for(self, trial: FrozenTrial, name: str) -> list[int]:
+        word = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+        return [self._seed, trial.number, word]
+
+    def _say_once(self, subject: str, sentence: str) -> None:
+        if subject not in self._said:
+            self._said.add(subject)
+            _logger.warning("%s", sentence)
 
     def signature(self, space: Mapping[str, BaseDistribution]) -> str:
         """Name a search space and this sampler's options, as the tags of its trials do."""
@@ -537,12 +350,9 @@ class S2ESampler(BaseSampler):
             Empty if all is well.
         """
         trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
-        found = audit_trials(trials, _sign(study), [self._options], self._features)
+        sign = self._view(study).sign
+        found = audit_trials(trials, sign, [self._options], self._features)
         return [*found.problems, *(() if found.checked else found.unchecked)]
-
-
-def _sign(study: Study) -> int:
-    return -1 if study.direction == StudyDirection.MAXIMIZE else 1
 
 
 def _given(trial: FrozenTrial) -> dict[str, Any]:
@@ -551,11 +361,8 @@ def _given(trial: FrozenTrial) -> dict[str, Any]:
     return {**(enqueued if isinstance(enqueued, Mapping) else {}), **trial.params}
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_N_LISTED]) + (", …" if len(names) > _N_LISTED else "")
-
-
-def _fits(value: Any, distribution: BaseDistribution) -> bool:
+def _contains(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether Optuna takes the value as it is, steps included."""
     try:
         return bool(distribution._contains(distribution.to_internal_repr(value)))
     except (TypeError, ValueError, OverflowError):

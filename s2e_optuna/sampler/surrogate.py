@@ -19,7 +19,7 @@ from s2e_optuna.sampler.features import FeatureFunction, Features, features_for
 Array = NDArray[np.float64]
 
 _MAX_FITTED = 200  # trials that the process is fitted to, so that a commit takes under a second
-_MAX_BELIEVED = 100  # running trials that are taken into account
+_MAX_FANTASIES = 100  # running trials that are taken into account
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +64,12 @@ class Surrogate:
                 process = GaussianProcess.given(np.array(hyperparameters), z, f[chosen])
         return cls(codec, features, process or GaussianProcess.fit(z, f[chosen], features.prior))
 
-    def believing(self, running: Sequence[Mapping[str, Any]]) -> Surrogate:
+    def with_fantasies(self, running: Sequence[Mapping[str, Any]]) -> Surrogate:
         """Take the mean at the parameters of running trials as if they had finished with it."""
         if not running:
             return self
-        points = self.codec.encode(list(running[-_MAX_BELIEVED:]))
-        process = self.process.believing(self.features.of(points))
+        points = self.codec.encode(list(running[-_MAX_FANTASIES:]))
+        process = self.process.with_fantasies(self.features.of(points))
         return Surrogate(self.codec, self.features, process)
 
     def predict(self, points: Array) -> tuple[Array, Array]:
@@ -113,7 +113,11 @@ class Surrogate:
 
 
 def worth_fitting(f: Array) -> NDArray[np.intp]:
-    """Of many trials take the better half of the places by value and the rest by recency."""
+    """Of many trials take the better half of the places by value and the rest by recency.
+
+    Values, to be minimised, have shape [n]; returns the places of at most `_MAX_FITTED` of them
+    in order, shape [m].
+    """
     if len(f) <= _MAX_FITTED:
         return np.arange(len(f))
     best = np.argsort(f, kind="stable")[: _MAX_FITTED // 2]

@@ -70,7 +70,17 @@ class Schedule:
 
     @classmethod
     def constant(cls, epochs: int, rate: float = 1.0, *, name: str = "constant") -> Schedule:
-        """Keep the share ``rate`` in every epoch but the first; 1 is training on everything."""
+        """Keep the same share in every epoch but the first.
+
+        Parameters
+        ----------
+        epochs
+            Number of epochs T.
+        rate
+            The share; 1 is training on everything.
+        name
+            A label for plots and tables.
+        """
         return cls.clipped(np.full(epochs, rate), name=name)
 
     @classmethod

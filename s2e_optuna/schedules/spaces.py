@@ -116,7 +116,17 @@ class Space:
     def schedule(
         self, params: Mapping[str, Any], epochs: int, *, name: str | None = None
     ) -> Schedule:
-        """Rebuild the schedule from stored parameter values."""
+        """Rebuild the schedule from stored parameter values.
+
+        Parameters
+        ----------
+        params
+            Values of all parameters of the space, by name.
+        epochs
+            Number of epochs T.
+        name
+            A label for plots and tables; by default the space's name.
+        """
         rates = self.rates(self.encode(params)[None, :], epochs)[0]
         return Schedule(rates, name=name or self.name)
 

@@ -9,7 +9,7 @@ from s2e_optuna import S2ESampler, open_storage
 from s2e_optuna.cli import main
 from s2e_optuna.commands.audit import Audit, audit_study, print_audit
 from s2e_optuna.errors import InputError
-from s2e_optuna.sampler.ledger import TAG_KEY
+from s2e_optuna.sampler.tags import TAG_KEY
 
 
 def objective(trial):

@@ -75,16 +75,16 @@ def test_known_hyperparameters_give_the_same_process() -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
-def test_believing_changes_what_is_certain_and_not_what_is_expected() -> None:
+def test_fantasies_change_what_is_certain_and_not_what_is_expected() -> None:
     z = RNG.normal(size=(25, 2))
     process = GaussianProcess.fit(z, function(z))
     there = np.array([[3.0, 3.0]])
     new = np.concatenate([RNG.normal(size=(10, 2)), there])
     mean, deviation = process.predict(new)
-    believed_mean, believed_deviation = process.believing(there).predict(new)
-    np.testing.assert_allclose(believed_mean, mean, atol=1e-6)
-    assert np.all(believed_deviation <= deviation + 1e-9)
-    assert believed_deviation[-1] < 0.5 * deviation[-1]
+    fantasised_mean, fantasised_deviation = process.with_fantasies(there).predict(new)
+    np.testing.assert_allclose(fantasised_mean, mean, atol=1e-6)
+    assert np.all(fantasised_deviation <= deviation + 1e-9)
+    assert fantasised_deviation[-1] < 0.5 * deviation[-1]
 
 
 def test_length_scales_have_their_own_medians() -> None:

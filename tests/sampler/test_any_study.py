@@ -27,7 +27,8 @@ from optuna.trial import FrozenTrial, TrialState
 from s2e_optuna import S2ESampler, best_schedule, suggest_simplex
 from s2e_optuna.sampler import generations, recommended_trial
 from s2e_optuna.sampler.codec import Codec
-from s2e_optuna.sampler.ledger import LOST_KEY, TAG_KEY
+from s2e_optuna.sampler.ledger import LOST_KEY
+from s2e_optuna.sampler.tags import TAG_KEY
 from s2e_optuna.schedules import SPACES
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -139,9 +139,10 @@ def test_of_many_trials_old_failures_do_not_take_the_places_of_new_values() -> N
     assert isinstance(sampler, S2ESampler)
     study.ask()
     trial = study.trials[-1]
-    chain = sampler._chain_of(trial, sampler._ledger(study))
+    view = sampler._view(study)
+    chain = view.chain_of(trial)
     assert chain is not None
-    surrogate = sampler._surrogate_for(study, trial, chain, None)
+    surrogate = view._surrogate_for(trial, chain, None)
     assert surrogate is not None and len(surrogate.process.y) == 200
     newest = chain.codec.encode([other.params for other in study.trials[200:300]])
     known = {tuple(row) for row in surrogate.process.z}

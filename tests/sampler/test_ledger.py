@@ -17,7 +17,8 @@ from optuna.trial import TrialState
 from s2e_optuna import S2ESampler, open_storage
 from s2e_optuna.sampler import generations, ledger
 from s2e_optuna.sampler.codec import fits
-from s2e_optuna.sampler.ledger import TAG_KEY, Ledger
+from s2e_optuna.sampler.ledger import Ledger
+from s2e_optuna.sampler.tags import TAG_KEY
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -119,7 +120,7 @@ def test_a_commit_waits_for_the_trials_that_it_names() -> None:
     ledger = Ledger()
     ledger.update([trials[0], running, trials[2]])
     assert ledger.space is not None
-    chain = ledger.chain(sampler.signature(ledger.space), ledger.space, sampler._options.accepts)
+    chain = ledger.chain(sampler.signature(ledger.space), ledger.space, sampler.options.accepts)
     assert chain.newest is None and list(chain.waiting) == [2]
     assert not ledger.may_commit(3, chain)  # it would open the same generation
     ledger.update(trials)
@@ -171,7 +172,7 @@ def check(study: optuna.Study, sampler: S2ESampler) -> None:
     fresh = Ledger()
     fresh.update(study.trials)
     if fresh.space:
-        chain = fresh.chain(sampler.signature(fresh.space), fresh.space, sampler._options.accepts)
+        chain = fresh.chain(sampler.signature(fresh.space), fresh.space, sampler.options.accepts)
         usable = {
             n for n, t in fresh.finished.items() if fits(fresh.space, t) and chain.was_drawn(t)
         }

@@ -16,10 +16,10 @@ from scipy import stats
 
 from s2e_optuna import S2ESampler, Schedule, best_schedule, suggest_schedule, suggest_simplex
 from s2e_optuna.relaxation import Block, Family, GaussianProcess
-from s2e_optuna.sampler import generations, recommend, recommended_trial, s2e
-from s2e_optuna.sampler.ledger import TAG_KEY
+from s2e_optuna.sampler import generations, recommend, recommended_trial, view
+from s2e_optuna.sampler.commit import importance_weights
 from s2e_optuna.sampler.surrogate import Surrogate
-from s2e_optuna.sampler.update import importance_weights
+from s2e_optuna.sampler.tags import TAG_KEY
 from s2e_optuna.sampler.values import batch_values
 from s2e_optuna.schedules import WARM_TAUS, trial_schedule
 
@@ -217,11 +217,11 @@ def test_running_trials_are_taken_into_account(monkeypatch: pytest.MonkeyPatch) 
     study = run(lambda trial: trial.suggest_float("x", 0.0, 1.0), 13, seed=0)
     seen = []
 
-    def believing(self: Surrogate, running: list[dict[str, float]]) -> Surrogate:
+    def with_fantasies(self: Surrogate, running: list[dict[str, float]]) -> Surrogate:
         seen.append([params["x"] for params in running])
         return self
 
-    monkeypatch.setattr(Surrogate, "believing", believing)
+    monkeypatch.setattr(Surrogate, "with_fantasies", with_fantasies)
     drawn = [study.ask({"x": FloatDistribution(0.0, 1.0)}).params["x"] for _ in range(3)]
     assert seen == [[], drawn[:1], drawn[:2]]
 
@@ -558,7 +558,7 @@ def test_conditional_parameters_are_drawn_by_the_trials_that_have_them() -> None
 def test_a_score_estimate_draws_conditional_parameters_uniformly(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(s2e, "draw_conditionally", lambda *_: pytest.fail("asked a surrogate"))
+    monkeypatch.setattr(view, "draw_conditionally", lambda *_: pytest.fail("asked a surrogate"))
     run(branches, 10, seed=0, estimator="score")
 
 

@@ -15,7 +15,7 @@ from optuna.trial import TrialState, create_trial
 
 from s2e_optuna import S2ESampler, best_schedule, suggest_schedule, suggest_simplex
 from s2e_optuna.sampler import generations, recommended_trial
-from s2e_optuna.sampler.ledger import TAG_KEY
+from s2e_optuna.sampler.tags import TAG_KEY
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
