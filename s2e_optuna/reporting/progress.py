@@ -34,6 +34,9 @@ LINE_INTERVAL = 15.0
 READING_SHOWN_AFTER = 1.0
 """Seconds after which the reading of images is shown."""
 
+ENDED = {"fail": "failed", "interrupted": "interrupted"}
+"""Words for trials that ended without a value."""
+
 _PHASES = {"search": "searching", "retrain": "final comparison"}
 _UNITS = {"search": "trials", "retrain": "epochs"}
 _MOST_WORKERS = 16  # lines of the display; a screen has some forty
@@ -270,7 +273,7 @@ def _others(state: Progress) -> list[str]:
     """Return the counts worth a word: all but the finished ones."""
     if state.phase != "search":
         return []
-    words = {"running": "running", "waiting": "waiting", "fail": "failed"}
+    words = {"running": "running", "waiting": "waiting", **ENDED}
     return [
         f"{state.counts[name]} {word}" for name, word in words.items() if state.counts.get(name)
     ]

@@ -16,6 +16,7 @@ from s2e_optuna.errors import InputError
 from s2e_optuna.reporting.plots import Band, ScoredSchedule
 from s2e_optuna.reporting.terminal import GenerationRow, TrialRow
 from s2e_optuna.schedules import Schedule, get_space, trial_schedule
+from s2e_optuna.search.progress import INTERRUPTED, state_name
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -63,8 +64,18 @@ class StudyView:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of trials in each state, in lower case."""
-        return dict(Counter(trial.state.name.lower() for trial in self.trials))
+        """Number of trials in each state (`s2e_optuna.search.progress.state_name`)."""
+        repeated = {
+            number
+            for trial in self.trials
+            for number in trial.system_attrs.get("retry_history", ())  # Optuna's own callback
+        }
+        return dict(
+            Counter(
+                INTERRUPTED if trial.number in repeated else state_name(trial)
+                for trial in self.trials
+            )
+        )
 
     @property
     def value_label(self) -> str:

@@ -1,5 +1,6 @@
 import io
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from s2e_optuna.commands.show import (
 )
 from s2e_optuna.errors import InputError
 from s2e_optuna.reporting.view import StudyView, generation_rows, read_study
+from s2e_optuna.search.loop import Failure, tell
+from s2e_optuna.search.progress import SURPLUS
+from s2e_optuna.storages.leases import release
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +110,33 @@ def test_studies_of_other_kinds_are_shown_too() -> None:
     assert view.ranked[0].number == study.best_trial.number
     with pytest.raises(InputError, match="no schedule to draw"):
         save_study_pictures(view, Path("r.png"))
+
+
+def test_a_study_of_infinite_values_is_told_from_an_empty_one() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1) + np.inf, n_trials=3)
+    view = read_study(study._storage, study.study_name)
+    assert "3 complete" in printed(view) and "No complete trial has a finite value" in printed(
+        view
+    )
+    assert "inf" in printed(view, trial_number=1)
+    assert study_dict(view, storage="x")["best_value"] is None
+
+
+def test_interrupted_trials_are_not_called_failed() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(lambda trial: [math.nan, 1.0][trial.number], n_trials=2)
+    for _ in range(2):
+        study.ask()
+        release(study, study.trials[-1], "handed back", retry=False)
+    tell(study, {study.ask(): Failure(SURPLUS, attrs={"error": SURPLUS})})
+    assert study.ask().number == 5
+    release(study, study.trials[-1], "lost")  # and is queued again
+    del study._storage._studies[0].trials[5].system_attrs["s2e:lost"]  # type: ignore[attr-defined]
+    view = read_study(study._storage, study.study_name)
+    assert "1 failed, 1 complete, 4 interrupted, 1 waiting" in printed(view)
+    content = study_dict(view, storage="x")
+    assert (content["states"]["fail"], content["interrupted"]) == (5, 4)
 
 
 def test_several_objectives_are_refused() -> None:
