@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,8 @@ from s2e_optuna.reporting.plots import (
     schedule_figure,
 )
 from s2e_optuna.reporting.progress import ENDED
+from s2e_optuna.reporting.series import spread
 from s2e_optuna.reporting.terminal import (
-    GenerationRow,
     duration,
     generations_table,
     number,
@@ -106,7 +106,7 @@ def print_study(
     if view.generations and trial_number is None:
         target.print()
         rows = generation_rows(view.generations)
-        shown = _some(rows, MOST_GENERATIONS)
+        shown = spread(rows, MOST_GENERATIONS)
         title = "Generations of theta"
         if len(shown) < len(rows):
             title += f", {len(shown)} of {len(rows):,} (all of them: --json)"
@@ -123,12 +123,6 @@ def _why_none(counts: Mapping[str, int]) -> str:
     if set(counts) <= {"running", "waiting"}:
         return "No trial has finished yet."
     return "No trial has a value yet: those that ended failed, were pruned or interrupted."
-
-
-def _some(rows: Sequence[GenerationRow], most: int) -> list[GenerationRow]:
-    if len(rows) <= most:
-        return list(rows)
-    return [rows[round(i * (len(rows) - 1) / (most - 1))] for i in range(most)]
 
 
 def study_dict(
