@@ -1,15 +1,15 @@
-"""What `mkdocs build` makes: formulas, the commands' page, the results, the notebook, the changes.
+"""What `mkdocs build` makes: formulas, and pages of what lies elsewhere in the repository.
 
-Pages that follow from the code are not written down twice: their text is made here.
+Results, the notebook and the changes are not written down twice. Links to them in the sources lead
+to where they are, and here to their pages.
 """
 
 from __future__ import annotations
 
 import base64
 import html
+import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "studies" / "results"
-NOTEBOOK = ROOT / "docs" / "first_ten_minutes.ipynb"
+DOCS = ROOT / "docs"
+NOTEBOOK = DOCS / "first_ten_minutes.ipynb"
 
 _MATH = re.compile(r'<(span|div) class="arithmatex">\s*\\[(\[](.*?)\\[)\]]\s*</\1>', re.DOTALL)
+_TARGET = re.compile(r"\]\((?![a-z]+:)([^)#\s]+)(#[^)]*)?\)")
 _LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
 
 
@@ -41,12 +43,24 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Fill in what is made from the code."""
-    if page.file.src_uri == "commands.md":
-        return markdown.replace("<!-- commands -->", command_reference())
-    if page.file.src_uri == "results.md":
-        return markdown.replace("<!-- results -->", result_list())
-    return markdown
+    """Turn links to files of the repository into links to their pages."""
+    if not page.file.abs_src_path or not Path(page.file.abs_src_path).is_relative_to(DOCS):
+        return markdown  # a page that was made
+    folder = Path(page.file.abs_src_path).parent
+
+    def page_of(match: re.Match[str]) -> str:
+        target = (folder / match[1]).resolve()
+        if target == NOTEBOOK:
+            place = DOCS / f"{NOTEBOOK.stem}.md"
+        elif target == ROOT / "CHANGELOG.md":
+            place = DOCS / "changes.md"
+        elif target.is_relative_to(RESULTS):
+            place = DOCS / "results" / target.relative_to(RESULTS)
+        else:
+            return match[0]
+        return f"]({Path(os.path.relpath(place, folder)).as_posix()}{match[2] or ''})"
+
+    return _TARGET.sub(page_of, markdown)
 
 
 def on_page_content(content: str, **_: Any) -> str:
@@ -57,34 +71,6 @@ def on_page_content(content: str, **_: Any) -> str:
         return str(convert(html.unescape(match[2]).strip(), display=display))
 
     return _MATH.sub(draw, content)
-
-
-def command_reference() -> str:
-    """Describe every command and option, as typer knows them."""
-    words = [sys.executable, "-m", "typer", "s2e_optuna.cli", "utils", "docs", "--name", "s2e"]
-    text = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    text = html.unescape(text).split("**Commands**:")[1]
-    examples = re.sub(
-        r"^Examples?: (.*)$", r"**Example**\n\n```console\n$ \1\n```", text, flags=re.MULTILINE
-    )
-    return examples[examples.index("## ") :]
-
-
-def result_list() -> str:
-    """List the studies that have left results, with the heading of each; the paper's first."""
-    found = []
-    for readme in RESULTS.glob("*/README.md"):
-        heading = re.search(r"^# (.*)$", readme.read_text("utf-8"), re.MULTILINE)
-        title = heading[1] if heading else readme.parent.name
-        kind, number = re.fullmatch(r"(table|figure)?(\d*).*", readme.parent.name).groups()  # type: ignore[union-attr]
-        line = f"- [{title}](results/{readme.parent.name}/README.md)"
-        found.append(((not kind, kind or "", int(number or 0), title), line))
-    parts = {"The paper's tables and figures": True, "Benchmarks and studies of our own": False}
-    lines = []
-    for title, of_the_paper in parts.items():
-        chosen = [line for key, line in sorted(found) if key[0] is not of_the_paper]
-        lines += [f"## {title}", "", *chosen, ""]
-    return "\n".join(lines)
 
 
 def without_dead_links(path: Path) -> str:

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,7 +19,21 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 TEXTS = [*PAGES, ROOT / "README.md", ROOT / "storage" / "README.md"]
+LINKING = [*sorted(DOCS.rglob("*.md")), *(ROOT / name for name in ("README.md", "CHANGELOG.md"))]
+LINKING += sorted((ROOT / "storage").glob("*.md"))
 COMMANDS: Any = get_command(app)
+
+
+def loaded(path: Path) -> ModuleType:
+    """Load a script that is in no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+written = loaded(DOCS / "write_pages.py")
 
 
 def blocks(path: Path, language: str) -> list[str]:
@@ -37,6 +52,24 @@ def test_the_code_of_every_page_runs(
     names: dict[str, Any] = {}
     for code in blocks(page, "python"):
         exec(compile(code, str(page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_link_leads_somewhere_in_the_repository(page: Path) -> None:
+    """As on the repository's host; docs/hooks.py makes pages of the built site of them."""
+    text = page.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\((?![a-z]+:)([^)#\s]+)(?:#[^)]*)?\)", text)
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("name", written.MADE)
+def test_what_a_page_says_of_the_code_is_up_to_date(name: str) -> None:
+    page = (DOCS / name).read_text(encoding="utf-8")
+    part = written.MADE[name]()
+    assert len(part) > 1000
+    assert page == written.with_written_part(page, part), (
+        f"docs/{name} is out of date: python docs/write_pages.py writes it anew"
+    )
 
 
 def commands() -> list[tuple[str, str]]:
@@ -102,7 +135,7 @@ def test_it_builds_without_a_warning(tmp_path: Path) -> None:
     commands_page = (tmp_path / "site" / "commands" / "index.html").read_text(encoding="utf-8")
     for name, command_ in COMMANDS.commands.items():
         assert f"s2e {name}" in commands_page
-        options = [parameter.opts[0] for parameter in command_.params]
+        options = [parameter.opts[0] for parameter in command_.params if not parameter.hidden]
         assert all(option in commands_page for option in options if option.startswith("--"))
     mathematics = (tmp_path / "site" / "mathematics" / "index.html").read_text(encoding="utf-8")
     assert mathematics.count("<math") > 40 and "arithmatex" not in mathematics

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.text import Text
 
 from s2e_optuna.errors import InputError
-from s2e_optuna.reporting.view import SETTINGS_ATTR
 from s2e_optuna.sampler import S2ESampler
 from s2e_optuna.sampler.audit import Audit, audit_trials
 from s2e_optuna.sampler.tags import Tag
+from s2e_optuna.stored_names import CONFIG_ATTR
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -39,7 +39,7 @@ def audit_study(study: Study) -> Audit:
 
 def _candidates(study: Study) -> list[S2ESampler]:
     """Return samplers that may have made a study of an earlier version."""
-    settings = study.user_attrs.get(SETTINGS_ATTR)
+    settings = study.user_attrs.get(CONFIG_ATTR)
     if isinstance(settings, dict) and settings.get("sampler") == "s2e":
         return [S2ESampler(**settings.get("sampler_options", {}))]
     return [S2ESampler(), S2ESampler.paper()]

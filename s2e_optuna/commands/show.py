@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,9 @@ from s2e_optuna.reporting.plots import (
     save_figure,
     schedule_figure,
 )
+from s2e_optuna.reporting.progress import ENDED
+from s2e_optuna.reporting.series import spread
 from s2e_optuna.reporting.terminal import (
-    GenerationRow,
     duration,
     generations_table,
     number,
@@ -37,6 +39,7 @@ from s2e_optuna.reporting.view import (
     trial_row,
 )
 from s2e_optuna.schedules import Schedule, trial_schedule
+from s2e_optuna.search.progress import INTERRUPTED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,19 +75,13 @@ def print_study(
 ) -> None:
     """Print a study: its best trials, R(t), theta by generation."""
     chosen = view.chosen(trial_number)
-    by_state = view.counts
-    if interrupted := view.interrupted:
-        by_state["fail"] -= interrupted
-        by_state["interrupted"] = interrupted
-    counts = ", ".join(f"{n} {state}" for state, n in by_state.items() if n) or "none"
+    states = [f"{count} {ENDED.get(name, name)}" for name, count in view.counts.items()]
+    counts = ", ".join(states) or "none"
     target.print(Text.assemble(("Study ", "bold"), (view.study.study_name, "bold")))
     target.print(f"Trials: {counts}.  Direction: {view.study.direction.name.lower()}.")
     target.print()
     if chosen is None:
-        if "complete" in by_state:
-            target.print("No trial has a finite value: there is nothing to recommend.")
-        else:
-            target.print("No trial has finished yet.")
+        target.print(_why_none(view.counts))
         return
     if trial_number is None:
         title = f"Best {min(top, len(view.ranked))} of {len(view.ranked)} finished trials"
@@ -109,17 +106,23 @@ def print_study(
     if view.generations and trial_number is None:
         target.print()
         rows = generation_rows(view.generations)
-        shown = _some(rows, MOST_GENERATIONS)
+        shown = spread(rows, MOST_GENERATIONS)
         title = "Generations of theta"
         if len(shown) < len(rows):
             title += f", {len(shown)} of {len(rows):,} (all of them: --json)"
         target.print(generations_table(shown, target, title=title))
 
 
-def _some(rows: Sequence[GenerationRow], most: int) -> list[GenerationRow]:
-    if len(rows) <= most:
-        return list(rows)
-    return [rows[round(i * (len(rows) - 1) / (most - 1))] for i in range(most)]
+def _why_none(counts: Mapping[str, int]) -> str:
+    """Say why no trial can be recommended."""
+    if counts.get("complete"):
+        return (
+            "No complete trial has a finite value: nothing can be recommended. Single trials are "
+            "shown with --trial."
+        )
+    if set(counts) <= {"running", "waiting"}:
+        return "No trial has finished yet."
+    return "No trial has a value yet: those that ended failed, were pruned or interrupted."
 
 
 def study_dict(
@@ -132,7 +135,8 @@ def study_dict(
         "storage": storage,
         "direction": view.study.direction.name.lower(),
         "n_trials": len(view.trials),
-        "states": view.counts,
+        "states": dict(Counter(trial.state.name.lower() for trial in view.trials)),
+        "interrupted": view.counts.get(INTERRUPTED, 0),
         "best_value": finite_value(view.ranked[0]) if view.ranked else None,
         "trial": None if chosen is None else _trial_dict(chosen),
         "top": [
@@ -214,7 +218,7 @@ def _print_trial(target: Console, trial: FrozenTrial) -> None:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("value", number(finite_value(trial)))
+    table.add_row("value", "" if trial.value is None else number(trial.value))
     for name, value in trial.params.items():
         table.add_row(name, Text(number(value) if isinstance(value, float) else str(value)))
     for name, value in trial.user_attrs.items():

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from s2e_optuna.commands.training import TrainOutcome
 from s2e_optuna.reporting.label_words import list_words
-from s2e_optuna.reporting.plots import LearningCurves, learning_figure, save_figure
+from s2e_optuna.reporting.plots import learning_figure, save_figure
+from s2e_optuna.reporting.series import LearningCurves
 from s2e_optuna.reporting.terminal import (
     ascii_only,
     comparison_table,

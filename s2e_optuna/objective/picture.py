@@ -14,11 +14,11 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from s2e_optuna.colours import BLUE, GREY, GRID, INK, ORANGE, RED
+
 # Small, with large letters: the dashboard shows it as a stamp of 200 units.
 _WIDTH, _HEIGHT = 440, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 428, 44, 276
-_INK, _GREY, _GRID = "#222222", "#666666", "#dddddd"
-_BLUE, _ORANGE, _RED = "#0072B2", "#E69F00", "#D55E00"
 
 
 @dataclass(frozen=True)
@@ -44,22 +44,22 @@ class Line:
     @classmethod
     def found(cls, name: str, rates: ArrayLike) -> Line:
         """Make the line of the schedule that the picture is about."""
-        return cls(name, _array(rates), _BLUE, 5.0)
+        return cls(name, _array(rates), BLUE, 5.0)
 
     @classmethod
     def best(cls, name: str, rates: ArrayLike) -> Line:
         """Make the line of the best schedule so far."""
-        return cls(name, _array(rates), _INK, 2.5, "9 4")
+        return cls(name, _array(rates), INK, 2.5, "9 4")
 
     @classmethod
     def coteaching(cls, name: str, rates: ArrayLike) -> Line:
         """Make the line of what it is compared with."""
-        return cls(name, _array(rates), _RED, 3.0, "3 4")
+        return cls(name, _array(rates), RED, 3.0, "3 4")
 
     @classmethod
     def precision(cls, name: str, shares: ArrayLike) -> Line:
         """Make the line of the share of clean samples among the kept."""
-        return cls(name, _array(shares), _ORANGE, 2.5, "12 3 3 3")
+        return cls(name, _array(shares), ORANGE, 2.5, "12 3 3 3")
 
 
 def schedule_svg(lines: Sequence[Line], *, title: str, stopped: int | None = None) -> str:
@@ -86,7 +86,7 @@ def schedule_svg(lines: Sequence[Line], *, title: str, stopped: int | None = Non
         f'width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-label={quoteattr(title)} '
         'font-family="Helvetica, Arial, sans-serif" font-size="17">',
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>',
-        _text(16, 28, title, size=21, colour=_INK),
+        _text(16, 28, title, size=21, colour=INK),
         *_axes(epochs),
     ]
     if stopped is not None and stopped < epochs:
@@ -138,19 +138,19 @@ def _axes(epochs: int) -> list[str]:
     for i in range(6):
         share = i / 5
         y = _y(share)
-        parts.append(_rule(_LEFT, y, _RIGHT, y, _GRID))
+        parts.append(_rule(_LEFT, y, _RIGHT, y, GRID))
         parts.append(_text(_LEFT - 10, y + 6, f"{share:.1f}", anchor="end"))
     step = _step(epochs)
     for t in range(0, epochs, step):
         x = _x(t, epochs)
-        parts.append(_rule(x, _BOTTOM, x, _BOTTOM + 6, _GREY))
+        parts.append(_rule(x, _BOTTOM, x, _BOTTOM + 6, GREY))
         parts.append(_text(x, _BOTTOM + 25, str(t), anchor="middle"))
-    parts.append(_rule(_LEFT, _BOTTOM, _RIGHT, _BOTTOM, _GREY))
-    parts.append(_rule(_LEFT, _TOP, _LEFT, _BOTTOM, _GREY))
+    parts.append(_rule(_LEFT, _BOTTOM, _RIGHT, _BOTTOM, GREY))
+    parts.append(_rule(_LEFT, _TOP, _LEFT, _BOTTOM, GREY))
     parts.append(_text((_LEFT + _RIGHT) / 2, _BOTTOM + 48, "epoch t", anchor="middle"))
     middle = (_TOP + _BOTTOM) / 2
     parts.append(
-        f'<text x="20" y="{middle}" fill="{_GREY}" text-anchor="middle" '
+        f'<text x="20" y="{middle}" fill="{GREY}" text-anchor="middle" '
         f'transform="rotate(-90 20 {middle})">kept share R(t)</text>'
     )
     return parts
@@ -175,7 +175,7 @@ def _legend(lines: Sequence[Line]) -> list[str]:
         if line.dashes:
             sample += f' stroke-dasharray="{line.dashes}"'
         parts.append(f'<line x1="{x}" y1="{y}" x2="{x + 34}" y2="{y}" {sample}/>')
-        parts.append(_text(x + 41, y + 6, line.name, colour=_INK))
+        parts.append(_text(x + 41, y + 6, line.name, colour=INK))
     return parts
 
 
@@ -190,7 +190,7 @@ def _text(
     *,
     anchor: str = "start",
     size: int | None = None,
-    colour: str = _GREY,
+    colour: str = GREY,
 ) -> str:
     sized = "" if size is None else f' font-size="{size}"'
     return (

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
         schedules_plot,
     )
     from s2e_optuna.reporting.plots import (
-        Band,
-        LearningCurves,
-        ScoredSchedule,
         best_so_far_figure,
         distribution_figure,
         learning_figure,
@@ -28,6 +25,7 @@ if TYPE_CHECKING:
         schedules_figure,
         theta_figure,
     )
+    from s2e_optuna.reporting.series import Band, LearningCurves, ScoredSchedule
     from s2e_optuna.reporting.view import StudyView, read_study
     from s2e_optuna.web.dashboard import publish, study_plots
 
@@ -56,10 +54,10 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "s2e_optuna.reporting.plots": (
-            *("Band", "LearningCurves", "ScoredSchedule", "best_so_far_figure"),
-            *("distribution_figure", "learning_figure", "save_figure", "schedule_figure"),
-            *("schedules_figure", "theta_figure"),
+            *("best_so_far_figure", "distribution_figure", "learning_figure", "save_figure"),
+            *("schedule_figure", "schedules_figure", "theta_figure"),
         ),
+        "s2e_optuna.reporting.series": ("Band", "LearningCurves", "ScoredSchedule"),
         "s2e_optuna.reporting.interactive": (
             *("best_so_far_plot", "distribution_plot", "entropy_plot", "schedules_plot"),
         ),

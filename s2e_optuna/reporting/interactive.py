@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from s2e_optuna.reporting.plots import BLUE, RED, SKY, Band, ScoredSchedule
+from s2e_optuna.colours import BLUE, GREY, GRID, INK, RED, SKY, VALUES
+from s2e_optuna.reporting.series import Band, ScoredSchedule
 from s2e_optuna.reporting.terminal import GenerationRow, number
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_INK, _GRID = "#222222", "#dddddd"
-_VALUE_SCALE = ((0.0, "#0f3a26"), (0.35, "#4f8f5a"), (0.7, "#a9c98a"), (1.0, "#dfe7bd"))
 _MOST_POINTS = 200
 
 
@@ -194,7 +193,7 @@ def _figure(
 ) -> go.Figure:
     import plotly.graph_objects as go
 
-    axis = {"gridcolor": _GRID, "zeroline": False, "linecolor": "#666666", "ticks": "outside"}
+    axis = {"gridcolor": GRID, "zeroline": False, "linecolor": GREY, "ticks": "outside"}
     layout = {
         # Stored with every figure otherwise: seven kilobytes.
         "template": None,
@@ -203,7 +202,7 @@ def _figure(
         "yaxis": {**axis, **y, "title": {"text": y["title"]}},
         "plot_bgcolor": "white",
         "paper_bgcolor": "white",
-        "font": {"color": _INK},
+        "font": {"color": INK},
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         "margin": {"t": 95, "b": 60, "l": 70, "r": 30},
         "hovermode": "closest",
@@ -242,7 +241,7 @@ def _line(
 
 def _colour_bar(low: float, high: float, label: str, maximise: bool) -> dict[str, Any]:
     """Make a trace without points, whose colour bar explains the lines."""
-    scale = [[1.0 - at, colour] for at, colour in reversed(_VALUE_SCALE)]
+    scale = [[1.0 - at, colour] for at, colour in reversed(VALUES)]
     bar: dict[str, Any] = {"title": {"text": label, "side": "right"}, "thickness": 14}
     if low == high:  # the one value has the colour of the best
         bar |= {"tickvals": [low], "ticktext": [number(low)]}
@@ -258,7 +257,7 @@ def _colour_bar(low: float, high: float, label: str, maximise: bool) -> dict[str
             "color": [low],
             "cmin": low,
             "cmax": high,
-            "colorscale": scale if maximise else [list(pair) for pair in _VALUE_SCALE],
+            "colorscale": scale if maximise else [list(pair) for pair in VALUES],
             "colorbar": bar,
             "showscale": True,
         },
@@ -267,9 +266,9 @@ def _colour_bar(low: float, high: float, label: str, maximise: bool) -> dict[str
 
 def _shade(position: float) -> str:
     """Colour at a position of the scale: 0 is the best."""
-    at = [entry[0] for entry in _VALUE_SCALE]
+    at = [entry[0] for entry in VALUES]
     parts = [
-        np.interp(position, at, [int(entry[1][i : i + 2], 16) for entry in _VALUE_SCALE])
+        np.interp(position, at, [int(entry[1][i : i + 2], 16) for entry in VALUES])
         for i in (1, 3, 5)
     ]
     return "#" + "".join(f"{round(float(part)):02x}" for part in parts)

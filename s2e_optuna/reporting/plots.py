@@ -1,90 +1,46 @@
 """Pictures of schedules, of the distribution over them, and of what training with them gave.
 
 All functions return a `matplotlib.figure.Figure` made without pyplot: no global state, no
-backend, safe in threads and on machines without a screen. Colours are those of Okabe and Ito,
-which the colour-blind can tell apart; every line also has its own dashes, for black-and-white
-print.
+backend, safe in threads and on machines without a screen. Every line has its own dashes besides
+its colour, for black-and-white print.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from s2e_optuna.colours import BLUE, RED, SKY, VALUES
 from s2e_optuna.errors import InputError
+from s2e_optuna.reporting.axes import (
+    CYCLE,
+    DASHES,
+    empty_figure,
+    epoch_axis,
+    finish,
+    is_share,
+    new_figure,
+    open_frame,
+    percent_axis,
+    percent_ticks,
+    rate_axis,
+    whole_numbers,
+)
+from s2e_optuna.reporting.series import Array, Band, LearningCurves, ScoredSchedule, spread
 from s2e_optuna.reporting.terminal import GenerationRow, number
 from s2e_optuna.writable import check_writable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
     from s2e_optuna.schedules import Schedule
 
-Array = NDArray[np.float64]
-
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#CC79A7",
-    "#56B4E9",
-)
-_ROW = 80  # characters of a legend in one row, with their samples
-_CYCLE = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
-_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)), (0, (3, 1)), "--")
 _SUFFIXES = (".png", ".svg", ".pdf")
-
-
-@dataclass(frozen=True)
-class ScoredSchedule:
-    """A schedule and the value its trial reached."""
-
-    schedule: Schedule
-    value: float
-
-
-@dataclass(frozen=True)
-class Band:
-    """A distribution over R(t): its median and its 10 % and 90 % quantiles, shape [T] each."""
-
-    name: str
-    median: Array
-    low: Array
-    high: Array
-
-    @classmethod
-    def of_rates(cls, name: str, rates: ArrayLike) -> Band:
-        """Summarise curves of shape [n, T]."""
-        low, median, high = np.quantile(np.asarray(rates, dtype=np.float64), (0.1, 0.5, 0.9), 0)
-        return cls(name, median, low, high)
-
-
-@dataclass(frozen=True)
-class LearningCurves:
-    """What one method reached by epoch, over seeds.
-
-    Parameters
-    ----------
-    name
-        The method.
-    values
-        Shape [seeds, epochs], for example accuracies in [0, 1]; NaN where there is none.
-    """
-
-    name: str
-    values: Array = field(repr=False)
-
-    def __post_init__(self) -> None:
-        values = np.atleast_2d(np.asarray(self.values, dtype=np.float64))
-        object.__setattr__(self, "values", values)
 
 
 def schedule_figure(
@@ -117,24 +73,24 @@ def schedule_figure(
     title
         Title of the picture.
     """
-    figure, ax = _figure()
+    figure, ax = new_figure()
     if trials:
         _draw_trials(figure, ax, trials, maximise, value_label)
     _draw_line(ax, found.rates, found.name, BLUE, "-", width=2.6, zorder=4)
     if coteaching is not None:
-        _draw_line(ax, coteaching.rates, "Co-teaching", RED, _DASHES[1], width=1.8, zorder=3)
+        _draw_line(ax, coteaching.rates, "Co-teaching", RED, DASHES[1], width=1.8, zorder=3)
     if noise_rate is not None:
         ax.axhline(
             1.0 - noise_rate,
             color="0.35",
             linewidth=1.0,
-            linestyle=_DASHES[2],
+            linestyle=DASHES[2],
             zorder=2.5,
             label=f"share of clean labels ({1.0 - noise_rate:.0%})",
         )
-    _epoch_axis(ax, found.epochs)
-    _rate_axis(ax)
-    _finish(figure, ax, title)
+    epoch_axis(ax, found.epochs)
+    rate_axis(ax)
+    finish(figure, ax, title)
     return figure
 
 
@@ -146,16 +102,16 @@ def schedules_figure(schedules: Sequence[Schedule], *, title: str | None = None)
     ValueError
         If there is none, or more than can be told apart (six).
     """
-    if not 1 <= len(schedules) <= len(_CYCLE):
-        raise ValueError(f"a picture takes 1 to {len(_CYCLE)} schedules, not {len(schedules)}.")
-    figure, ax = _figure()
+    if not 1 <= len(schedules) <= len(CYCLE):
+        raise ValueError(f"a picture takes 1 to {len(CYCLE)} schedules, not {len(schedules)}.")
+    figure, ax = new_figure()
     for i, schedule in enumerate(schedules):
         _draw_line(
-            ax, schedule.rates, schedule.name, _CYCLE[i], _DASHES[i], width=2.2, zorder=3 - 0.1 * i
+            ax, schedule.rates, schedule.name, CYCLE[i], DASHES[i], width=2.2, zorder=3 - 0.1 * i
         )
-    _epoch_axis(ax, max(schedule.epochs for schedule in schedules))
-    _rate_axis(ax)
-    _finish(figure, ax, title)
+    epoch_axis(ax, max(schedule.epochs for schedule in schedules))
+    rate_axis(ax)
+    finish(figure, ax, title)
     return figure
 
 
@@ -176,22 +132,22 @@ def distribution_figure(
     """
     if not generations:
         raise ValueError("there is no generation to draw.")
-    shown = _spread(generations, 6)
+    shown = spread(generations, 6)
     columns = min(len(shown), 3)
     rows = -(-len(shown) // columns)
-    figure = _empty_figure((2.5 * columns + 0.7, 2.1 * rows + 0.6))
+    figure = empty_figure((2.5 * columns + 0.7, 2.1 * rows + 0.6))
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for panel, band in zip(panels.flat, shown, strict=False):
         t = np.arange(len(band.median))
         panel.fill_between(t, band.low, band.high, color=SKY, alpha=0.45, linewidth=0)
         panel.plot(t, band.median, color=BLUE, linewidth=2.0)
         if best is not None:
-            panel.plot(best.rates, color=RED, linewidth=1.4, linestyle=_DASHES[1])
+            panel.plot(best.rates, color=RED, linewidth=1.4, linestyle=DASHES[1])
         panel.set_title(band.name, fontsize=9, loc="left")
         panel.grid(alpha=0.25)
-        _epoch_axis(panel, len(band.median), label=False)
-        _rate_axis(panel, label=False)
-        _open_frame(panel)
+        epoch_axis(panel, len(band.median), label=False)
+        rate_axis(panel, label=False)
+        open_frame(panel)
     for panel in panels.flat[len(shown) :]:
         panel.set_visible(False)
         above = panels[-2, list(panels.flat).index(panel) % columns] if rows > 1 else None
@@ -214,7 +170,7 @@ def theta_figure(generations: Sequence[GenerationRow], *, title: str | None = No
     if not generations:
         raise ValueError("there is no generation to draw.")
     weighted = any(row.mean_alpha for row in generations)
-    figure = _empty_figure((6.4, 4.8 if weighted else 2.6))
+    figure = empty_figure((6.4, 4.8 if weighted else 2.6))
     panels = figure.subplots(1 + weighted, 1, sharex=True, squeeze=False)[:, 0]
     m = [row.m for row in generations]
     panels[0].plot(m, [row.entropy for row in generations], color=BLUE, marker="o", markersize=3)
@@ -223,15 +179,15 @@ def theta_figure(generations: Sequence[GenerationRow], *, title: str | None = No
         for i in range(max(len(row.mean_alpha) for row in generations)):
             shares = [row.mean_alpha[i] if row.mean_alpha else np.nan for row in generations]
             panels[1].plot(
-                m, shares, color=_CYCLE[i % 6], linestyle=_DASHES[i % 6], label=f"f{i + 1}"
+                m, shares, color=CYCLE[i % 6], linestyle=DASHES[i % 6], label=f"f{i + 1}"
             )
         panels[1].set(ylabel="expected weight", ylim=(0.0, 1.0))
         panels[1].legend(frameon=False, fontsize=9, ncols=4)
     for panel in panels:
         panel.grid(alpha=0.25)
-        _open_frame(panel)
+        open_frame(panel)
     panels[-1].set_xlabel("generation")
-    _whole_numbers(panels[-1])
+    whole_numbers(panels[-1])
     if title:
         panels[0].set_title(title, fontsize=11, loc="left")
     return figure
@@ -246,13 +202,13 @@ def learning_figure(
     """Draw accuracy by epoch for each method: mean over seeds, band of one standard deviation."""
     if not curves:
         raise ValueError("there is no learning curve to draw.")
-    figure, ax = _figure()
+    figure, ax = new_figure()
     for i, curve in enumerate(curves):
         finite = np.isfinite(curve.values).any(axis=0)
         epochs = np.arange(1, curve.values.shape[1] + 1)[finite]
         values = curve.values[:, finite]
         mean = np.nanmean(values, axis=0)
-        colour = _CYCLE[i % len(_CYCLE)]
+        colour = CYCLE[i % len(CYCLE)]
         seeds = len(values)
         if seeds > 1:
             spread = np.nanstd(values, axis=0)
@@ -263,17 +219,17 @@ def learning_figure(
             epochs,
             mean,
             color=colour,
-            linestyle=_DASHES[i % len(_DASHES)],
+            linestyle=DASHES[i % len(DASHES)],
             linewidth=2.0,
             marker="o" if len(epochs) == 1 else None,
             label=curve.name + (f" ({seeds} seeds)" if seeds > 1 else ""),
         )
     longest = max(curve.values.shape[1] for curve in curves)
     ax.set_xlim(1, max(longest, 2))
-    _whole_numbers(ax)
+    whole_numbers(ax)
     ax.set(xlabel="epochs of training", ylabel=y_label)
-    _percent_axis(ax, np.concatenate([curve.values.ravel() for curve in curves]))
-    _finish(figure, ax, title)
+    percent_axis(ax, np.concatenate([curve.values.ravel() for curve in curves]))
+    finish(figure, ax, title)
     return figure
 
 
@@ -298,7 +254,7 @@ def best_so_far_figure(
     """
     if not searches:
         raise ValueError("there is no search to draw.")
-    figure, ax = _figure()
+    figure, ax = new_figure()
     accumulate = np.fmax.accumulate if maximise else np.fmin.accumulate
     longest, seen = 1, []
     for i, (name, given) in enumerate(searches.items()):
@@ -306,7 +262,7 @@ def best_so_far_figure(
         best = accumulate(values, axis=1)
         number = np.arange(1, best.shape[1] + 1)
         mean = best.mean(axis=0)
-        colour = _CYCLE[i % len(_CYCLE)]
+        colour = CYCLE[i % len(CYCLE)]
         if len(values) == 1:
             label = "one trial" if len(searches) == 1 else None
             ax.scatter(number, values[0], s=12, color=colour, alpha=0.4, linewidths=0, label=label)
@@ -326,7 +282,7 @@ def best_so_far_figure(
             mean,
             where="post",
             color=colour,
-            linestyle=_DASHES[i % len(_DASHES)],
+            linestyle=DASHES[i % len(DASHES)],
             linewidth=2.0,
             marker="o" if len(number) == 1 else None,
             label="best so far" if len(searches) == 1 and len(values) == 1 else name,
@@ -334,10 +290,10 @@ def best_so_far_figure(
         longest = max(longest, best.shape[1])
         seen.append(values.ravel())
     ax.set_xlim(0.5, longest + 0.5)
-    _whole_numbers(ax)
+    whole_numbers(ax)
     ax.set(xlabel="finished trials", ylabel=y_label)
-    _percent_axis(ax, np.concatenate(seen))
-    _finish(figure, ax, title)
+    percent_axis(ax, np.concatenate(seen))
+    finish(figure, ax, title)
     return figure
 
 
@@ -365,17 +321,6 @@ def check_picture_path(path: str | Path) -> Path:
         raise InputError(f"the folder {path.parent} for the picture {path.name} does not exist.")
     check_writable(path)
     return path
-
-
-def _empty_figure(size: tuple[float, float]) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=size, layout="constrained")
-
-
-def _figure() -> tuple[Figure, Axes]:
-    figure = _empty_figure((6.4, 3.8))
-    return figure, figure.subplots()
 
 
 def _draw_line(
@@ -408,9 +353,8 @@ def _draw_trials(
     # Worst first, so that the best lie on top.
     ordered = sorted(trials, key=lambda trial: trial.value, reverse=not maximise)
     values = np.array([trial.value for trial in ordered])
-    # From light to dark with the value, so that it also reads in grey.
-    colours = ["#e4ecc4", "#a9c98a", "#4f8f5a", "#0f3a26"]
-    cmap = LinearSegmentedColormap.from_list("value", colours if maximise else colours[::-1])
+    scale = [(1.0 - at, colour) for at, colour in reversed(VALUES)] if maximise else VALUES
+    cmap = LinearSegmentedColormap.from_list("value", list(scale))
     low, high = float(values.min()), float(values.max())
     same = low == high  # a scale of one value: its own colour is that in the middle
     norm = Normalize(low - 0.5, high + 0.5) if same else Normalize(low, high)
@@ -427,73 +371,6 @@ def _draw_trials(
         ScalarMappable(norm, cmap), ax=ax, pad=0.02, label=f"{value_label} of {shown}"
     )
     if same:
-        bar.set_ticks([low], labels=[f"{low:.1%}" if _is_share(values) else number(low)])
-    elif _is_share(values):
-        _percent_ticks(bar.ax.yaxis, low, high)
-
-
-def _epoch_axis(ax: Axes, epochs: int, *, label: bool = True) -> None:
-    ax.set_xlim(0, max(epochs - 1, 1))
-    _whole_numbers(ax)
-    if label:
-        ax.set_xlabel("epoch t")
-
-
-def _whole_numbers(ax: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    ax.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
-
-
-def _rate_axis(ax: Axes, *, label: bool = True) -> None:
-    ax.set_ylim(0.0, 1.03)
-    ax.set_yticks(np.linspace(0, 1, 6))
-    if label:
-        ax.set_ylabel("kept share R(t)")
-
-
-def _percent_axis(ax: Axes, values: Array) -> None:
-    if _is_share(values):
-        low, high = ax.get_ylim()
-        ax.set_ylim(max(low, 0.0), min(high, 1.0) if np.nanmax(values) < 1.0 else 1.01)
-        _percent_ticks(ax.yaxis, *ax.get_ylim())
-
-
-def _percent_ticks(axis: Axis, low: float, high: float) -> None:
-    """Write ticks as percentages, with as many decimals as tell them apart."""
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
-
-    locator = MaxNLocator(nbins=6, steps=[1, 2, 5, 10])
-    ticks = locator.tick_values(low, high)
-    step = 100.0 * float(ticks[1] - ticks[0])  # 1, 2 or 5 times a power of ten
-    decimals = max(0, -int(np.floor(np.log10(step) + 1e-9)))
-    axis.set_major_locator(locator)
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
-
-
-def _is_share(values: Array) -> bool:
-    return bool(np.nanmin(values) >= 0.0 and np.nanmax(values) <= 1.0)
-
-
-def _open_frame(ax: Axes) -> None:
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-
-
-def _finish(figure: Figure, ax: Axes, title: str | None) -> None:
-    ax.grid(alpha=0.25)
-    _open_frame(ax)
-    # Below the axes: curves may run anywhere inside.
-    names = ax.get_legend_handles_labels()[1]
-    fits = sum(map(len, names)) + 8 * len(names) <= _ROW
-    columns = len(names) if fits else 3
-    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
-    if title:
-        ax.set_title(title, fontsize=11, loc="left")
-
-
-def _spread(items: Sequence[Band], count: int) -> list[Band]:
-    """Choose ``count`` items evenly, the first and the last among them."""
-    if len(items) <= count:
-        return list(items)
-    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
+        bar.set_ticks([low], labels=[f"{low:.1%}" if is_share(values) else number(low)])
+    elif is_share(values):
+        percent_ticks(bar.ax.yaxis, low, high)

@@ -34,6 +34,9 @@ LINE_INTERVAL = 15.0
 READING_SHOWN_AFTER = 1.0
 """Seconds after which the reading of images is shown."""
 
+ENDED = {"fail": "failed", "interrupted": "interrupted"}
+"""Words for trials that ended without a value."""
+
 _PHASES = {"search": "searching", "retrain": "final comparison"}
 _UNITS = {"search": "trials", "retrain": "epochs"}
 _MOST_WORKERS = 16  # lines of the display; a screen has some forty
@@ -277,10 +280,10 @@ def _others(state: Progress) -> list[str]:
     """Return the counts worth a word: all but the finished ones."""
     if state.phase != "search":
         return []
-    counts = dict(state.counts)
-    counts["failed"] = counts.get("fail", 0) - counts.get("interrupted", 0)
-    words = ("running", "waiting", "failed", "interrupted")
-    return [f"{counts[word]} {word}" for word in words if counts.get(word)]
+    words = {"running": "running", "waiting": "waiting", **ENDED}
+    return [
+        f"{state.counts[name]} {word}" for name, word in words.items() if state.counts.get(name)
+    ]
 
 
 def _bar(done: int, total: int, *, width: int = 24) -> ProgressBar:

@@ -21,7 +21,8 @@ from s2e_optuna.reporting.label_words import (
     count_pairs,
     result_words,
 )
-from s2e_optuna.reporting.plots import LearningCurves, learning_figure
+from s2e_optuna.reporting.plots import learning_figure
+from s2e_optuna.reporting.series import LearningCurves
 from s2e_optuna.reporting.terminal import mean_std, share
 from s2e_optuna.reporting.validation import validation_words
 from s2e_optuna.reporting.verdict import METHOD_NAMES, verdict

@@ -7,15 +7,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s2e_optuna.errors import InputError
-from s2e_optuna.reporting.plots import Band, ScoredSchedule
+from s2e_optuna.reporting.series import Band, ScoredSchedule, spread
 from s2e_optuna.reporting.terminal import GenerationRow, TrialRow
 from s2e_optuna.schedules import Schedule, get_space, trial_schedule
+from s2e_optuna.search.progress import INTERRUPTED, state_name
+from s2e_optuna.stored_names import CONFIG_ATTR
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -23,11 +25,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from s2e_optuna.sampler import Generation
-
-_Item = TypeVar("_Item")
-
-SETTINGS_ATTR = "s2e:search"
-"""User attribute of a study in which a search leaves its settings."""
 
 _DRAWS = 400  # curves drawn from p_theta for a band: its edges are good to a few per cent
 
@@ -63,21 +60,17 @@ class StudyView:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of trials in each state, in lower case."""
-        return dict(Counter(trial.state.name.lower() for trial in self.trials))
-
-    @property
-    def interrupted(self) -> int:
-        """How many of the failed trials ended with their worker: handed back, or run again."""
-        from s2e_optuna.sampler.ledger import LOST_KEY
-
+        """Number of trials in each state (`s2e_optuna.search.progress.state_name`)."""
         repeated = {
-            n for trial in self.trials for n in trial.system_attrs.get("retry_history", ())
-        }
-        return sum(
-            trial.state.name == "FAIL"
-            and (LOST_KEY in trial.system_attrs or trial.number in repeated)
+            number
             for trial in self.trials
+            for number in trial.system_attrs.get("retry_history", ())  # Optuna's own callback
+        }
+        return dict(
+            Counter(
+                INTERRUPTED if trial.number in repeated else state_name(trial)
+                for trial in self.trials
+            )
         )
 
     @property
@@ -217,16 +210,9 @@ def finished_values(view: StudyView) -> NDArray[np.float64]:
     return np.array([trial.value for trial in finished], dtype=np.float64)
 
 
-def spread(items: Sequence[_Item], count: int) -> list[_Item]:
-    """Choose ``count`` items evenly, the first and the last among them; all if there are fewer."""
-    if len(items) <= count:
-        return list(items)
-    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
-
-
 def reference_schedule(view: StudyView, epochs: int) -> tuple[Schedule | None, float | None]:
     """Return Co-teaching's schedule with the noise rate, and that rate, if it is known."""
-    settings = view.study.user_attrs.get(SETTINGS_ATTR)
+    settings = view.study.user_attrs.get(CONFIG_ATTR)
     rate = _numeric(settings.get("noise_rate")) if isinstance(settings, dict) else None
     if rate is None or not 0.0 <= rate < 1.0:
         return None, None

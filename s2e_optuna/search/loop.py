@@ -28,14 +28,12 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from s2e_optuna.search.progress import RunningTally, WorkerStatus, tally
+from s2e_optuna.search.progress import SURPLUS, RunningTally, WorkerStatus, tally
 from s2e_optuna.storages.cached import SharedStorage, batch_of, one_read_of
 from s2e_optuna.storages.leased import LeasedStorage
 from s2e_optuna.storages.leases import ERROR_ATTR, Heartbeat, Reaper, queue_again, release
 from s2e_optuna.storages.rows import OWNER_ATTR
 from s2e_optuna.stored_names import CHECKPOINT_ATTR, TARGET_ATTR
-
-SURPLUS = "surplus: the study had its number of trials already"
 
 SAME_ERRORS = 3
 """How often in a row the same error may happen; the last one ends the worker."""

@@ -9,9 +9,15 @@ from typing import Literal
 from optuna.trial import FrozenTrial, TrialState
 
 from s2e_optuna.sampler.ledger import LOST_KEY
+from s2e_optuna.storages.leases import ERROR_ATTR
 
-_INTERRUPTED = "interrupted"
-_STATES = (*(state.name.lower() for state in TrialState), _INTERRUPTED)
+SURPLUS = "surplus: the study had its number of trials already"
+"""Why a trial was not run that a worker had asked for at the very end."""
+
+INTERRUPTED = "interrupted"
+"""How a trial ended that says nothing of its parameters: in Optuna's words it has failed."""
+
+_STATES = (*(state.name.lower() for state in TrialState), INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -72,8 +78,7 @@ class Progress:
     phase
         ``"search"``, then ``"retrain"``: the final comparison over several seeds.
     counts
-        Trials of the study by state: ``complete``, ``pruned``, ``running``, ``waiting``,
-        ``fail``; ``interrupted`` are those of the failed ones that ended with their worker.
+        Trials of the study by state, as `state_name` says it.
     finished, target
         Trials that count towards the budget, and the budget; in the phase ``"retrain"`` epochs.
     best_value
@@ -117,6 +122,22 @@ class Tally:
         return self.counts["running"]
 
 
+def state_name(trial: FrozenTrial) -> str:
+    """Name the state of a trial.
+
+    Returns
+    -------
+    str
+        ``complete``, ``pruned``, ``running``, ``waiting``, ``fail``; ``interrupted`` for a failed
+        trial that was handed back, lost with its worker, or surplus.
+    """
+    if trial.state == TrialState.FAIL and (
+        LOST_KEY in trial.system_attrs or trial.user_attrs.get(ERROR_ATTR) == SURPLUS
+    ):
+        return INTERRUPTED
+    return trial.state.name.lower()
+
+
 class RunningTally:
     """Counts a study's trials again and again; the work grows with new and open trials only."""
 
@@ -141,9 +162,7 @@ def tally(trials: Iterable[FrozenTrial]) -> Tally:
     counts = dict.fromkeys(_STATES, 0)
     best: float | None = None
     for trial in trials:
-        counts[trial.state.name.lower()] += 1
-        if trial.state == TrialState.FAIL and LOST_KEY in trial.system_attrs:
-            counts[_INTERRUPTED] += 1
+        counts[state_name(trial)] += 1
         if trial.state == TrialState.COMPLETE and trial.values:
             best = trial.values[0] if best is None else min(best, trial.values[0])
     return Tally(counts, best)

@@ -17,8 +17,9 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from s2e_optuna.search.loop import SURPLUS, names_owners, read_target
+from s2e_optuna.search.loop import names_owners, read_target
 from s2e_optuna.search.progress import (
+    SURPLUS,
     Progress,
     RunningTally,
     Tally,

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from s2e_optuna.errors import InputError
 from s2e_optuna.reporting.view import (
-    SETTINGS_ATTR,
     StudyView,
     finished_values,
     generation_bands,
@@ -28,6 +27,7 @@ from s2e_optuna.reporting.view import (
 )
 from s2e_optuna.schedules import trial_schedule
 from s2e_optuna.storages.urls import artifact_folder
+from s2e_optuna.stored_names import CONFIG_ATTR
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -90,7 +90,7 @@ def study_plots(view: StudyView) -> dict[str, go.Figure]:
 
 def study_note(view: StudyView) -> str:
     """Say in Markdown what the study is and how to read it."""
-    settings = view.study.user_attrs.get(SETTINGS_ATTR)
+    settings = view.study.user_attrs.get(CONFIG_ATTR)
     parts = ["## What this study is", ""]
     if isinstance(settings, Mapping) and "data" in settings:
         parts += [_searched(settings), ""]
@@ -182,7 +182,7 @@ def find_artifacts(storage: BaseStorage, url: str, given: Path | None = None) ->
         if not given.is_dir():
             raise InputError(f"there is no artifact folder {given}: check --artifacts.")
         return given
-    stored = [study.user_attrs.get(SETTINGS_ATTR) for study in reversed(storage.get_all_studies())]
+    stored = [study.user_attrs.get(CONFIG_ATTR) for study in reversed(storage.get_all_studies())]
     folders = [
         Path(attr["artifacts"])
         for attr in stored

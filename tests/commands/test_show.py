@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-from optuna.trial import TrialState
 from PIL import Image
 from rich.console import Console
 
@@ -18,7 +17,8 @@ from s2e_optuna.commands.show import (
 )
 from s2e_optuna.errors import InputError
 from s2e_optuna.reporting.view import StudyView, generation_rows, read_study
-from s2e_optuna.search.progress import tally
+from s2e_optuna.search.loop import Failure, tell
+from s2e_optuna.search.progress import SURPLUS
 from s2e_optuna.storages.leases import release
 
 
@@ -112,26 +112,31 @@ def test_studies_of_other_kinds_are_shown_too() -> None:
         save_study_pictures(view, Path("r.png"))
 
 
-def test_trials_without_a_finite_value_have_finished() -> None:
+def test_a_study_of_infinite_values_is_told_from_an_empty_one() -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    study.optimize(lambda trial: trial.suggest_float("x", 0, 1) * math.inf, n_trials=2)
-    text = printed(read_study(study._storage, study.study_name))
-    assert "Trials: 2 complete." in text
-    assert "No trial has a finite value: there is nothing to recommend." in text
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1) + np.inf, n_trials=3)
+    view = read_study(study._storage, study.study_name)
+    assert "3 complete" in printed(view) and "No complete trial has a finite value" in printed(
+        view
+    )
+    assert "inf" in printed(view, trial_number=1)
+    assert study_dict(view, storage="x")["best_value"] is None
 
 
 def test_interrupted_trials_are_not_called_failed() -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for reason, retry in (("its worker was stopped", False), ("its worker died", True)):
-        number = study.ask().number
-        release(study, study.trials[number], reason, retry=retry)
-    study.tell(study.ask(), state=TrialState.FAIL)  # what was run again
-    study.tell(study.ask(), 0.5)
+    study.optimize(lambda trial: [math.nan, 1.0][trial.number], n_trials=2)
+    for _ in range(2):
+        study.ask()
+        release(study, study.trials[-1], "handed back", retry=False)
+    tell(study, {study.ask(): Failure(SURPLUS, attrs={"error": SURPLUS})})
+    assert study.ask().number == 5
+    release(study, study.trials[-1], "lost")  # and is queued again
+    del study._storage._studies[0].trials[5].system_attrs["s2e:lost"]  # type: ignore[attr-defined]
     view = read_study(study._storage, study.study_name)
-    assert "Trials: 1 fail, 1 complete, 2 interrupted." in printed(view)
-    assert view.counts == {"fail": 3, "complete": 1}  # as programs know them
-    counts = tally(study.trials).counts
-    assert (counts["fail"], counts["interrupted"]) == (3, 2)
+    assert "1 failed, 1 complete, 4 interrupted, 1 waiting" in printed(view)
+    content = study_dict(view, storage="x")
+    assert (content["states"]["fail"], content["interrupted"]) == (5, 4)
 
 
 def test_several_objectives_are_refused() -> None:

@@ -11,7 +11,7 @@ from s2e_optuna.search.progress import Progress, WorkerProgress, WorkerStatus
 
 STATE = Progress(
     phase="search",
-    counts={"complete": 11, "pruned": 1, "running": 8, "waiting": 0, "fail": 1},
+    counts={"complete": 11, "pruned": 1, "running": 8, "waiting": 0, "fail": 1, "interrupted": 2},
     finished=12,
     target=50,
     best_value=0.0731,
@@ -32,7 +32,7 @@ def terminal(**options: bool) -> tuple[Console, io.StringIO]:
 
 def test_a_line_says_how_far_it_is() -> None:
     assert search_line(STATE) == (
-        "[3 min 20 s] searching: 12 of 50 trials, 8 running, 1 failed, "
+        "[3 min 20 s] searching: 12 of 50 trials, 8 running, 1 failed, 2 interrupted, "
         "lowest error 0.0731, about 1 h 06 min left"
     )
     stopped = replace(STATE, counts={**STATE.counts, "fail": 3, "interrupted": 2})
