@@ -35,8 +35,6 @@ def test_a_line_says_how_far_it_is() -> None:
         "[3 min 20 s] searching: 12 of 50 trials, 8 running, 1 failed, 2 interrupted, "
         "lowest error 0.0731, about 1 h 06 min left"
     )
-    stopped = replace(STATE, counts={**STATE.counts, "fail": 3, "interrupted": 2})
-    assert "1 failed, 2 interrupted, lowest" in search_line(stopped)
     retrain = replace(STATE, phase="retrain", finished=90, target=450, seconds_left=None)
     assert search_line(retrain).startswith("[3 min 20 s] final comparison: 90 of 450 epochs")
 
