@@ -1,10 +1,10 @@
-"""The README's numbers, from the files under ``studies/results/`` and from nowhere else.
+"""Numbers of README and documentation, from the files under ``studies/results/`` alone.
 
     python -m studies.readme
 
-writes anew what lies between ``<!-- results: NAME -->`` and ``<!-- end of results -->`` in the
-README; `BLOCKS` says how. A test fails if the README says something else, or has numbers with a ±
-outside of such a block.
+writes anew what lies between ``<!-- results: NAME -->`` and ``<!-- end of results -->`` in them;
+`BLOCKS` says how. A test fails if a page says something else, or has numbers with a ± outside of
+such a block.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from studies.pages import Table, mean_sd
 from studies.settings import RESULTS
 
 README = Path(__file__).parents[1] / "README.md"
+
+PAGES = [README, *sorted((README.parent / "docs").glob("*.md"))]
+"""Pages that hold such blocks."""
 
 _BLOCK = re.compile(
     r"(?P<begin><!-- results: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end of results -->)",
@@ -44,6 +47,7 @@ def search_output(results: Path) -> list[str]:
             METHOD_NAMES[name],
             *(tuple(row[key]) for key in ("test_accuracy", "validation_accuracy")),
             tuple(row["label_precision"]),
+            tuple(row["last_epochs"]),
         )
         for name, row in scores.items()
     ]
@@ -142,8 +146,11 @@ def without_blocks(text: str) -> str:
 
 
 def main() -> None:
-    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
-    print(f"wrote {README}")
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        if (new := filled(text)) != text:
+            page.write_text(new, encoding="utf-8")
+            print(f"wrote {page}")
 
 
 if __name__ == "__main__":
