@@ -1,7 +1,11 @@
-"""Whether results can be written, asked before hours of work."""
+"""Results: whether they can be written, asked before hours of work; and written as a whole."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -27,3 +31,46 @@ def check_writable(path: str | Path) -> None:
                 pass
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Write a file inside the ``with`` block under another name beside it, which then is its own.
+
+    A full disk, or an end in the middle, leaves no part of a file, and an older file as it was.
+
+    Parameters
+    ----------
+    path
+        The file. One that is no plain file (a link, a device) is written to as it is.
+
+    Yields
+    ------
+    Path
+        Where to write; it has the same ending.
+
+    Raises
+    ------
+    OSError
+        What the system says against it; its ``filename`` is the path.
+    """
+    target = Path(path)
+    special = target.is_symlink() or (target.exists() and not target.is_file())
+    partial = target if special else target.with_name(f".{os.getpid()}-{target.name}")
+    try:
+        yield partial
+        if not special:
+            partial.replace(target)
+    except Exception as error:
+        if not special:
+            partial.unlink(missing_ok=True)
+        number = error.errno if isinstance(error, OSError) else _system_error(error)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def _system_error(error: Exception) -> int | None:
+    """Return the system's number of an error of a library written in Rust (safetensors)."""
+    found = re.search(r"os error (\d+)|code: (\d+)", str(error))
+    return int(found[1] or found[2]) if found else None

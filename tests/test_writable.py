@@ -1,10 +1,15 @@
 """Whether results can be written is asked without leaving anything behind."""
 
+import resource
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from s2e_optuna.writable import check_writable
+from s2e_optuna.writable import check_writable, whole_file
 
 
 @pytest.mark.parametrize("name", ["new.csv", "new/folder", "old.csv", "old", "."])
@@ -21,3 +26,50 @@ def test_what_cannot_be_written_is_named(path: str) -> None:
     with pytest.raises(OSError) as caught:
         check_writable(path)
     assert caught.value.filename == path
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """Files take 1,000 bytes, and no more."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, ignored)
+
+
+def write_text(path: Path) -> None:
+    with whole_file(path) as place:
+        place.write_text("x" * 5000)
+
+
+def write_model(path: Path) -> None:
+    with whole_file(path) as place:
+        save_file({"a": np.zeros(5000)}, str(place))
+
+
+@pytest.mark.usefixtures("full_disk")
+@pytest.mark.parametrize("write", [write_text, write_model])
+@pytest.mark.parametrize("before", [None, "kept"])
+def test_a_full_disk_is_named_and_leaves_no_part_of_a_file(
+    write: Callable[[Path], None], before: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.json"
+    if before is not None:
+        path.write_text(before)
+    with pytest.raises(OSError, match="File too large") as caught:
+        write(path)
+    assert caught.value.filename == str(path)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ([before] if before else [])
+
+
+def test_a_file_is_written_as_a_whole_and_a_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    for name, content in (("file", "old"), ("link", "new")):
+        with whole_file(tmp_path / name) as place:
+            place.write_text(content)
+    assert (tmp_path / "file").read_text() == "new" and (tmp_path / "link").is_symlink()
+    with pytest.raises(ZeroDivisionError), whole_file(tmp_path / "file") as place:
+        place.write_text(str(1 / 0))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]

@@ -25,6 +25,7 @@ from s2e_optuna.reporting.textplot import Curve, text_plot
 from s2e_optuna.reporting.validation import validation_words
 from s2e_optuna.scores import number_or_none
 from s2e_optuna.stored_names import MODEL_FILE, SCHEDULE_FILE, SUSPECTS_FILE
+from s2e_optuna.writable import whole_file
 
 RESULTS_FILE = "results.json"
 
@@ -53,13 +54,15 @@ def save_outcome(outcome: TrainOutcome, folder: Path) -> list[Path]:
         figure = learning_figure(curves, y_label="accuracy", title=outcome.data.name)
         written.append(save_figure(figure, folder / "learning.png"))
     if outcome.schedule is not None:
-        outcome.schedule.to_json(folder / SCHEDULE_FILE)
+        with whole_file(folder / SCHEDULE_FILE) as place:
+            outcome.schedule.to_json(place)
         written.append(folder / SCHEDULE_FILE)
     write_suspects(outcome.suspects, folder / SUSPECTS_FILE)
     written.append(folder / SUSPECTS_FILE)
     written.append(folder / RESULTS_FILE)
     content = json.dumps(outcome_dict(outcome, written), allow_nan=False)
-    written[-1].write_text(content + "\n", encoding="utf-8")
+    with whole_file(written[-1]) as place:
+        place.write_text(content + "\n", encoding="utf-8")
     return written
 
 

@@ -38,6 +38,7 @@ from s2e_optuna.labels.wrong_labels import true_label_probabilities
 from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.model import Model, predict_proba
 from s2e_optuna.training.results import TrainResult
+from s2e_optuna.writable import whole_file
 
 LISTED_ABOVE = 0.5
 """A sample is listed when its probability of being wrong, or else its suspicion, is above this."""
@@ -280,7 +281,7 @@ def suspects_of_models(models: Sequence[Model], data: NoisyData) -> list[Suspect
 def write_suspects(rows: Sequence[Suspect], path: str | Path) -> None:
     """Write a list as CSV with a header; the column ``true_label`` only where it is known."""
     known = any(row.true is not None for row in rows)
-    with Path(path).open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as place, place.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS if known else _COLUMNS[:-1])
         for row in rows:

@@ -32,7 +32,7 @@ from s2e_optuna.reporting.axes import (
 )
 from s2e_optuna.reporting.series import Array, Band, LearningCurves, ScoredSchedule, spread
 from s2e_optuna.reporting.terminal import GenerationRow, number
-from s2e_optuna.writable import check_writable
+from s2e_optuna.writable import check_writable, whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -308,7 +308,8 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     path = check_picture_path(path)
     # No date in the file: the same picture is the same bytes.
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
-    figure.savefig(path, dpi=160, metadata=metadata)
+    with whole_file(path) as place:
+        figure.savefig(place, dpi=160, metadata=metadata)
     return path
 
 

@@ -27,6 +27,7 @@ from s2e_optuna.reporting.terminal import mean_std, share
 from s2e_optuna.reporting.validation import validation_words
 from s2e_optuna.reporting.verdict import METHOD_NAMES, verdict
 from s2e_optuna.scores import last_epochs
+from s2e_optuna.writable import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,7 +84,8 @@ def write_report(
         **_content(result, suspects), schedule_picture=_svg(schedule), command=command
     )
     target = Path(path)
-    target.write_text(page, encoding="utf-8")
+    with whole_file(target) as place:
+        place.write_text(page, encoding="utf-8")
     return target
 
 

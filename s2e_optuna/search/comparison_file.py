@@ -21,6 +21,7 @@ from s2e_optuna.stored_names import (
     MODEL_FILE,
     SUSPECTS_FILE,
 )
+from s2e_optuna.writable import whole_file
 
 _FORMAT = "s2e-comparison-2"
 _SEARCHING = ("space", "sampler", "sampler_options")  # how the schedule was found
@@ -98,9 +99,8 @@ def write_comparison(
         "kept": comparison.kept,
     }
     # Written last and in one step: a comparison that can be read has its other files, too.
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with whole_file(path) as place:
+        place.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def read_comparison(files: Mapping[str, Path], key: Mapping[str, Any]) -> Comparison | None:

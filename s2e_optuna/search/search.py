@@ -57,7 +57,7 @@ from s2e_optuna.stored_names import (
     TARGET_ATTR,
 )
 from s2e_optuna.training import ComparisonProgress, save_model
-from s2e_optuna.writable import check_writable
+from s2e_optuna.writable import check_writable, whole_file
 
 __all__ = ["SearchError", "SearchResult", "search"]
 
@@ -313,7 +313,8 @@ def _finish(
     folder = config.folder
     folder.mkdir(parents=True, exist_ok=True)
     files = {"schedule": folder / SCHEDULE_FILE}
-    schedule.to_json(files["schedule"])
+    with whole_file(files["schedule"]) as place:
+        schedule.to_json(place)
     comparison = Comparison({}, None, None)
     key = comparison_key(config, schedule, seen)
     remove_other_comparison(folder, key)

@@ -28,6 +28,7 @@ from s2e_optuna.training.networks import (
     make_network,
     unstack,
 )
+from s2e_optuna.writable import whole_file
 
 FORMAT = "s2e_optuna model 1"
 
@@ -145,7 +146,8 @@ def save_model(model: Model, path: str | Path) -> None:
     }
     metadata["preparation"], arrays = model.preparation.stored()
     tensors |= {f"{_PREPARATION}{name}": array for name, array in arrays.items()}
-    save_file(tensors, str(path), metadata=metadata)
+    with whole_file(path) as place:
+        save_file(tensors, str(place), metadata=metadata)
 
 
 def load_model(path: str | Path, factory: NetworkFactory | None = None) -> Model:
