@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,6 +14,9 @@ from torch import Tensor
 
 from s2e_optuna.data.preparation import PIXELS, Preparation
 from s2e_optuna.errors import DataError
+
+_SKETCHED = 16
+"""Numbers of each image by which data are told from others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +110,23 @@ class NoisyData:
         if self.y_clean is None:
             return None
         return float((self.y_clean != self.y_train).double().mean())
+
+    @cached_property
+    def identity(self) -> str:
+        """A digest of which training samples these are, in which order, with which labels.
+
+        What is known about samples by their positions alone is only used with the data it came
+        from. Of images a few numbers are looked at, of image files the paths;
+        `s2e_optuna.data.fingerprint.fingerprint` looks at all.
+        """
+        files = "\0".join(self.files.get("train", ()))
+        digest = hashlib.blake2b(files.encode(), digest_size=16)
+        digest.update(self.y_train.numpy().tobytes())
+        if isinstance(self.x_train, Tensor):
+            rows = self.x_train.reshape(len(self.x_train), -1)
+            some = rows[:, :: max(1, rows.shape[1] // _SKETCHED)]
+            digest.update(some.contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def validation_facts(self) -> dict[str, str | int]:
         """Return what stands in results beside `validation`: source and sizes, for JSON."""

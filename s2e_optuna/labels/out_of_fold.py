@@ -31,10 +31,13 @@ class Unseen:
     clean
         Of the validation samples, by each training; float32 [F, V, C]. None where their labels
         are as noisy as the others, or the method learns from some of them.
+    samples
+        `NoisyData.identity` of what was predicted; empty where nobody noted it.
     """
 
     training: NDArray[np.float32]
     clean: NDArray[np.float32] | None = None
+    samples: str = ""
 
 
 def check_folds(folds: int, n_samples: int) -> None:
@@ -109,7 +112,7 @@ def unseen_probabilities(
         found[out.numpy()] = predict_proba(run.model, take(data.x_train, out), config.device)
         if judges_clean:
             clean.append(predict_proba(run.model, data.x_val, config.device))
-    return Unseen(found, np.stack(clean) if clean else None)
+    return Unseen(found, np.stack(clean) if clean else None, data.identity)
 
 
 def _telling(

@@ -224,6 +224,12 @@ def suspects(
     complete = [run for run in runs if run.status == "complete" and run.model is not None]
     if not complete:
         raise DataError("the list of suspects needs a complete training, this one ended early")
+    seen = {run.samples for run in runs} | ({unseen.samples} if unseen is not None else set())
+    if seen - {"", data.identity}:
+        raise DataError(
+            "the training saw other samples or labels than the data have, or in another order: "
+            "give the data it was trained on"
+        )
     probabilities = np.mean(
         [_training_probabilities(run, data, device) for run in complete], axis=0
     )

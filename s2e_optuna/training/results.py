@@ -92,6 +92,8 @@ class TrainResult:
         None unless they were asked for and the trial is complete.
     seconds
         Wall-clock time; epochs of a stack are shared out evenly among its trials.
+    samples
+        `NoisyData.identity` of what was trained on: counts and probabilities go by position.
     """
 
     method: str
@@ -106,6 +108,7 @@ class TrainResult:
     offered_counts: NDArray[np.int64]
     training_probabilities: NDArray[np.float32] | None = field(default=None, repr=False)
     seconds: float = 0.0
+    samples: str = ""
 
     validation_accuracy = _Named()
     validation_loss = _Named()

@@ -116,6 +116,7 @@ def train(
             rates=rate,
             failure=log.failure,
             seconds=log.seconds,
+            samples=data.identity,
             **log.outcome,
         )
         for rate, log in zip(rates, logs, strict=True)

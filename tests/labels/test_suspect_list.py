@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from s2e_optuna.data import from_arrays
 from s2e_optuna.errors import DataError
@@ -224,3 +225,13 @@ def test_what_a_list_expects_of_itself():
     assert (found.precision, found.recall) == pytest.approx((0.7, 1.4 / 1.6))
     assert expectation([]) is None
     assert np.isnan(expectation(rows[2:]).precision)
+
+
+def test_data_in_another_order_are_refused(trained, blobs):
+    order = torch.arange(len(blobs.y_train)).flip(0)
+    turned = replace(
+        blobs, x_train=blobs.x_train[order], y_train=blobs.y_train[order], y_clean=None
+    )
+    for data in (turned, blobs.with_labels((blobs.y_train.numpy() + 1) % 3)):
+        with pytest.raises(DataError, match="saw other samples or labels"):
+            suspects(trained, data)
