@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from s2e_optuna.errors import ConfigError
+
 
 def check_writable(path: str | Path) -> None:
     """Try to write to a file or into a folder, which need not exist yet; nothing is left behind.
@@ -27,3 +29,20 @@ def check_writable(path: str | Path) -> None:
                 pass
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def check_folder(path: str | Path) -> None:
+    """Raise an error if results cannot be written into a folder, which need not exist yet.
+
+    Raises
+    ------
+    ConfigError
+        If it, or what it is to be made in, is a file.
+    OSError
+        What the system says against writing there.
+    """
+    place = Path(path).absolute()
+    found = next(part for part in (place, *place.parents) if part.exists())
+    if not found.is_dir():
+        raise ConfigError(f"results cannot be written to {path}: {found} is a file, no folder.")
+    check_writable(path)

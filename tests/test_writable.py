@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from s2e_optuna.writable import check_writable
+from s2e_optuna.errors import ConfigError
+from s2e_optuna.writable import check_folder, check_writable
 
 
 @pytest.mark.parametrize("name", ["new.csv", "new/folder", "old.csv", "old", "."])
@@ -21,3 +22,12 @@ def test_what_cannot_be_written_is_named(path: str) -> None:
     with pytest.raises(OSError) as caught:
         check_writable(path)
     assert caught.value.filename == path
+
+
+@pytest.mark.parametrize("name", ["file", "file/below/it"])
+def test_a_folder_is_not_made_in_a_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="file is a file, no folder"):
+        check_folder(tmp_path / name)
+    check_folder(tmp_path / "new" / "folder")
+    assert {path.name for path in tmp_path.iterdir()} == {"file"}
