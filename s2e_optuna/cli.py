@@ -35,6 +35,7 @@ from s2e_optuna.commands.running import (
 from s2e_optuna.commands.takes import takes
 from s2e_optuna.search.config import SearchConfig
 from s2e_optuna.storages.urls import default_storage
+from s2e_optuna.writable import check_folder
 
 app = typer.Typer(
     name="s2e",
@@ -228,7 +229,8 @@ def train(
     from s2e_optuna.reporting.progress import ProgressDisplay
     from s2e_optuna.reporting.terminal import console
 
-    training.check_output_folder(out)
+    if out is not None:
+        check_folder(out)
     training.check_labels_file(save_labels)
     with ProgressDisplay(quiet=quiet) as display:
         outcome = training.run_training(request, display)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from s2e_optuna.errors import ConfigError
+
 
 def check_writable(path: str | Path) -> None:
     """Try to write to a file or into a folder, which need not exist yet; nothing is left behind.
@@ -74,3 +76,20 @@ def _system_error(error: Exception) -> int | None:
     """Return the system's number of an error of a library written in Rust (safetensors)."""
     found = re.search(r"os error (\d+)|code: (\d+)", str(error))
     return int(found[1] or found[2]) if found else None
+
+
+def check_folder(path: str | Path) -> None:
+    """Raise an error if results cannot be written into a folder, which need not exist yet.
+
+    Raises
+    ------
+    ConfigError
+        If it, or what it is to be made in, is a file.
+    OSError
+        What the system says against writing there.
+    """
+    place = Path(path).absolute()
+    found = next(part for part in (place, *place.parents) if part.exists())
+    if not found.is_dir():
+        raise ConfigError(f"results cannot be written to {path}: {found} is a file, no folder.")
+    check_writable(path)

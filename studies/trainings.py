@@ -151,7 +151,7 @@ def _devices(device: str) -> tuple[str, ...]:
 def _use_threads(workers: int) -> None:
     import torch
 
-    from s2e_optuna.search.pool import available_cores
+    from s2e_optuna.cores import available_cores
 
     torch.set_num_threads(max(1, available_cores() // workers))
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from s2e_optuna.writable import check_writable, whole_file
+from s2e_optuna.errors import ConfigError
+from s2e_optuna.writable import check_folder, check_writable, whole_file
 
 
 @pytest.mark.parametrize("name", ["new.csv", "new/folder", "old.csv", "old", "."])
@@ -73,3 +74,12 @@ def test_a_file_is_written_as_a_whole_and_a_link_stays_one(tmp_path: Path) -> No
     with pytest.raises(ZeroDivisionError), whole_file(tmp_path / "file") as place:
         place.write_text(str(1 / 0))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+
+
+@pytest.mark.parametrize("name", ["file", "file/below/it"])
+def test_a_folder_is_not_made_in_a_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="file is a file, no folder"):
+        check_folder(tmp_path / name)
+    check_folder(tmp_path / "new" / "folder")
+    assert {path.name for path in tmp_path.iterdir()} == {"file"}

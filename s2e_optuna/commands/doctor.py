@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from s2e_optuna.commands.locations import missing_file
+from s2e_optuna.cores import available_cores
 from s2e_optuna.errors import one_sentence
 from s2e_optuna.reporting.terminal import ascii_only
 from s2e_optuna.storages.urls import stored_file
@@ -222,8 +223,7 @@ def _devices() -> Iterator[Check]:
 
 
 def _processor() -> Check:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    message = f"{cores} cores"
+    message = f"{available_cores()} cores"
     if _import_error("torch") is None:
         import torch
 

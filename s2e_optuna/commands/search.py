@@ -12,7 +12,7 @@ from s2e_optuna.commands.locations import shell
 from s2e_optuna.commands.requests import TrainRequest
 from s2e_optuna.commands.show import progress_figure
 from s2e_optuna.commands.takes import flags
-from s2e_optuna.reporting.label_words import result_words
+from s2e_optuna.reporting.label_words import result_truth, result_words
 from s2e_optuna.reporting.plots import (
     distribution_figure,
     learning_figure,
@@ -242,11 +242,7 @@ def _print_suspects(target: Console, result: SearchResult) -> None:
     quality = result.suspects_quality
     if quality is None:
         return
-    listed, samples, wrong = (quality.get(key) for key in ("listed", "samples", "wrong"))
+    listed, samples = (quality.get(key) for key in ("listed", "samples"))
     target.print(f"\nSuspicious labels: {listed:,} of {samples:,} listed. {result_words(result)}")
-    if wrong:
-        precision, recall = (share(quality.get(key)) or "?" for key in ("precision", "recall"))
-        target.print(
-            f"Known truth: {precision} of them are wrong, which is {recall} of the {wrong} wrong "
-            "labels."
-        )
+    if truth := result_truth(result):
+        target.print(truth)

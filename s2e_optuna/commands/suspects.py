@@ -12,7 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from s2e_optuna.errors import InputError
-from s2e_optuna.reporting.label_words import LARGEST_MATRIX, count_pairs, expected_of
+from s2e_optuna.reporting.label_words import (
+    LARGEST_MATRIX,
+    count_pairs,
+    expected_of,
+    truth_words,
+)
 from s2e_optuna.reporting.terminal import share
 from s2e_optuna.stored_names import SUSPECTS_FILE
 from s2e_optuna.writable import check_writable
@@ -140,11 +145,8 @@ def print_list(target: Console, found: SuspectList, *, top: int) -> None:
         )
     quality = suspect_quality(found.rows)
     if quality is not None and quality.wrong:
-        target.print(
-            f"Known truth: {share(quality.precision) or '?'} of them are wrong, which is "
-            f"{share(quality.recall)} of the {quality.wrong} wrong labels; average precision "
-            f"{quality.average_precision:.3f}."
-        )
+        words = truth_words(quality.wrong, quality.precision, quality.recall)
+        target.print(f"{words} Average precision: {quality.average_precision:.3f}.")
     if found.rows:
         target.print()
         target.print(_top_table(found.rows[:top]))

@@ -15,7 +15,6 @@ from s2e_optuna.reporting.progress import ProgressDisplay
 from s2e_optuna.reporting.terminal import ComparisonRow
 from s2e_optuna.schedules import Schedule
 from s2e_optuna.training.config import TrainConfig
-from s2e_optuna.writable import check_writable
 
 if TYPE_CHECKING:
     from s2e_optuna.data import NoisyData
@@ -137,18 +136,6 @@ def read_schedule(path: Path) -> Schedule:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else one_sentence(error)
         raise InputError(f"cannot read the schedule {path}: {reason}") from error
-
-
-def check_output_folder(path: Path | None) -> None:
-    """Raise an error, before hours of work, if results cannot be written to ``path``."""
-    if path is None:
-        return
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{path} is a file: --out names a folder.")
-    parent = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-    if not parent.is_dir():
-        raise InputError(f"{path} cannot be made: {parent} is a file.")
-    check_writable(path)
 
 
 def check_labels_file(path: Path | None) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from s2e_optuna.cores import available_cores
 from s2e_optuna.errors import DataError
 
 Size = tuple[int, int]
@@ -170,7 +171,7 @@ def decode_images(
         all_grey, done = True, 0
         broken: list[tuple[str, str]] = []
         # Large images decode side by side; of small ones a second thread does not read more.
-        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(max_workers=min(4, available_cores())) as pool:
             for grey, count, found in pool.map(work, chunks):
                 all_grey &= grey
                 done += count

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from s2e_optuna.reporting.terminal import share
 from s2e_optuna.reporting.validation import ASSUMED
 
 if TYPE_CHECKING:
@@ -89,6 +90,32 @@ def result_words(result: SearchResult) -> str:
         expected = (quality.get(f"expected_{name}") for name in ("precision", "recall"))
         return expected_words(int(listed), int(samples), wrong, *expected)
     return unknown_words(result.validation, result.config.folds)
+
+
+def truth_words(wrong: int, precision: float | None, recall: float | None) -> str:
+    """Say how good a list is where the truth is known.
+
+    Parameters
+    ----------
+    wrong
+        Number of wrong labels among all, at least one.
+    precision, recall
+        Of the list; None or NaN where there is nothing to divide by.
+    """
+    right = share(precision) or "none"
+    return (
+        f"Known truth: {right} of them are wrong, which is {share(recall)} of the {wrong:,} "
+        "wrong labels."
+    )
+
+
+def result_truth(result: SearchResult) -> str:
+    """Say how good the list of a search is where the truth is known; else nothing."""
+    quality = result.suspects_quality or {}
+    wrong = quality.get("wrong")
+    if not wrong:
+        return ""
+    return truth_words(int(wrong), quality.get("precision"), quality.get("recall"))
 
 
 def unknown_words(validation: str, folds: int) -> str:

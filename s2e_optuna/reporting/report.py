@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 import platform
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from s2e_optuna.cores import available_cores
 from s2e_optuna.reporting.label_words import (
     LARGEST_MATRIX,
     Pairs,
     count_pairs,
+    result_truth,
     result_words,
 )
 from s2e_optuna.reporting.plots import learning_figure
@@ -210,18 +211,12 @@ def _curves(result: SearchResult) -> list[dict[str, str]]:
 
 
 def _suspects(rows: Sequence[Suspect], result: SearchResult) -> dict[str, Any]:
-    data, quality = result.data, result.suspects_quality
+    data = result.data
     listed = [row for row in rows if row.listed]
     words = (
         f"{len(listed):,} of {len(rows):,} labels ({share(len(listed) / len(rows))}) look wrong."
     )
-    words += f" {result_words(result)}"
-    if quality is not None and quality.get("wrong"):
-        words += (
-            f" The truth is known here: {share(quality['precision']) or '?'} of these are wrong "
-            f"indeed, which is {share(quality['recall']) or '?'} of the {quality['wrong']:,} "
-            "wrong labels."
-        )
+    words = " ".join(filter(None, (words, result_words(result), result_truth(result))))
     pairs = count_pairs(listed)
     small = 1 < data.n_classes <= LARGEST_MATRIX
     position = {name: i for i, name in enumerate(data.ids)}
@@ -289,7 +284,7 @@ def _versions() -> str:
     listed = ", ".join(f"{name} {version(name)}" for name in packages)
     return (
         f"{listed}; Python {platform.python_version()} on {platform.system()} "
-        f"{platform.machine()}, {os.cpu_count()} CPU cores"
+        f"{platform.machine()}, {available_cores()} CPU cores"
     )
 
 

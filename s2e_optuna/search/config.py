@@ -289,8 +289,6 @@ class SearchConfig:
                 "a SQLite database in memory cannot be shared with worker processes: "
                 "give a file, for example sqlite:///s2e.db."
             )
-        if self.out is not None and Path(self.out).exists() and not Path(self.out).is_dir():
-            raise ConfigError(f"`out` is no folder: {self.out} is a file.")
 
     @classmethod
     def of(cls, **options: Any) -> SearchConfig:

@@ -19,6 +19,7 @@ from multiprocessing.process import BaseProcess
 import optuna
 from optuna.storages import BaseStorage
 
+from s2e_optuna.cores import available_cores
 from s2e_optuna.search.progress import Progress, WorkerProgress, WorkerStatus
 from s2e_optuna.search.watch import TICK, End, Place, Pool, SearchError, clear_study
 from s2e_optuna.search.worker import (
@@ -213,13 +214,6 @@ def _process_context() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOAD))
     return context
-
-
-def available_cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -20,7 +20,6 @@ from optuna.pruners import NopPruner
 
 from s2e_optuna.data import NoisyData, OnImages
 from s2e_optuna.data.fingerprint import FINGERPRINT_FILE, Fingerprint, fingerprint
-from s2e_optuna.errors import ConfigError
 from s2e_optuna.labels import (
     Suspect,
     expectation,
@@ -57,7 +56,7 @@ from s2e_optuna.stored_names import (
     TARGET_ATTR,
 )
 from s2e_optuna.training import ComparisonProgress, save_model
-from s2e_optuna.writable import check_writable, whole_file
+from s2e_optuna.writable import check_folder, whole_file
 
 __all__ = ["SearchError", "SearchResult", "search"]
 
@@ -189,7 +188,7 @@ def search(
     KeyboardInterrupt
         After Ctrl-C or SIGTERM; running trials have been handed back as failed.
     """
-    _check_folder(config.folder)
+    check_folder(config.folder)
     data = config.load(on_images)
     on_data(data)
     with _interrupted_by_sigterm():
@@ -249,15 +248,6 @@ def _remove_checkpoints(config: SearchConfig) -> None:
     shutil.rmtree(study_folder(config.checkpoints, config.study_name), ignore_errors=True)
     with contextlib.suppress(OSError):  # another study's are there
         config.checkpoints.rmdir()
-
-
-def _check_folder(folder: Path) -> None:
-    for part in (folder, *folder.parents):
-        if part.exists():
-            if not part.is_dir():
-                raise ConfigError(f"out is no folder: {part} is a file.")
-            break
-    check_writable(folder)
 
 
 def _open(config: SearchConfig, seen: Fingerprint) -> tuple[SearchConfig, optuna.Study, Any]:

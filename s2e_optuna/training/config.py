@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from s2e_optuna.errors import DataError, check_integer, unknown_name
 from s2e_optuna.options import TRAINING_PANEL, option, settings, stored_values
+from s2e_optuna.scores import last_epochs
 from s2e_optuna.training.learning_rates import LearningRateSchedule, make_learning_rate_schedule
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ class TrainConfig:
     @property
     def last_epochs(self) -> int:
         """Epochs at the end in which it is counted how often each sample is kept."""
-        return min(self.epochs, max(5, -(-self.epochs // 10)))
+        return last_epochs(self.epochs)
 
     def settings(self) -> dict[str, Any]:
         """Return what decides about a trial's result, as it is stored with a study."""

@@ -13,6 +13,7 @@ import torch
 from s2e_optuna import Schedule
 from s2e_optuna.data import from_arrays
 from s2e_optuna.labels import Suspect
+from s2e_optuna.reporting.label_words import truth_words
 from s2e_optuna.reporting.plots import schedule_figure
 from s2e_optuna.reporting.report import thumbnail, write_report
 from s2e_optuna.scores import MethodScore
@@ -111,6 +112,13 @@ def test_what_it_says(tmp_path):
 def test_no_probability_is_rounded_to_a_certainty(tmp_path, chance, words):
     one = replace(SUSPECTS[0], wrong_probability=chance)
     assert words in write(tmp_path, result(), suspects=[one])
+
+
+def test_the_truth_of_a_list_is_told_in_one_way():
+    assert truth_words(1200, 0.5, 0.25) == (
+        "Known truth: 50.0 % of them are wrong, which is 25.0 % of the 1,200 wrong labels."
+    )
+    assert "none of them are wrong" in truth_words(3, math.nan, 0.0)
 
 
 def test_label_precision_is_explained_where_it_is_shown(tmp_path):
