@@ -191,6 +191,11 @@ def print_search(target: Console, result: SearchResult, files: dict[str, Path]) 
         for sentence in verdict(result):
             target.print(sentence)
         target.print()
+    if not result.config.final_seeds:
+        target.print(
+            "No final comparison was asked for (--seeds 0): no model and no list of suspects."
+        )
+        target.print()
     curve = coteaching(result)
     print_schedules(target, [result.schedule, *([] if curve is None else [curve])])
     _print_suspects(target, result)

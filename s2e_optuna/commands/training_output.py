@@ -24,10 +24,23 @@ from s2e_optuna.reporting.terminal import (
 from s2e_optuna.reporting.textplot import Curve, text_plot
 from s2e_optuna.reporting.validation import validation_words
 from s2e_optuna.scores import number_or_none
-from s2e_optuna.stored_names import MODEL_FILE, SCHEDULE_FILE, SUSPECTS_FILE
+from s2e_optuna.stored_names import (
+    COMPARISON_FILE,
+    COMPARISON_PICTURES,
+    MODEL_FILE,
+    REPORT_FILE,
+    SCHEDULE_FILE,
+    SUSPECTS_FILE,
+)
 from s2e_optuna.writable import whole_file
 
 RESULTS_FILE = "results.json"
+
+OF_ANOTHER_RUN = (
+    *(SCHEDULE_FILE, COMPARISON_FILE, REPORT_FILE, *COMPARISON_PICTURES),
+    *("schedule.png", "progress.png", "generations.png", "fingerprint.npz"),
+)
+"""What an earlier search or training may have left in the folder about another model."""
 
 
 def save_drawn_labels(outcome: TrainOutcome, path: Path) -> Path:
@@ -47,6 +60,8 @@ def save_outcome(outcome: TrainOutcome, folder: Path) -> list[Path]:
     if best is None or best.model is None:
         return []
     folder.mkdir(parents=True, exist_ok=True)
+    for name in OF_ANOTHER_RUN:  # beside the new model they would pass for its own
+        (folder / name).unlink(missing_ok=True)
     written = [folder / MODEL_FILE]
     save_model(best.model, written[0])
     curves = learning_curves(outcome)

@@ -98,6 +98,14 @@ class NoisyData:
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reading: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Say what it is in a line, without its numbers."""
+        return (
+            f"NoisyData({self.name!r}, {len(self.y_train)} to train, {len(self.y_val)} to "
+            f"validate, {0 if self.y_test is None else len(self.y_test)} to test, images of "
+            f"{self.input_shape}, {self.n_classes} classes, labels: {self.noise})"
+        )
+
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of one image."""

@@ -12,6 +12,9 @@ from s2e_optuna.data.words import count
 FEW = 100
 """Clean validation samples below which chance decides between schedules."""
 
+FEW_OF_A_CLASS = 5
+"""Training samples of a class below which it is hardly learnt."""
+
 LARGEST_CLASS = 0.9
 """Share of the training labels above which one class makes accuracies say little."""
 
@@ -69,6 +72,15 @@ def warning_words(
         found.append(
             f"warning: {share:.1%} of the training labels are {class_names[largest]}, so a "
             "network that always says so is as accurate: look at the other classes yourself"
+        )
+    small = [name for name, n in zip(class_names, counts.tolist(), strict=True)
+             if n < FEW_OF_A_CLASS]  # fmt: skip
+    if small:
+        more = f" and {len(small) - 3} more" if len(small) > 3 else ""
+        found.append(
+            f"warning: fewer than {FEW_OF_A_CLASS} training samples of "
+            f"{count(len(small), 'class', 'classes')} ({', '.join(small[:3])}{more}): they can "
+            "hardly be learnt, and their labels not judged"
         )
     if len(y_val) < FEW and not val_is_noisy:
         found.append(

@@ -65,6 +65,8 @@ class DataSpec:
         Tables with the labels of validation and test samples.
     label_from_name
         Pattern by which labels are read from file names.
+    skip_broken
+        Leave out images that cannot be read.
     image_size
         Height and width of the images of a folder.
     data_root
@@ -161,6 +163,9 @@ class DataSpec:
         'Take labels from the names of files: auto, or a pattern such as "{label}_*".',
         panel=DATA_PANEL,
         metavar="PATTERN",
+    )
+    skip_broken: bool = option(
+        False, "Leave out images that cannot be read, in place of ending.", panel=DATA_PANEL
     )
     image_size: int | None = option(
         None, "Resize the images of a folder to N x N.", panel=DATA_PANEL, least=1, metavar="N"

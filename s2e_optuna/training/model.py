@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from s2e_optuna.data.noisy_data import as_images
@@ -147,7 +147,8 @@ def save_model(model: Model, path: str | Path) -> None:
     metadata["preparation"], arrays = model.preparation.stored()
     tensors |= {f"{_PREPARATION}{name}": array for name, array in arrays.items()}
     with whole_file(path) as place:
-        save_file(tensors, str(place), metadata=metadata)
+        # Bytes: a file that safetensors writes by itself can be read by nobody else (mode 600).
+        place.write_bytes(save(tensors, metadata=metadata))
 
 
 def load_model(path: str | Path, factory: NetworkFactory | None = None) -> Model:

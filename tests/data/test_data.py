@@ -208,3 +208,15 @@ def test_bad_arrays_get_one_sentence(case):
     with pytest.raises(DataError, match=says) as caught:
         from_arrays(*arguments, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_a_data_set_is_printed_in_a_line(blobs):
+    assert repr(blobs).startswith("NoisyData('blobs', 120 to train, 60 to validate, 60 to test")
+    assert "tensor" not in repr(blobs) and "\n" not in repr(blobs)
+
+
+def test_two_samples_of_a_class_are_told():
+    labels = np.array([0] * 20 + [1] * 20 + [2] * 2)
+    images = np.random.default_rng(0).random((42, 4, 4))
+    told = from_arrays(images, labels, images, labels, class_names=["a", "b", "c"]).reading
+    assert any("fewer than 5 training samples of 1 class (c)" in sentence for sentence in told)

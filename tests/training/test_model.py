@@ -118,3 +118,10 @@ def test_bad_model_files(trained, tmp_path, spoil, says):
     spoil(path)
     with pytest.raises(DataError, match=says):
         load_model(path)
+
+
+def test_others_may_read_a_model(trained, tmp_path):
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    save_model(trained.model, tmp_path / "m.safetensors")
+    assert (tmp_path / "m.safetensors").stat().st_mode == plain.stat().st_mode
