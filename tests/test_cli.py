@@ -195,6 +195,7 @@ def test_a_worker_has_nothing_to_do_after_a_search(
 def test_ctrl_c_during_a_search(tmp_path: Path) -> None:
     process = start("search --epochs 5000 --trials 9 --storage sqlite:///s.db", tmp_path)
     assert process.stderr is not None
+    assert "read as the digits" in process.stderr.readline()
     assert "searching" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE)
