@@ -91,10 +91,7 @@ def failed(error: BaseException) -> StorageFailedError:
         return error
     said = explain(error)
     if _DAMAGED.search(said):
-        return StorageFailedError(
-            f"the storage is damaged ({said}). Make a copy of it, and save from the copy what can "
-            "be read; for a file of SQLite: sqlite3 COPY .recover | sqlite3 NEW."
-        )
+        return damaged(error)
     if _REFUSED.search(said):
         return StorageFailedError(
             f"the storage may only be read ({said}). Open it as a user that may write to it."
@@ -102,6 +99,14 @@ def failed(error: BaseException) -> StorageFailedError:
     return StorageFailedError(
         f"the storage failed ({said}). Nothing that it has stored is lost: start again once it "
         "works."
+    )
+
+
+def damaged(error: BaseException) -> StorageFailedError:
+    """Make the error of a storage that holds what cannot be read."""
+    return StorageFailedError(
+        f"the storage is damaged ({explain(error)}). Make a copy of it, and save from the copy "
+        "what can be read; for a file of SQLite: sqlite3 COPY .recover | sqlite3 NEW."
     )
 
 
