@@ -18,6 +18,12 @@ _DAMAGED = re.compile(
 _REFUSED = re.compile(r"permission denied|readonly database|command denied|read-only transaction")
 
 
+# What will not be otherwise in a minute: PostgreSQL, MySQL.
+_WRONG = re.compile(
+    r"authentication failed|does not exist|no pg_hba.conf entry|Access denied|Unknown database"
+)
+
+
 class StorageError(ValueError):
     """A storage that cannot be used; the message is one sentence, without passwords."""
 
@@ -80,7 +86,7 @@ def is_lost(error: BaseException, dialect: str) -> bool:
     if dialect == "sqlite":
         # A process that was stopped in the middle of a transaction holds up all others.
         return "database is locked" in text
-    if _DAMAGED.search(text) or _REFUSED.search(text):
+    if any(pattern.search(text) for pattern in (_DAMAGED, _REFUSED, _WRONG)):
         return False
     return cause.connection_invalidated or isinstance(cause, OperationalError | InterfaceError)
 

@@ -234,7 +234,7 @@ class SharedRDBStorage(ObservedRDBStorage):
     def read_trials(
         self, study_id: int, after: int = -1, also: Sequence[int] = ()
     ) -> list[FrozenTrial]:
-        """Read the trials with ids above one, and some of the others; see `rows.read_trials`."""
+        """See `rows.read_trials`."""
         return self._read(lambda connection: rows.read_trials(connection, study_id, after, also))
 
     def get_all_trials(
@@ -268,7 +268,7 @@ class SharedRDBStorage(ObservedRDBStorage):
     def create_trial(
         self, study_id: int, template: FrozenTrial | None = None, owner: str | None = None
     ) -> FrozenTrial:
-        """Create a trial, and return it; see `writes.insert_trial`.
+        """See `writes.insert_trial`.
 
         One that is created twice, because the first answer was lost, has an owner and no
         heartbeat: it is found and marked as failed like a dead worker's.
