@@ -38,7 +38,7 @@ from s2e_optuna.storages.failures import (
     failing_in_a_sentence,
     mask_password,
 )
-from s2e_optuna.storages.open import HEARTBEAT, UnreachableError, open_storage
+from s2e_optuna.storages.open import HEARTBEAT, MisfitWarning, UnreachableError, open_storage
 from s2e_optuna.storages.retry import PATIENCE
 
 
@@ -70,7 +70,16 @@ def search_job(
 ) -> Job:
     """Make the job that a study's stored configuration describes.
 
-    ``artifacts`` is the folder for pictures where it is another one than the search's.
+    Parameters
+    ----------
+    study
+        A study that a search has made.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    number
+        A number that no other worker has.
+    artifacts
+        Folder for pictures where it is another one than the search's.
     """
     from s2e_optuna.search.samplers import make_sampler
     from s2e_optuna.search.stored import objective_of, read_stored
@@ -318,6 +327,7 @@ def run_local(worker: LocalWorker, connection: Connection) -> None:
     """Run in a new process; talk to the parent through a pipe."""
     channel = _Channel(connection)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # the parent shows progress
+    warnings.simplefilter("ignore", MisfitWarning)  # the parent has it, too
     logger = logging.getLogger("s2e_optuna")
     logger.addHandler(channel)
     logger.propagate = False

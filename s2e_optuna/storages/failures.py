@@ -18,6 +18,12 @@ _DAMAGED = re.compile(
 _REFUSED = re.compile(r"permission denied|readonly database|command denied|read-only transaction")
 
 
+# What will not be otherwise in a minute: PostgreSQL, MySQL.
+_WRONG = re.compile(
+    r"authentication failed|does not exist|no pg_hba.conf entry|Access denied|Unknown database"
+)
+
+
 class StorageError(ValueError):
     """A storage that cannot be used; the message is one sentence, without passwords."""
 
@@ -80,7 +86,7 @@ def is_lost(error: BaseException, dialect: str) -> bool:
     if dialect == "sqlite":
         # A process that was stopped in the middle of a transaction holds up all others.
         return "database is locked" in text
-    if _DAMAGED.search(text) or _REFUSED.search(text):
+    if any(pattern.search(text) for pattern in (_DAMAGED, _REFUSED, _WRONG)):
         return False
     return cause.connection_invalidated or isinstance(cause, OperationalError | InterfaceError)
 
@@ -91,10 +97,7 @@ def failed(error: BaseException) -> StorageFailedError:
         return error
     said = explain(error)
     if _DAMAGED.search(said):
-        return StorageFailedError(
-            f"the storage is damaged ({said}). Make a copy of it, and save from the copy what can "
-            "be read; for a file of SQLite: sqlite3 COPY .recover | sqlite3 NEW."
-        )
+        return damaged(error)
     if _REFUSED.search(said):
         return StorageFailedError(
             f"the storage may only be read ({said}). Open it as a user that may write to it."
@@ -102,6 +105,14 @@ def failed(error: BaseException) -> StorageFailedError:
     return StorageFailedError(
         f"the storage failed ({said}). Nothing that it has stored is lost: start again once it "
         "works."
+    )
+
+
+def damaged(error: BaseException) -> StorageFailedError:
+    """Make the error of a storage that holds what cannot be read."""
+    return StorageFailedError(
+        f"the storage is damaged ({explain(error)}). Make a copy of it, and save from the copy "
+        "what can be read; for a file of SQLite: sqlite3 COPY .recover | sqlite3 NEW."
     )
 
 

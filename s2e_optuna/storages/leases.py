@@ -213,6 +213,17 @@ class Reaper:
 def release(study: optuna.Study, trial: FrozenTrial, reason: str, *, retry: bool = True) -> bool:
     """Mark a running trial as failed and, unless it has been lost too often, queue it again.
 
+    Parameters
+    ----------
+    study
+        The trial's study.
+    trial
+        As it was read.
+    reason
+        Why, for those who look at it.
+    retry
+        Whether it is run again.
+
     Returns
     -------
     bool
@@ -233,7 +244,17 @@ def release(study: optuna.Study, trial: FrozenTrial, reason: str, *, retry: bool
 
 
 def queue_again(study: optuna.Study, trial: FrozenTrial, at_most: int | None = MAX_RETRY) -> None:
-    """Queue a copy of a trial, unless it was run again ``at_most`` times already."""
+    """Queue a copy of a trial.
+
+    Parameters
+    ----------
+    study
+        The trial's study.
+    trial
+        As it was read; its owner, its error and what belongs to one run stay behind.
+    at_most
+        Nothing happens if it was run again so often already; None knows no limit.
+    """
     clone = copy.deepcopy(trial)
     clone.user_attrs = {
         key: value
@@ -246,7 +267,17 @@ def queue_again(study: optuna.Study, trial: FrozenTrial, at_most: int | None = M
 
 
 def release_owned(study: optuna.Study, owner: str, reason: str, *, retry: bool = True) -> int:
-    """Release all running trials of one worker, which must be dead; return how many."""
+    """Release all running trials of one worker, which must be dead; return how many.
+
+    Parameters
+    ----------
+    study
+        Which trials.
+    owner
+        The worker, as its trials name it.
+    reason, retry
+        See `release`.
+    """
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     owned = [trial for trial in running if trial.user_attrs.get(OWNER_ATTR) == owner]
     return sum(release(study, trial, reason, retry=retry) for trial in owned)

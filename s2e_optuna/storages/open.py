@@ -13,6 +13,7 @@ from typing import Any
 
 import optuna
 import sqlalchemy
+from alembic.util import CommandError
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import (
     BaseStorage,
@@ -70,6 +71,11 @@ _NO_TABLE = re.compile(r"no such table|relation .* does not exist|Table .* doesn
 _COPY = (
     " (if it is a copy of a file in use, its newest part may be in the write-ahead log, FILE-wal: "
     "copy it with sqlite3 FILE '.backup COPY')"
+)
+
+_UNOPENED = (
+    *(SQLAlchemyError, StorageInternalError, sqlite3.Error),
+    *(AssertionError, CommandError, UnicodeDecodeError),  # of tables that are damaged
 )
 
 # Two processes that make the same tables at once get in each other's way.
@@ -258,7 +264,7 @@ def _open_database(url: str, heartbeat: int | None, prepare: bool, patience: flo
             f"no driver for the storage {masked}: {reason(error.__cause__ or error)} "
             "(install it, or name another one, as in postgresql+psycopg:// or mysql+pymysql://)."
         ) from error
-    except (SQLAlchemyError, StorageInternalError, sqlite3.Error, AssertionError) as error:
+    except _UNOPENED as error:
         said = reason(cause_of(error), parsed.password)
         if not prepare and _NO_TABLE.search(said):
             hint = _COPY if dialect == "sqlite" else ""

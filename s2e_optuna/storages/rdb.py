@@ -35,7 +35,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from s2e_optuna.storages import rows, sqlite
-from s2e_optuna.storages.failures import cause_of, failed, is_lost
+from s2e_optuna.storages.failures import cause_of, damaged, failed, is_lost
 from s2e_optuna.storages.private import MisfitError, ObservedRDBStorage, without_templates
 from s2e_optuna.storages.retry import retry
 from s2e_optuna.storages.tables import ALEMBIC, SCHEMA
@@ -220,7 +220,12 @@ class SharedRDBStorage(ObservedRDBStorage):
             with self._reading() as connection:
                 return read(connection)
 
-        return self._patiently(attempt)
+        try:
+            return self._patiently(attempt)
+        except (ValueError, TypeError, LookupError) as error:
+            if error.args == (rows.NOT_FOUND,):
+                raise
+            raise damaged(error) from error  # what was read is nothing that Optuna has written
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         """See `optuna.storages.BaseStorage`."""
@@ -229,7 +234,7 @@ class SharedRDBStorage(ObservedRDBStorage):
     def read_trials(
         self, study_id: int, after: int = -1, also: Sequence[int] = ()
     ) -> list[FrozenTrial]:
-        """Read the trials with ids above one, and some of the others; see `rows.read_trials`."""
+        """See `rows.read_trials`."""
         return self._read(lambda connection: rows.read_trials(connection, study_id, after, also))
 
     def get_all_trials(
@@ -263,7 +268,7 @@ class SharedRDBStorage(ObservedRDBStorage):
     def create_trial(
         self, study_id: int, template: FrozenTrial | None = None, owner: str | None = None
     ) -> FrozenTrial:
-        """Create a trial, and return it; see `writes.insert_trial`.
+        """See `writes.insert_trial`.
 
         One that is created twice, because the first answer was lost, has an owner and no
         heartbeat: it is found and marked as failed like a dead worker's.

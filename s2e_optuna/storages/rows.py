@@ -116,7 +116,7 @@ def _with_contents(
     """
     found: dict[int, dict[str, Any]] = {
         int(row.trial_id): {
-            "number": row.number,
+            "number": int(row.number),
             "trial_id": int(row.trial_id),
             "state": row.state,
             "value": None,

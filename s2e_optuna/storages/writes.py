@@ -46,7 +46,8 @@ _KEYS = {
 class Batch:
     """Writes to running trials, collected: one statement for each table.
 
-    It may be written again after a connection was lost: nothing is stored twice.
+    It may be written again after a connection was lost: nothing is stored twice. Trials are named
+    by their ids in the storage. What each method sets is said in `optuna.storages.BaseStorage`.
     """
 
     def __init__(self) -> None:

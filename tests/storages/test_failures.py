@@ -1,5 +1,7 @@
 """What goes wrong in a storage is said in a sentence."""
 
+import shutil
+
 import optuna
 import pytest
 
@@ -19,6 +21,46 @@ def test_a_damaged_table(opened, damaged):
     with pytest.raises(StorageFailedError, match=r"is damaged .*sqlite3 COPY \.recover") as info:
         study.get_trials()
     assert explain(info.value) == (str(info.value), 1)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE trial_user_attributes SET value_json = '{'",
+        "UPDATE trial_params SET distribution_json = '{}'",
+        "UPDATE trials SET state = 'SLEEPING'",
+        "UPDATE trials SET number = 'x'",
+        "UPDATE trial_values SET value = 'x'",
+    ],
+)
+def test_rows_that_optuna_has_not_written(opened, sqlite_url, damage):
+    study = optuna.create_study(study_name="s", storage=opened(sqlite_url))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    with study._storage._backend.engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO trial_user_attributes VALUES (1, 1, 'a', '1')")
+        connection.exec_driver_sql(damage)
+    again = optuna.load_study(study_name="s", storage=opened(sqlite_url))
+    with pytest.raises(StorageFailedError, match="is damaged"):
+        again.get_trials()
+
+
+@pytest.mark.parametrize("names", [("one", "two"), ("two", "one")])
+def test_a_log_that_belongs_to_another_file(opened, tmp_path, names):
+    for name, trials in (("one", 30), ("two", 1)):
+        study = optuna.create_study(
+            study_name=name, storage=opened(f"sqlite:///{tmp_path}/{name}")
+        )
+        for _ in range(trials):
+            study.tell(study.ask(), 0.5)
+    file, log = names
+    shutil.copy(tmp_path / file, tmp_path / "copy")
+    shutil.copy(tmp_path / f"{log}-wal", tmp_path / "copy-wal")
+    try:
+        storage = opened(f"sqlite:///{tmp_path}/copy", prepare=False)
+        for study in storage.get_all_studies():
+            storage.get_all_trials(study._study_id)
+    except (StorageError, StorageFailedError) as error:
+        assert explain(error) is not None
 
 
 def test_a_role_that_may_only_read(opened, guest, postgres_url):

@@ -498,6 +498,12 @@ def test_a_server_without_a_connection_left_is_waited_for(opened, guest, impatie
     assert len(impatient) == 1
 
 
+def test_a_wrong_name_is_not_tried_again(postgres, impatient):
+    with pytest.raises(StorageError, match='database "missing" does not exist') as info:
+        open_storage(postgres.get_uri(database="missing", driver="psycopg"), patience=60.0)
+    assert impatient == [] and not isinstance(info.value, UnreachableError)
+
+
 def test_how_many_connections_are_left_is_known(opened, postgres_url, sqlite_url, caplog):
     storage = opened(postgres_url)
     assert 50 < storage.connections_left() < 100
