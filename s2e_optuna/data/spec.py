@@ -114,8 +114,9 @@ class DataSpec:
     )
     labels: Path | str | None = option(
         None,
-        "Take the training labels from this table (.csv, .tsv, also .gz) or from a file that "
-        "--save-labels wrote. Samples that it does not list are left out.",
+        "Take the training labels from this table (.csv, .tsv, .txt, also .gz), from a file that "
+        "--save-labels wrote or one of CIFAR-N (.pt, .npy). Samples that it does not list are "
+        "left out.",
         panel=DATA_PANEL,
         metavar="FILE",
     )
@@ -128,7 +129,7 @@ class DataSpec:
     )
     label_column: str | None = option(
         None,
-        "Its column with labels; default: label, given, given_label or class.",
+        "Its column with labels; default: label, given, class and the like, or the only one left.",
         panel=DATA_PANEL,
         metavar="NAME",
     )
@@ -142,7 +143,7 @@ class DataSpec:
     split_column: str | None = option(
         None,
         "Its column that says which part a row belongs to (train, val, test; or whether it "
-        "validates); default: split, subset, fold, is_valid and the like.",
+        "validates); default: one whose values say so.",
         panel=DATA_PANEL,
         metavar="NAME",
     )
@@ -165,10 +166,14 @@ class DataSpec:
         metavar="PATTERN",
     )
     skip_broken: bool = option(
-        False, "Leave out images that cannot be read, in place of ending.", panel=DATA_PANEL
+        False, "Leave out images that cannot be read, and say so.", panel=DATA_PANEL
     )
     image_size: int | None = option(
-        None, "Resize the images of a folder to N x N.", panel=DATA_PANEL, least=1, metavar="N"
+        None,
+        "Resize the images of a folder to N x N; default: 64 for large ones, such as photographs.",
+        panel=DATA_PANEL,
+        least=1,
+        metavar="N",
     )
     data_root: Path | str | None = option(
         None,
