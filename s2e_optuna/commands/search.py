@@ -115,7 +115,7 @@ def draw_pictures(result: SearchResult, view: StudyView) -> dict[str, Path]:
         Schedule(schedule.rates, name=f"{schedule.name} (trial {result.recommended})"),
         coteaching=coteaching(result),
         noise_rate=result.noise_rate,
-        trials=scored_schedules(view.ranked[:30], schedule.epochs),
+        trials=scored_schedules(view.feasible[:30], schedule.epochs),
         maximise=False,
         value_label=view.value_label,
         title=config.study_name,

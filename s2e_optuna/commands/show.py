@@ -38,7 +38,9 @@ from s2e_optuna.reporting.view import (
     space_name,
     trial_row,
 )
+from s2e_optuna.sampler.values import violation
 from s2e_optuna.schedules import Schedule, trial_schedule
+from s2e_optuna.scores import number_or_none
 from s2e_optuna.search.progress import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -140,7 +142,8 @@ def study_dict(
         "best_value": finite_value(view.ranked[0]) if view.ranked else None,
         "trial": None if chosen is None else _trial_dict(chosen),
         "top": [
-            {"number": trial.number, "value": finite_value(trial)} for trial in view.ranked[:top]
+            {"number": trial.number, "value": finite_value(trial), "violation": violation(trial)}
+            for trial in view.ranked[:top]
         ],
         "generations": [
             {
@@ -205,7 +208,7 @@ def _schedule_picture(view: StudyView, schedule: Schedule) -> Figure:
         schedule,
         coteaching=coteaching,
         noise_rate=rate,
-        trials=scored_schedules(view.ranked[:30], schedule.epochs),
+        trials=scored_schedules(view.feasible[:30], schedule.epochs),
         maximise=view.maximise,
         value_label=view.value_label,
         title=view.study.study_name,
@@ -219,6 +222,9 @@ def _print_trial(target: Console, trial: FrozenTrial) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("value", "" if trial.value is None else number(trial.value))
+    for name, value in _constraints(trial).items():
+        kept = "kept" if value <= 0.0 else "violated"
+        table.add_row(Text(f"constraint {name}"), f"{number(value)} ({kept})")
     for name, value in trial.params.items():
         table.add_row(name, Text(number(value) if isinstance(value, float) else str(value)))
     for name, value in trial.user_attrs.items():
@@ -227,12 +233,22 @@ def _print_trial(target: Console, trial: FrozenTrial) -> None:
     target.print(table)
 
 
+def _constraints(trial: FrozenTrial) -> dict[str, float]:
+    """Return what `optuna.Trial.set_constraint` has stored; not what other programs call so."""
+    try:
+        stored = trial.constraints
+    except TypeError:
+        return {}
+    return {name: float(value) for name, value in stored.items() if isinstance(value, int | float)}
+
+
 def _trial_dict(trial: FrozenTrial) -> dict[str, Any]:
     schedule = trial_schedule(trial)
     return {
         "number": trial.number,
         "state": trial.state.name.lower(),
         "value": finite_value(trial),
+        "constraints": {k: number_or_none(v) for k, v in _constraints(trial).items()},
         "params": trial.params,
         "schedule": None if schedule is None else [float(rate) for rate in schedule.rates],
     }

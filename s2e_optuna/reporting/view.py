@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from s2e_optuna.errors import InputError
 from s2e_optuna.reporting.series import Band, ScoredSchedule, spread
 from s2e_optuna.reporting.terminal import GenerationRow, TrialRow
+from s2e_optuna.sampler.values import violation
 from s2e_optuna.schedules import Schedule, get_space, trial_schedule
 from s2e_optuna.search.progress import INTERRUPTED, state_name
 from s2e_optuna.stored_names import CONFIG_ATTR
@@ -40,7 +41,7 @@ class StudyView:
     trials
         All its trials.
     ranked
-        Finished trials with a value, best first.
+        Finished trials with a value, best first; those that violate a constraint are the last.
     generations
         Theta by generation; empty for other samplers.
     recommended
@@ -52,6 +53,11 @@ class StudyView:
     ranked: tuple[FrozenTrial, ...]
     generations: tuple[Generation, ...]
     recommended: FrozenTrial | None
+
+    @property
+    def feasible(self) -> tuple[FrozenTrial, ...]:
+        """The ranked trials that violate no constraint; all of them if each violates one."""
+        return tuple(trial for trial in self.ranked if violation(trial) == 0.0) or self.ranked
 
     @property
     def maximise(self) -> bool:
@@ -121,13 +127,14 @@ def read_study(storage: BaseStorage, name: str) -> StudyView:
     sign = -1.0 if study.direction.name == "MAXIMIZE" else 1.0
     scored = [(trial, finite_value(trial)) for trial in trials if trial.state.name == "COMPLETE"]
     ranked = sorted(
-        ((trial, value) for trial, value in scored if value is not None),
-        key=lambda pair: (sign * pair[1], pair[0].number),
+        (violation(trial), sign * value, trial.number)
+        for trial, value in scored
+        if value is not None
     )
     return StudyView(
         study,
         trials,
-        tuple(trial for trial, _ in ranked),
+        tuple(trials[number] for *_, number in ranked),
         tuple(generations(study)),
         recommended_trial(study) if ranked else None,
     )
@@ -140,7 +147,7 @@ def trial_row(trial: FrozenTrial) -> TrialRow:
     return TrialRow(
         trial.number,
         finite_value(trial),
-        trial.state.name,
+        trial.state.name if violation(trial) == 0.0 else "INFEASIBLE",
         label_precision=_numeric(attrs.get("label_precision")),
         test_accuracy=_numeric(attrs.get("test_accuracy")),
         seconds=_numeric(attrs.get("seconds", took.total_seconds() if took else None)),
@@ -203,9 +210,9 @@ def scored_schedules(
 
 
 def finished_values(view: StudyView) -> NDArray[np.float64]:
-    """Return the values of the finished trials in the order in which they ended."""
+    """Return the values of the feasible trials [n] in the order in which they ended."""
     finished = sorted(
-        view.ranked, key=lambda trial: (trial.datetime_complete or datetime.max, trial.number)
+        view.feasible, key=lambda trial: (trial.datetime_complete or datetime.max, trial.number)
     )
     return np.array([trial.value for trial in finished], dtype=np.float64)
 

@@ -70,8 +70,8 @@ def study_plots(view: StudyView) -> dict[str, go.Figure]:
     if chosen is not None:
         coteaching, _ = reference_schedule(view, chosen.epochs)
         plots["schedules"] = draw.schedules_plot(
-            scored_schedules(view.ranked, chosen.epochs, count=60),
-            total=len(view.ranked),
+            scored_schedules(view.feasible, chosen.epochs, count=60),
+            total=len(view.feasible),
             recommended=chosen,
             coteaching=coteaching,
             maximise=view.maximise,
@@ -104,6 +104,12 @@ def study_note(view: StudyView) -> str:
         f"- The **value** is the {view.value_label}; "
         f"{'larger' if view.maximise else 'smaller'} is better.",
     ]
+    if len(view.feasible) < len(view.ranked):
+        parts += [
+            f"- {len(view.ranked) - len(view.feasible)} of {len(view.ranked)} finished trials "
+            "violate a constraint (grey in the plots of the dashboard): they count as the worst, "
+            "and the pictures leave them out.",
+        ]
     if view.value_label != "value":
         parts += [
             "- `label_precision` is the share of clean samples among those kept in the last "

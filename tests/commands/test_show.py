@@ -1,6 +1,7 @@
 import io
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from s2e_optuna import suggest_schedule
 from s2e_optuna.commands.show import (
     print_studies,
     print_study,
@@ -16,10 +18,11 @@ from s2e_optuna.commands.show import (
     study_dict,
 )
 from s2e_optuna.errors import InputError
-from s2e_optuna.reporting.view import StudyView, generation_rows, read_study
+from s2e_optuna.reporting.view import StudyView, finished_values, generation_rows, read_study
 from s2e_optuna.search.loop import Failure, tell
 from s2e_optuna.search.progress import SURPLUS
 from s2e_optuna.storages.leases import release
+from s2e_optuna.web.dashboard import study_note
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +124,27 @@ def test_a_study_of_infinite_values_is_told_from_an_empty_one() -> None:
     )
     assert "inf" in printed(view, trial_number=1)
     assert study_dict(view, storage="x")["best_value"] is None
+
+
+def test_trials_that_violate_a_constraint_are_never_the_best() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+
+    def objective(trial: optuna.Trial) -> float:
+        rates = suggest_schedule(trial, 10).rates
+        trial.set_constraint("memory", 1.0 if trial.number == 2 else -1.0)
+        return float(4 - trial.number + 0 * rates.mean())
+
+    study.optimize(objective, n_trials=3)
+    study.enqueue_trial({})
+    view = read_study(study._storage, study.study_name)
+    assert [trial.number for trial in view.ranked] == [1, 0, 2]
+    assert list(finished_values(view)) == [4.0, 3.0]
+    assert "infeasible" in printed(view) and "Recommended: trial 1" in printed(view)
+    assert re.search(r"constraint memory +1.0000 \(violated\)", printed(view, trial_number=2))
+    content = study_dict(view, storage="x", trial_number=2)
+    assert (content["best_value"], content["top"][2]["violation"]) == (3.0, 1.0)
+    assert content["trial"]["constraints"] == {"memory": 1.0}
+    assert "1 of 3 finished trials violate a constraint" in study_note(view)
 
 
 def test_interrupted_trials_are_not_called_failed() -> None:
