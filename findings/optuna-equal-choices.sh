@@ -3,7 +3,7 @@
 # One would guess: a stored trial gives back the choice that the objective was given; 1 and 1.0
 #   are two choices of max_features in scikit-learn (one column, all columns).
 # What happens: choices are found again by equality, so in memory and in a database every 1.0
-#   becomes 1 once the trial is read. The forest made from best_params is not the one measured.
+#   becomes 1 once the trial is read. The tree made from best_params is not the one measured.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -25,9 +25,7 @@ def values_after(worker_storage, owner_storage):
     worker = optuna.create_study(storage=worker_storage, study_name="first", direction="minimize")
     worker.tell(worker.ask(), 1.0)
     optuna.delete_study(study_name="first", storage=owner_storage)
-    second = optuna.create_study(
-        storage=owner_storage, study_name="second", direction="maximize"
-    )
+    second = optuna.create_study(storage=owner_storage, study_name="second", direction="maximize")
     second.tell(second.ask(), 5.0)
     try:
         worker.tell(worker.ask(), 99.0)
