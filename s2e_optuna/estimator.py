@@ -1,4 +1,4 @@
-"""The search as a scikit-learn classifier: fit on noisy labels, predict, list suspects."""
+"""The search as a scikit-learn classifier (long: scikit-learn wants all of it in one class)."""
 
 from __future__ import annotations
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from typing import Any, TypeVar, get_type_hints
 
+from s2e_optuna.errors import ConfigError
+
 _KEY = "option"
 _AS_NOW = object()
 
@@ -247,3 +249,31 @@ def with_options(*configs: type) -> Callable[[Callable[..., None]], Callable[...
         return function
 
     return decorate
+
+
+def named_values(words: Iterable[str]) -> dict[str, Any]:
+    """Read ``name=value`` of the command line; values are numbers, true, false or words.
+
+    Examples
+    --------
+    >>> named_values(["batch_size=6", "update=natural", "baseline=false"])
+    {'batch_size': 6, 'update': 'natural', 'baseline': False}
+    """
+    found: dict[str, Any] = {}
+    for word in words:
+        name, separator, text = word.partition("=")
+        if not separator:
+            raise ConfigError(f"an option of the sampler is NAME=VALUE, not {word!r}.")
+        found[name.replace("-", "_")] = _value(text)
+    return found
+
+
+def _value(text: str) -> Any:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,4 +1,4 @@
-"""Break searches in every way that happens, and check that nothing is lost.
+"""Break searches in every way that happens; nothing is lost (long: one fault after the other).
 
     python -m studies.faults
     python -m studies.faults --only kills-postgresql proxy --scale small

@@ -1,4 +1,4 @@
-"""Figures 1 and 8: schedules matter, and learning curves look alike.
+"""Figures 1 and 8: schedules matter, and learning curves look alike (long: seven panels).
 
     python -m studies.figure1 --scale small --data mnist=mnist27k.npz --data cifar10=cifar10_jpg
     python -m studies.figure1 --scale paper --storage postgresql://… --workers 4

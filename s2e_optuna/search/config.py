@@ -20,6 +20,7 @@ from s2e_optuna.options import (
     TRAINING_PANEL,
     WORKERS_PANEL,
     build,
+    named_values,
     option,
     settings,
 )
@@ -45,28 +46,6 @@ SEARCHED_METHODS = ("mentornet", "coteaching", "coteaching_plus", "comining")
 
 LAUNCHERS = ("local", "ray")
 """Where workers can run."""
-
-
-def _sampler_options(words: list[str]) -> dict[str, Any]:
-    """Read ``name=value`` of the command line; values are numbers, true, false or words."""
-    found: dict[str, Any] = {}
-    for word in words:
-        name, separator, text = word.partition("=")
-        if not separator:
-            raise ConfigError(f"`sampler_options` takes NAME=VALUE, not {word!r}.")
-        found[name.replace("-", "_")] = _value(text)
-    return found
-
-
-def _value(text: str) -> Any:
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 @dataclass(frozen=True)
@@ -164,7 +143,7 @@ class SearchConfig:
         help="An option of the sampler, for example batch_size=6; may be repeated.",
         panel=SEARCH_PANEL,
         flag="sampler-option",
-        parse=_sampler_options,
+        parse=named_values,
         metavar="NAME=VALUE",
     )
     space: str = option(
