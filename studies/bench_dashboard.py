@@ -1,23 +1,25 @@
-"""Measure the dashboard on a large study, and what its pictures cost.
+"""Measure the dashboard on a large study, what each of its layers is worth, and its pictures.
 
     python -m studies.bench_dashboard
     python -m studies.bench_dashboard --sizes 100 1000 --no-browser
 
 A SQLite file is filled with made-up trials of an S2E search (as in `studies.bench_overhead`). Then
-optuna-dashboard serves it twice: *raw*, as ``optuna-dashboard URL`` does, and *cached*, as ``s2e
-dashboard`` does, which reads the storage through a cache, remembers what finished trials look
-like and shows the learning curves of a few hundred trials only. Measured are the answer with all
-trials (first, and again when the dashboard's own ten seconds are over), and in Chromium the time
-from the address to the pictures of the study's page and to a trial's attributes. Besides:
-milliseconds a trial for its two artifacts, and seconds for the study's note and four pictures.
-Results go to ``studies/results/bench_dashboard/``: README.md, results.json.
+optuna-dashboard serves it in five ways (`KINDS`), from ``optuna-dashboard URL`` to ``s2e
+dashboard``, each in a process of its own. Measured are the answer with all trials (first, and
+again when the dashboard's own ten seconds are over), and in Chromium the time from the address to
+the pictures of the study's page and to a trial's attributes. Besides: seconds for the study's
+note and four pictures, milliseconds for a trial's two artifacts, and what its picture would cost
+with matplotlib, alone and in a search. Results go to ``studies/results/bench_dashboard/``:
+README.md, results.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
+import multiprocessing
 import os
 import queue
 import socket
@@ -26,24 +28,30 @@ import threading
 import time
 import urllib.request
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
+import torch
+from numpy.typing import NDArray
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages import BaseStorage
+from optuna_dashboard import wsgi
 from rich.progress import track
 
-from s2e_optuna import Schedule, open_storage
-from s2e_optuna.objective.artifacts import TrialArtifacts, best_so_far
-from s2e_optuna.objective.reporter import one_transaction
-from s2e_optuna.reporting import save_figure, schedule_figure
+from s2e_optuna import CoTeachingObjective, S2ESampler, Schedule, open_storage
+from s2e_optuna.objective import artifacts as attaching
+from s2e_optuna.objective.artifacts import TrialArtifacts, best_so_far, trial_picture
 from s2e_optuna.reporting.view import read_study
+from s2e_optuna.schedules import trial_schedule
+from s2e_optuna.storages.cached import batch_of
 from s2e_optuna.web.dashboard import publish, study_plots
-from s2e_optuna.web.serve import serve
+from s2e_optuna.web.remembered import Remembered
+from s2e_optuna.web.serve import listen
+from s2e_optuna.web.shown import as_shown
 from studies.bench_overhead import fill
 from studies.settings import commit, hardware
 
@@ -55,11 +63,11 @@ CACHE_SECONDS = 10.5  # for so long the dashboard answers from its own memory
 NAME = "made-up"
 
 
-def serve_in_thread(storage: BaseStorage) -> str:
-    """Start a dashboard; return its address. It ends with the program."""
+def served_in_thread(app: Any) -> str:
+    """Serve an application; return its address. It ends with the program."""
     address: queue.Queue[str] = queue.Queue()
-    options = {"port": 0, "on_ready": address.put}
-    threading.Thread(target=serve, args=(storage,), kwargs=options, daemon=True).start()
+    options = {"host": "127.0.0.1", "port": 0, "on_ready": address.put}
+    threading.Thread(target=listen, args=(app,), kwargs=options, daemon=True).start()
     return address.get(timeout=60)
 
 
@@ -80,11 +88,39 @@ def stock_in_thread(url: str) -> str:
     raise RuntimeError("optuna-dashboard did not start")
 
 
+KINDS: dict[str, tuple[str, Callable[[str], str]]] = {
+    "stock": ("`optuna-dashboard URL`", stock_in_thread),
+    "cached": (
+        "`open_storage`, which keeps what it has read",
+        lambda url: served_in_thread(wsgi(open_storage(url))),
+    ),
+    "few curves": (
+        "and curves of 200 trials only (`web.shown`)",
+        lambda url: served_in_thread(wsgi(as_shown(open_storage(url)))),
+    ),
+    "remembered": (
+        "or all curves, but answers remembered (`web.remembered`)",
+        lambda url: served_in_thread(Remembered(wsgi(open_storage(url)))),
+    ),
+    "s2e": (
+        "both: `s2e dashboard`",
+        lambda url: served_in_thread(Remembered(wsgi(as_shown(open_storage(url))))),
+    ),
+}
+"""Name to words, and what serves the storage at a URL and returns its address."""
+
+
 def seconds(call: Callable[[], object]) -> float:
     """Measure how long a call takes."""
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
+
+
+def alone(call: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(call, *arguments).result()
 
 
 def fetch(address: str) -> bytes:
@@ -133,20 +169,26 @@ def measure(folder: Path, size: int, browser: bool) -> dict[str, Any]:
     row["read"] = time.perf_counter() - reading
     row["publish"] = seconds(lambda: publish(view))
     row["plot_kilobytes"] = sum(len(p.to_json()) for p in study_plots(view).values()) / 1000
-    for kind in ("cached", "raw"):
-        address = stock_in_thread(url) if kind == "raw" else serve_in_thread(open_storage(url))
-        row[kind] = {"first": seconds(lambda a=address: fetch(a))}
-        time.sleep(CACHE_SECONDS)
-        row[kind]["refresh"] = seconds(lambda a=address: fetch(a))
-        row[kind]["megabytes"] = len(fetch(address)) / 1e6
-        if browser:
-            time.sleep(CACHE_SECONDS)
-            row[kind] |= browse(address, size)
+    for kind in KINDS:
+        row[kind] = alone(measure_kind, kind, url, size, browser, CACHE_SECONDS)
     return row
 
 
+def measure_kind(kind: str, url: str, size: int, browser: bool, pause: float) -> dict[str, float]:
+    """Measure one way of serving a study; ``pause`` outlasts the dashboard's own memory."""
+    address = KINDS[kind][1](url)
+    found = {"first": seconds(lambda: fetch(address))}
+    time.sleep(pause)
+    found["refresh"] = seconds(lambda: fetch(address))
+    found["megabytes"] = len(fetch(address)) / 1e6
+    if browser:
+        time.sleep(pause)
+        found |= browse(address, size)
+    return found
+
+
 def artifact_cost(folder: Path, trials: int = 100) -> dict[str, float]:
-    """Milliseconds a trial for picture and table, and for a picture by matplotlib."""
+    """Milliseconds a trial for its artifacts, and for the picture in two ways."""
     study = optuna.create_study(storage=open_storage(f"sqlite:///{folder / 'artifacts.db'}"))
     rng = np.random.default_rng(0)
     schedule = Schedule.coteaching(60, 0.45)
@@ -157,44 +199,121 @@ def artifact_cost(folder: Path, trials: int = 100) -> dict[str, float]:
     def attach() -> None:
         for start in range(0, trials, 4):  # stacks of four, as a worker has them
             best = best_so_far(study)
-            with one_transaction(asked[start]):
+            with batch_of(asked[start]):
                 for trial in asked[start : start + 4]:
                     options = {"value": 0.2, "best": best, "noise_rate": 0.45}
                     artifacts.attach(trial, schedule, curves, **options)  # type: ignore[arg-type]
 
-    def draw() -> None:
-        save_figure(
-            schedule_figure(schedule, coteaching=schedule, noise_rate=0.45), folder / "m.svg"
+    def draw(picture: Callable[..., str]) -> float:
+        picture(0, schedule, curves, noise_rate=0.45)  # imports
+        several = seconds(
+            lambda: [picture(i, schedule, curves, noise_rate=0.45) for i in range(9)]
         )
+        return 1000 * several / 9
 
-    draw()  # imports
     return {
         "picture and table, uploaded": 1000 * seconds(attach) / trials,
-        "a figure of matplotlib alone": 1000 * min(seconds(draw) for _ in range(3)),
+        "the picture alone": draw(trial_picture),
+        "the same by matplotlib, one figure reused": draw(MatplotlibPicture()),
     }
 
 
-def write_page(rows: list[dict[str, Any]], costs: dict[str, float], note: str) -> None:
+class MatplotlibPicture:
+    """What `trial_picture` draws, by matplotlib: as SVG, in one figure that is used again."""
+
+    def __init__(self) -> None:
+        self._figure: Any = None
+
+    def __call__(
+        self,
+        number: int,
+        schedule: Schedule,
+        curves: Mapping[str, NDArray[np.float64]],
+        **options: Any,
+    ) -> str:
+        """Draw one trial."""
+        from matplotlib.figure import Figure
+
+        if self._figure is None:
+            self._figure = Figure(figsize=(4.4, 4.0))
+            self._figure.subplots()
+        (ax,) = self._figure.axes
+        ax.clear()
+        lines = {
+            "R(t) of this trial": schedule.rates,
+            "label precision": curves["label_precision"],
+        }
+        best, rate = options.get("best"), options.get("noise_rate")
+        if best is not None and (found := trial_schedule(best)) is not None:
+            lines["best so far"] = found.rates
+        if rate is not None:
+            lines["Co-teaching"] = Schedule.coteaching(schedule.epochs, rate).rates
+        for name, line in lines.items():
+            ax.plot(line, label=name)
+        ax.set(ylim=(0, 1.03), xlabel="epoch t", ylabel="kept share R(t)", title=f"Trial {number}")
+        ax.grid(alpha=0.25)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, frameon=False)
+        stream = io.StringIO()
+        self._figure.savefig(stream, format="svg", metadata={"Date": None})
+        return stream.getvalue()
+
+
+def search_cost(folder: Path, epochs: int, matplotlib: bool) -> float:
+    """Processor seconds of 8 trials on the digits, with the picture drawn in one of two ways."""
+    torch.set_num_threads(1)
+    if matplotlib:
+        attaching.trial_picture = MatplotlibPicture()  # type: ignore[assignment]
+    storage = open_storage(f"sqlite:///{folder / f'{epochs}-{matplotlib}.db'}")
+    study = optuna.create_study(
+        storage=storage, sampler=S2ESampler(seed=0), pruner=optuna.pruners.NopPruner()
+    )
+    options = {"noise": "symmetric", "noise_rate": 0.5, "epochs": epochs, "device": "cpu"}
+    objective = CoTeachingObjective("digits", artifacts=folder / "pictures", **options)
+    assert objective.data is not None  # read before the clock starts
+    started = time.process_time()
+    for _ in range(2):
+        trials = [study.ask() for _ in range(4)]
+        for trial, outcome in zip(trials, objective.evaluate(trials), strict=True):
+            study.tell(trial, outcome.value)
+    return time.process_time() - started
+
+
+def search_costs(folder: Path, epochs: Sequence[int], repeats: int) -> dict[str, dict[str, float]]:
+    """Compare searches with either picture: processor seconds, the least of several, in turn."""
+    found: dict[str, dict[str, float]] = {}
+    for length in epochs:
+        seen: dict[str, list[float]] = {"own": [], "matplotlib": []}
+        for repeat in range(repeats):
+            for kind, times in seen.items():
+                place = folder / f"search-{repeat}"
+                place.mkdir(exist_ok=True)
+                times.append(alone(search_cost, place, length, kind == "matplotlib"))
+        found[str(length)] = {kind: min(times) for kind, times in seen.items()}
+    return found
+
+
+def write_page(content: dict[str, Any], note: str) -> None:
+    rows = content["rows"]
     lines = [
         "# The dashboard on large studies",
         "",
-        "`python -m studies.bench_dashboard`. Seconds. *raw*: `optuna-dashboard URL`; *cached*:",
-        "`s2e dashboard`, which reads through a cache, remembers what finished trials look like,",
-        "and shows the learning curves of the best and the newest 100 trials only. The answer",
-        "holds all trials of the study; *refresh* is the same answer again, after the dashboard's",
-        "own cache has expired. Pages in Chromium, from the address to pictures and attributes.",
+        "`python -m studies.bench_dashboard`. Seconds. The answer holds all trials of the",
+        "study; *refresh* is the same answer again, after the dashboard's own cache has expired.",
+        "Pages in Chromium, from the address to pictures and attributes. The ways to serve it:",
         "",
-        "| trials | answer, MB | storage | first | refresh | study page | trial page |",
+        *(f"- *{kind}*: {words}" for kind, (words, _) in KINDS.items()),
+        "",
+        "| trials | served | answer, MB | first | refresh | study page | trial page |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        for kind in ("raw", "cached"):
+        for kind in KINDS:
             cells = [
                 _cell(row[kind][key]) if key in row[kind] else ""
                 for key in ("first", "refresh", "study page", "trial page")
             ]
             lines.append(
-                f"| {row['trials']:,} | {row[kind]['megabytes']:.1f} | {kind} | "
+                f"| {row['trials']:,} | {kind} | {row[kind]['megabytes']:.1f} | "
                 f"{' | '.join(cells)} |"
             )
     lines += [
@@ -211,7 +330,20 @@ def write_page(rows: list[dict[str, Any]], costs: dict[str, float], note: str) -
         for row in rows
     ]
     lines += ["", "Milliseconds a trial (60 epochs, 8 curves, SQLite, stacks of four):", ""]
-    lines += [f"* {name}: {cost:.1f}" for name, cost in costs.items()]
+    lines += [f"* {name}: {cost:.1f}" for name, cost in content["milliseconds_a_trial"].items()]
+    lines += [
+        "",
+        "Processor seconds of 8 trials on the digits, two stacks of four, in one process, the",
+        "trial's picture drawn by `objective.picture` or by matplotlib (imported once):",
+        "",
+        "| epochs | own | matplotlib | more |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {epochs} | {cost['own']:.2f} | {cost['matplotlib']:.2f} "
+        f"| {cost['matplotlib'] / cost['own'] - 1:+.0%} |"
+        for epochs, cost in content["search_seconds"].items()
+    ]
     lines += ["", note, ""]
     (RESULTS / "README.md").write_text("\n".join(lines), encoding="utf-8")
 
@@ -224,6 +356,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--no-browser", action="store_true")
+    parser.add_argument("--epochs", type=int, nargs="+", default=[10, 60])
+    parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore", ExperimentalWarning)
@@ -231,6 +365,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         costs = artifact_cost(folder)
+        searches = search_costs(folder, arguments.epochs, arguments.repeats)
         rows = [
             measure(folder, size, not arguments.no_browser)
             for size in track(arguments.sizes, "sizes")
@@ -242,7 +377,12 @@ def main() -> None:
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "load": round(os.getloadavg()[2], 1),
     }
-    content = {"settings": settings, "rows": rows, "milliseconds_a_trial": costs}
+    content = {
+        "settings": settings,
+        "rows": rows,
+        "milliseconds_a_trial": costs,
+        "search_seconds": searches,
+    }
     text = json.dumps(content, indent=1).replace("Infinity", "null")
     (RESULTS / "results.json").write_text(text + "\n", encoding="utf-8")
     note = (
@@ -250,7 +390,7 @@ def main() -> None:
         f"{settings['date']}; load of the machine {settings['load']} on average; "
         f"{time.perf_counter() - started:.0f} s in all."
     )
-    write_page(rows, costs, note)
+    write_page(content, note)
     print(f"wrote {RESULTS / 'README.md'}")
 
 

@@ -13,9 +13,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from s2e_optuna.errors import InputError, one_sentence
 from s2e_optuna.web.remembered import Remembered
-from s2e_optuna.web.thinned import FROM, thinned
+from s2e_optuna.web.shown import FROM, as_shown
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
     from optuna.storages import BaseStorage
 
 
@@ -54,7 +55,7 @@ def serve(
     ----------
     storage
         An opened storage. Of large studies only some learning curves are shown
-        (`s2e_optuna.web.thinned`), and what their finished trials look like is remembered
+        (`s2e_optuna.web.shown`), and what their finished trials look like is remembered
         (`s2e_optuna.web.remembered`).
     host, port
         Where to listen; port 0 takes a free one.
@@ -72,7 +73,34 @@ def serve(
     from optuna_dashboard import wsgi
 
     store = None if artifacts is None else FileSystemArtifactStore(str(artifacts))
-    app = Remembered(wsgi(thinned(storage), artifact_store=store))
+    app = Remembered(wsgi(as_shown(storage), artifact_store=store))
+
+    def ready(address: str) -> None:
+        on_ready(address)
+        threading.Thread(
+            target=_prepare_newest, args=(app, storage), name="s2e-prepare", daemon=True
+        ).start()
+
+    listen(app, host=host, port=port, on_ready=ready)
+
+
+def listen(app: WSGIApplication, *, host: str, port: int, on_ready: Callable[[str], None]) -> None:
+    """Serve an application until interrupted.
+
+    Parameters
+    ----------
+    app
+        What answers requests, several at a time.
+    host, port
+        Where to listen; port 0 takes a free one.
+    on_ready
+        Called with the address once it listens.
+
+    Raises
+    ------
+    InputError
+        If nothing can listen there.
+    """
     server_class = _IPv6Server if ":" in host else _Server
     try:
         server = make_server(
@@ -86,9 +114,6 @@ def serve(
     with server:
         name = f"[{host}]" if ":" in host else host
         on_ready(f"http://{name}:{server.server_port}/")
-        threading.Thread(
-            target=_prepare_newest, args=(app, storage), name="s2e-prepare", daemon=True
-        ).start()
         server.serve_forever()
 
 

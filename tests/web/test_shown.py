@@ -1,8 +1,8 @@
 import optuna
 import pytest
 
-from s2e_optuna.web import thinned as module
-from s2e_optuna.web.thinned import thinned
+from s2e_optuna.web import shown as module
+from s2e_optuna.web.shown import as_shown
 
 
 @pytest.fixture
@@ -19,14 +19,14 @@ def study(monkeypatch: pytest.MonkeyPatch) -> optuna.Study:
 
 
 def test_the_best_and_the_newest_keep_their_curves(study: optuna.Study) -> None:
-    trials = thinned(study._storage).get_all_trials(study._study_id)
+    trials = as_shown(study._storage).get_all_trials(study._study_id)
     assert len(trials) == 20
     shown = [trial.number for trial in trials if trial.intermediate_values]
     assert shown == [0, 1, 2, 17, 18, 19]
 
 
 def test_the_study_itself_is_not_touched(study: optuna.Study) -> None:
-    thinned(study._storage).get_all_trials(study._study_id, deepcopy=False)
+    as_shown(study._storage).get_all_trials(study._study_id, deepcopy=False)
     assert all(trial.intermediate_values for trial in study.trials)
 
 
@@ -34,12 +34,12 @@ def test_a_small_study_is_shown_as_it_is(
     study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "FROM", 20)
-    trials = thinned(study._storage).get_all_trials(study._study_id)
+    trials = as_shown(study._storage).get_all_trials(study._study_id)
     assert all(trial.intermediate_values for trial in trials)
 
 
 def test_everything_else_is_passed_on(study: optuna.Study) -> None:
-    storage = thinned(study._storage)
+    storage = as_shown(study._storage)
     storage.set_study_user_attr(study._study_id, "seen", True)
     assert study.user_attrs == {"seen": True}
     assert [found.study_name for found in storage.get_all_studies()] == ["many"]
@@ -54,8 +54,15 @@ def test_constraints_are_shown_as_the_dashboard_reads_them() -> None:
     trial.set_constraint("memory", 3.0)
     trial.set_constraint("time", -1.0)
     study.tell(trial, 0.5)
-    (shown,) = thinned(study._storage).get_all_trials(study._study_id)
-    assert serialize_frozen_trial(0, shown, {})["constraints"] == [3.0, -1.0]
+    (trial_shown,) = as_shown(study._storage).get_all_trials(study._study_id)
+    assert serialize_frozen_trial(0, trial_shown, {})["constraints"] == [3.0, -1.0]
     (stored,) = study.get_trials(deepcopy=False)
     assert serialize_frozen_trial(0, stored, {})["constraints"] == []
     assert "constraints" not in stored.system_attrs
+
+
+def test_what_another_program_calls_constraints_is_left_alone() -> None:
+    study = optuna.create_study()
+    study.add_trial(optuna.create_trial(value=0.0, system_attrs={"constraints": 3}))
+    (trial,) = as_shown(study._storage).get_all_trials(study._study_id)
+    assert trial.system_attrs == {"constraints": 3}

@@ -1,9 +1,11 @@
-"""A large study as a browser can take it: learning curves of a few hundred trials only.
+"""A study as optuna-dashboard (0.21) and a browser can take it.
 
-The dashboard sends all trials to the browser and draws a line for each one that has reported
-values. With 10,000 of them its page of the study had not opened after five minutes; with the
-curves of 200 it did after half a minute (two busy cores). Every trial's curves are in its
-artifacts.
+Of a large study learning curves of a few hundred trials only: the dashboard sends all trials to
+the browser, which draws a line for each one that has reported values. With 10,000 of them neither
+the page of the study nor that of a trial opened within two minutes, with the curves of 200 both
+did (`studies.bench_dashboard`). Every trial's curves are in its artifacts.
+
+And constraints as the dashboard reads them.
 """
 
 from __future__ import annotations
@@ -24,10 +26,10 @@ KEPT = 100
 """So many of the best trials keep their reports, and so many of the newest."""
 
 
-def thinned(storage: BaseStorage) -> BaseStorage:
-    """Return a storage that shows reports of a selection of the trials of large studies.
+def as_shown(storage: BaseStorage) -> BaseStorage:
+    """Return a storage whose trials are changed for the dashboard, and nothing else.
 
-    Everything else, writing too, is passed on.
+    Everything but reading all trials of a study, writing too, is passed on.
     """
     names = [name for name in dir(BaseStorage) if not name.startswith("__")]
     methods = {name: _passing_on(name) for name in names if callable(getattr(BaseStorage, name))}
@@ -45,15 +47,15 @@ def thinned(storage: BaseStorage) -> BaseStorage:
         return _without_most_reports(trials, storage.get_study_directions(study_id))
 
     methods["get_all_trials"] = get_all_trials
-    kind = type("ThinnedStorage", (BaseStorage,), methods)
+    kind = type("ShownStorage", (BaseStorage,), methods)
     made: BaseStorage = kind()
-    made._thinned = storage  # type: ignore[attr-defined]
+    made._behind = storage  # type: ignore[attr-defined]
     return made
 
 
 def _passing_on(name: str) -> Callable[..., Any]:
     def call(self: Any, *args: Any, **options: Any) -> Any:
-        return getattr(self._thinned, name)(*args, **options)
+        return getattr(self._behind, name)(*args, **options)
 
     return call
 
@@ -63,7 +65,7 @@ def _with_constraints(trial: FrozenTrial) -> FrozenTrial:
 
     `optuna.Trial.set_constraint` stores them one by one, under their names.
     """
-    if not trial.constraints or "constraints" in trial.system_attrs:
+    if "constraints" in trial.system_attrs or not trial.constraints:
         return trial
     shown = copy.copy(trial)
     shown.system_attrs = {**trial.system_attrs, "constraints": list(trial.constraints.values())}
