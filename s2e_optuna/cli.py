@@ -35,7 +35,7 @@ from s2e_optuna.commands.running import (
 from s2e_optuna.commands.takes import takes
 from s2e_optuna.search.config import SearchConfig
 from s2e_optuna.storages.urls import default_storage
-from s2e_optuna.writable import check_folder
+from s2e_optuna.writable import check_folder, own_folder
 
 app = typer.Typer(
     name="s2e",
@@ -234,7 +234,10 @@ def train(
     training.check_labels_file(save_labels)
     with ProgressDisplay(quiet=quiet) as display:
         outcome = training.run_training(request, display)
-    written = [] if out is None else training_output.save_outcome(outcome, out)
+    written = []
+    if out is not None:
+        with own_folder(out):
+            written = training_output.save_outcome(outcome, out)
     if save_labels is not None:
         written.append(training_output.save_drawn_labels(outcome, save_labels))
     if as_json:

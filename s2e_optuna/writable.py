@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -10,6 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from s2e_optuna.errors import ConfigError
+
+_logger = logging.getLogger(__name__)
 
 
 def check_writable(path: str | Path) -> None:
@@ -93,3 +97,33 @@ def check_folder(path: str | Path) -> None:
     if not found.is_dir():
         raise ConfigError(f"results cannot be written to {path}: {found} is a file, no folder.")
     check_writable(path)
+
+
+@contextlib.contextmanager
+def own_folder(path: str | Path) -> Iterator[None]:
+    """Write into a folder of results alone: who comes second waits, and says so.
+
+    Two searches with one folder would mix their files. The lock is the system's, of the folder
+    itself: it ends with the process, however that ends, and leaves no file. Where a file system
+    knows no locks, nobody waits.
+
+    Parameters
+    ----------
+    path
+        The folder; it is made if it is missing.
+    """
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # no locks here, as on some network file systems
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                _logger.warning(
+                    "Another search or training writes into %s: waiting until it has ended.", path
+                )
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -2,6 +2,8 @@
 
 import resource
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from s2e_optuna.errors import ConfigError
-from s2e_optuna.writable import check_folder, check_writable, whole_file
+from s2e_optuna.writable import check_folder, check_writable, own_folder, whole_file
 
 
 @pytest.mark.parametrize("name", ["new.csv", "new/folder", "old.csv", "old", "."])
@@ -83,3 +85,22 @@ def test_a_folder_is_not_made_in_a_file(name: str, tmp_path: Path) -> None:
         check_folder(tmp_path / name)
     check_folder(tmp_path / "new" / "folder")
     assert {path.name for path in tmp_path.iterdir()} == {"file"}
+
+
+def test_who_comes_second_waits_for_the_folder(tmp_path, caplog):
+    order = []
+    first = own_folder(tmp_path / "out")
+    first.__enter__()
+
+    def second():
+        with own_folder(tmp_path / "out"):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    while "waiting until it has ended" not in caplog.text:
+        time.sleep(0.01)
+    order.append("first")
+    first.__exit__(None, None, None)
+    thread.join()
+    assert order == ["first", "second"]

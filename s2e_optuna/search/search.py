@@ -56,7 +56,7 @@ from s2e_optuna.stored_names import (
     TARGET_ATTR,
 )
 from s2e_optuna.training import ComparisonProgress, save_model
-from s2e_optuna.writable import check_folder, whole_file
+from s2e_optuna.writable import check_folder, own_folder, whole_file
 
 __all__ = ["SearchError", "SearchResult", "search"]
 
@@ -202,7 +202,8 @@ def search(
         clear_study(study, read_target(study))  # s2e stop may have lowered it
         _remove_checkpoints(config)
         searched = time.monotonic() - started
-        return _finish(config, study, data, seen, searched, on_progress)
+        with own_folder(config.folder):
+            return _finish(config, study, data, seen, searched, on_progress)
 
 
 def _make_artifact_folder(study: optuna.Study) -> None:
