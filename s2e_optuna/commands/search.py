@@ -159,7 +159,17 @@ def coteaching(result: SearchResult) -> Schedule | None:
 
 
 def print_search(target: Console, result: SearchResult, files: dict[str, Path]) -> None:
-    """Print the comparison, R(t), where the files lie and what to do next."""
+    """Print the comparison, R(t), where the files lie and what to do next.
+
+    Parameters
+    ----------
+    target
+        Where to.
+    result
+        What the search found.
+    files
+        What was written: name to path.
+    """
     config = result.config
     took = duration(result.seconds.get("search"))
     target.print(Text.assemble(("Search ", "bold"), (config.study_name, "bold")))

@@ -75,7 +75,19 @@ def print_studies(target: Console, storage: BaseStorage) -> None:
 def print_study(
     target: Console, view: StudyView, *, trial_number: int | None = None, top: int = 10
 ) -> None:
-    """Print a study: its best trials, R(t), theta by generation."""
+    """Print a study: its best trials, R(t), theta by generation.
+
+    Parameters
+    ----------
+    target
+        Where to.
+    view
+        The study.
+    trial_number
+        Show this trial in place of the recommended one.
+    top
+        The most trials in the table.
+    """
     chosen = view.chosen(trial_number)
     states = [f"{count} {ENDED.get(name, name)}" for name, count in view.counts.items()]
     counts = ", ".join(states) or "none"
@@ -130,7 +142,19 @@ def _why_none(counts: Mapping[str, int]) -> str:
 def study_dict(
     view: StudyView, *, storage: str, trial_number: int | None = None, top: int = 10
 ) -> dict[str, Any]:
-    """Return what `print_study` shows, for programs."""
+    """Return what `print_study` shows, for programs.
+
+    Parameters
+    ----------
+    view
+        The study.
+    storage
+        URL of its storage, without a password.
+    trial_number
+        Show this trial in place of the recommended one.
+    top
+        The most trials in the list.
+    """
     chosen = view.chosen(trial_number)
     return {
         "study": view.study.study_name,
@@ -166,6 +190,15 @@ def save_study_pictures(
     view: StudyView, path: Path, *, trial_number: int | None = None
 ) -> list[Path]:
     """Write R(t) to ``path`` and, beside it, best-so-far and the distribution by generation.
+
+    Parameters
+    ----------
+    view
+        The study.
+    path
+        A file that ends in .png, .svg or .pdf.
+    trial_number
+        Draw this trial's R(t) in place of the recommended one's.
 
     Raises
     ------

@@ -110,6 +110,13 @@ def write_listed(found: SuspectList, path: Path) -> None:
 def choose(found: SuspectList, given: Sequence[str], predicted: Sequence[str]) -> SuspectList:
     """Keep samples with one of these given and one of these predicted classes.
 
+    Parameters
+    ----------
+    found
+        A list.
+    given, predicted
+        Names of classes; empty for all.
+
     Raises
     ------
     InputError
@@ -130,7 +137,17 @@ def choose(found: SuspectList, given: Sequence[str], predicted: Sequence[str]) -
 
 
 def print_list(target: Console, found: SuspectList, *, top: int) -> None:
-    """Print the most suspicious samples, and how often a class was given for another."""
+    """Print the most suspicious samples, and how often a class was given for another.
+
+    Parameters
+    ----------
+    target
+        Where to.
+    found
+        A list.
+    top
+        The most samples in the table.
+    """
     from s2e_optuna.labels import suspect_quality
 
     listed = found.listed

@@ -96,7 +96,17 @@ def learning_curves(outcome: TrainOutcome) -> list[LearningCurves]:
 
 
 def print_outcome(target: Console, outcome: TrainOutcome, written: list[Path]) -> None:
-    """Print the accuracies, the schedule, and where the files lie."""
+    """Print the accuracies, the schedule, and where the files lie.
+
+    Parameters
+    ----------
+    target
+        Where to.
+    outcome
+        What was trained.
+    written
+        Files that were written.
+    """
     data = outcome.data
     wrong = "" if data.noise_rate is None else f" ({share(data.noise_rate)} are wrong)"
     target.print(

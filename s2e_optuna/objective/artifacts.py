@@ -15,7 +15,14 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from s2e_optuna.objective.picture import Line, schedule_svg
+from s2e_optuna.objective.picture import (
+    BEST,
+    COTEACHING,
+    FOUND,
+    PRECISION,
+    Line,
+    schedule_svg,
+)
 from s2e_optuna.objective.table import curve_table
 from s2e_optuna.schedules import Schedule, trial_schedule
 
@@ -67,7 +74,8 @@ class TrialArtifacts:
         schedule
             What it trained with.
         curves
-            Name to numbers by epoch; ``label_precision`` is drawn, too.
+            Name to numbers by epoch, shape [epochs that were run]; ``label_precision`` is drawn,
+            too.
         value
             What the trial is going to return.
         best
@@ -112,16 +120,32 @@ def trial_picture(
     best: FrozenTrial | None = None,
     noise_rate: float | None = None,
 ) -> str:
-    """Draw what `TrialArtifacts.attach` uploads: an SVG document."""
-    lines = [Line.found("R(t) of this trial", schedule.rates)]
+    """Draw what `TrialArtifacts.attach` uploads: an SVG document.
+
+    Parameters
+    ----------
+    number
+        Number of the trial.
+    schedule
+        What it trained with, T epochs.
+    curves
+        Name to numbers by epoch, shape [epochs that were run]; ``label_precision`` is drawn.
+    value
+        Its value.
+    best
+        The best trial so far.
+    noise_rate
+        Draw Co-teaching's schedule with this rate, too.
+    """
+    lines = [Line("R(t) of this trial", schedule.rates, FOUND)]
     if best is not None and (best_curve := trial_schedule(best)) is not None:
-        lines.append(Line.best(f"best so far: {best.number}", best_curve.rates))
+        lines.append(Line(f"best so far: {best.number}", best_curve.rates, BEST))
     if noise_rate is not None:
         reference = Schedule.coteaching(schedule.epochs, noise_rate)
-        lines.append(Line.coteaching(f"Co-teaching, {noise_rate:.0%}", reference.rates))
+        lines.append(Line(f"Co-teaching, {noise_rate:.0%}", reference.rates, COTEACHING))
     precision = curves.get("label_precision")
     if precision is not None and np.isfinite(precision).any():
-        lines.append(Line.precision("label precision", precision))
+        lines.append(Line("label precision", precision, PRECISION))
     title = f"Trial {number}"
     if value is not None and math.isfinite(value):
         title += f": validation error {value:.4f}"

@@ -12,13 +12,35 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from s2e_optuna.colours import BLUE, GREY, GRID, INK, ORANGE, RED
 
 # Small, with large letters: the dashboard shows it as a stamp of 200 units.
 _WIDTH, _HEIGHT = 440, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 428, 44, 276
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a line is drawn, as in SVG."""
+
+    colour: str
+    width: float
+    dashes: str = ""
+
+
+FOUND = Style(BLUE, 5.0)
+"""The schedule that a picture is about."""
+
+BEST = Style(INK, 2.5, "9 4")
+"""The best schedule so far."""
+
+COTEACHING = Style(RED, 3.0, "3 4")
+"""What it is compared with."""
+
+PRECISION = Style(ORANGE, 2.5, "12 3 3 3")
+"""The share of clean samples among the kept."""
 
 
 @dataclass(frozen=True)
@@ -31,35 +53,13 @@ class Line:
         What the legend calls it.
     y
         Numbers in [0, 1], shape [epochs]; those that are not finite interrupt the line.
-    colour, width, dashes
-        How it is drawn, as in SVG.
+    style
+        How it is drawn.
     """
 
     name: str
     y: NDArray[np.float64]
-    colour: str
-    width: float = 2.5
-    dashes: str = ""
-
-    @classmethod
-    def found(cls, name: str, rates: ArrayLike) -> Line:
-        """Make the line of the schedule that the picture is about."""
-        return cls(name, _array(rates), BLUE, 5.0)
-
-    @classmethod
-    def best(cls, name: str, rates: ArrayLike) -> Line:
-        """Make the line of the best schedule so far."""
-        return cls(name, _array(rates), INK, 2.5, "9 4")
-
-    @classmethod
-    def coteaching(cls, name: str, rates: ArrayLike) -> Line:
-        """Make the line of what it is compared with."""
-        return cls(name, _array(rates), RED, 3.0, "3 4")
-
-    @classmethod
-    def precision(cls, name: str, shares: ArrayLike) -> Line:
-        """Make the line of the share of clean samples among the kept."""
-        return cls(name, _array(shares), ORANGE, 2.5, "12 3 3 3")
+    style: Style
 
 
 def schedule_svg(lines: Sequence[Line], *, title: str, stopped: int | None = None) -> str:
@@ -102,10 +102,6 @@ def schedule_svg(lines: Sequence[Line], *, title: str, stopped: int | None = Non
     return "\n".join(parts)
 
 
-def _array(values: ArrayLike) -> NDArray[np.float64]:
-    return np.asarray(values, dtype=np.float64)
-
-
 def _x(t: float, epochs: int) -> float:
     return _LEFT + (_RIGHT - _LEFT) * t / max(epochs - 1, 1)
 
@@ -121,9 +117,7 @@ def _polyline(line: Line, epochs: int) -> str:
             pieces[-1].append(f"{_x(t, epochs):.1f},{_y(share):.1f}")
         elif pieces[-1]:
             pieces.append([])
-    style = f'fill="none" stroke="{line.colour}" stroke-width="{line.width}"'
-    if line.dashes:
-        style += f' stroke-dasharray="{line.dashes}"'
+    style = f'fill="none" {_stroke(line.style)}'
     # A line of one point has no length: round ends make it a dot.
     return "".join(
         f'<polyline points="{" ".join(points)}" {style} stroke-linejoin="round" '
@@ -171,12 +165,15 @@ def _legend(lines: Sequence[Line]) -> list[str]:
     for i, line in enumerate(lines):
         x = 16 + (i % 2) * 208
         y = _BOTTOM + 78 + (i // 2) * 27
-        sample = f'stroke="{line.colour}" stroke-width="{line.width}"'
-        if line.dashes:
-            sample += f' stroke-dasharray="{line.dashes}"'
+        sample = _stroke(line.style)
         parts.append(f'<line x1="{x}" y1="{y}" x2="{x + 34}" y2="{y}" {sample}/>')
         parts.append(_text(x + 41, y + 6, line.name, colour=INK))
     return parts
+
+
+def _stroke(style: Style) -> str:
+    dashes = f' stroke-dasharray="{style.dashes}"' if style.dashes else ""
+    return f'stroke="{style.colour}" stroke-width="{style.width}"{dashes}'
 
 
 def _rule(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:

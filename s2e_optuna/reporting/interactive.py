@@ -153,7 +153,17 @@ def entropy_plot(generations: Sequence[GenerationRow]) -> go.Figure:
 def best_so_far_plot(
     values: ArrayLike, *, maximise: bool = False, value_label: str = "validation error"
 ) -> go.Figure:
-    """Draw values in the order in which trials finished, and the best so far."""
+    """Draw values in the order in which trials finished, and the best so far.
+
+    Parameters
+    ----------
+    values
+        Shape [trials].
+    maximise
+        Whether larger values are better.
+    value_label
+        What the values are.
+    """
     values = np.asarray(values, dtype=np.float64)
     if not values.size:
         raise ValueError("there is no finished trial to draw.")

@@ -65,7 +65,17 @@ def expected_words(
 
 
 def list_words(rows: Sequence[Suspect], validation: str, folds: int) -> str:
-    """Say how many labels are listed and how good the list should be, or why nobody knows."""
+    """Say how many labels are listed and how good the list should be, or why nobody knows.
+
+    Parameters
+    ----------
+    rows
+        All that were judged.
+    validation
+        Whether the validation part was ``clean`` or ``noisy``.
+    folds
+        Folds of the cross-validation; 0 for none.
+    """
     listed = sum(row.listed for row in rows)
     words = expected_of(rows) or unknown_words(validation, folds)
     return f"Suspicious labels: {listed:,} of {len(rows):,} listed. {words}"

@@ -199,7 +199,15 @@ def learning_figure(
     y_label: str = "test accuracy",
     title: str | None = None,
 ) -> Figure:
-    """Draw accuracy by epoch for each method: mean over seeds, band of one standard deviation."""
+    """Draw accuracy by epoch for each method: mean over seeds, band of one standard deviation.
+
+    Parameters
+    ----------
+    curves
+        One a method, the most important first.
+    y_label, title
+        Labels of the picture.
+    """
     if not curves:
         raise ValueError("there is no learning curve to draw.")
     figure, ax = new_figure()

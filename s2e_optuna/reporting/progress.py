@@ -133,7 +133,17 @@ class ProgressDisplay:
             self._show(text, lambda: Text(text, "dim"), lambda: text)
 
     def training(self, what: str, epoch: int, epochs: int, note: str = "") -> None:
-        """Show how far a training is: ``epoch`` of ``epochs`` are done."""
+        """Show how far a training is: ``epoch`` of ``epochs`` are done.
+
+        Parameters
+        ----------
+        what
+            What is trained.
+        epoch, epochs
+            Finished epochs, and epochs in all.
+        note
+            More to say of it.
+        """
 
         def view() -> RenderableType:
             grid = _grid()
@@ -213,7 +223,17 @@ def search_line(state: Progress, insight: Insight | None = None) -> str:
 def search_view(
     state: Progress, target: Console, insight: Insight | None = None
 ) -> RenderableType:
-    """Make the live display of a search."""
+    """Make the live display of a search.
+
+    Parameters
+    ----------
+    state
+        How far it is.
+    target
+        Where it is shown.
+    insight
+        What it has learnt so far.
+    """
     head = _grid()
     left = f", about {duration(state.seconds_left)} left" if state.seconds_left else ""
     head.add_row(

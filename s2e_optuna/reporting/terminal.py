@@ -89,7 +89,17 @@ def tolerate_narrow_encodings() -> None:
 
 
 def print_schedules(target: Console, schedules: Sequence[Schedule], *, height: int = 13) -> None:
-    """Draw schedules in text, the most important one first."""
+    """Draw schedules in text, the most important one first.
+
+    Parameters
+    ----------
+    target
+        Where to.
+    schedules
+        One to four.
+    height
+        Rows of the drawing.
+    """
     curves = [Curve.over_epochs(schedule.name, schedule.rates) for schedule in schedules]
     drawing = text_plot(
         curves, width=min(target.width, 80), height=height, ascii_only=ascii_only(target)
@@ -100,7 +110,19 @@ def print_schedules(target: Console, schedules: Sequence[Schedule], *, height: i
 def trials_table(
     rows: Iterable[TrialRow], target: Console, *, value_label: str = "value", title: str = ""
 ) -> Table:
-    """Make the table of trials, each with its R(t) in miniature."""
+    """Make the table of trials, each with its R(t) in miniature.
+
+    Parameters
+    ----------
+    rows
+        The trials, in their order.
+    target
+        Where it is shown.
+    value_label
+        Heading of the values.
+    title
+        Title of the table.
+    """
     rows = list(rows)
     table = _table(title)
     failed = any(row.state != "COMPLETE" for row in rows)
@@ -138,7 +160,17 @@ def trials_table(
 def generations_table(
     rows: Iterable[GenerationRow], target: Console, *, title: str = "Generations of theta"
 ) -> Table:
-    """Make the table of theta by generation."""
+    """Make the table of theta by generation.
+
+    Parameters
+    ----------
+    rows
+        The generations, in their order.
+    target
+        Where it is shown.
+    title
+        Title of the table.
+    """
     rows = list(rows)
     table = _table(title)
     for name in ("m", "committed by", "batch", "entropy", "KL"):
@@ -163,7 +195,17 @@ def generations_table(
 def comparison_table(
     rows: Iterable[ComparisonRow], target: Console, *, title: str = "Final comparison"
 ) -> Table:
-    """Make the table of methods: mean and standard deviation over as many seeds as it says."""
+    """Make the table of methods: mean and standard deviation over as many seeds as it says.
+
+    Parameters
+    ----------
+    rows
+        The methods, in their order.
+    target
+        Where it is shown.
+    title
+        Title of the table.
+    """
     rows = list(rows)
     seeds = max((max(len(row.test), len(row.validation)) for row in rows), default=0)
     title += f", {seeds} {'seed' if seeds == 1 else 'seeds'} each" if title else ""

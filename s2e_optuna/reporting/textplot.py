@@ -39,7 +39,17 @@ class Curve:
 
     @classmethod
     def over_epochs(cls, name: str, y: ArrayLike, first: int = 0) -> Curve:
-        """Make a curve of one value an epoch."""
+        """Make a curve of one value an epoch.
+
+        Parameters
+        ----------
+        name
+            Its name in the legend.
+        y
+            Shape [n].
+        first
+            Number of the first epoch.
+        """
         y = np.asarray(y, dtype=np.float64)
         return cls(name, y, np.arange(first, first + len(y), dtype=np.float64))
 
@@ -150,7 +160,17 @@ def text_plot(
 
 
 def sparkline(values: ArrayLike, *, width: int = 30, ascii_only: bool = False) -> str:
-    """Draw numbers in [0, 1] in one line of ``width`` columns, for a row of a table."""
+    """Draw numbers in [0, 1] in one line of ``width`` columns, for a row of a table.
+
+    Parameters
+    ----------
+    values
+        Numbers in [0, 1], shape [n].
+    width
+        Columns; of more numbers so many are drawn.
+    ascii_only
+        For outputs whose encoding has no blocks.
+    """
     marks = " .:-=+*#" if ascii_only else "▁▂▃▄▅▆▇█"
     values = np.clip(np.asarray(values, dtype=np.float64), 0.0, 1.0)
     at = np.linspace(0, len(values) - 1, min(width, len(values)))

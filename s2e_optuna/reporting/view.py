@@ -183,6 +183,17 @@ def generation_bands(
     """Summarise the curves that generations draw; empty if they draw no schedules.
 
     Of more than ``count`` generations so many are taken, the first and the last among them.
+
+    Parameters
+    ----------
+    generations
+        In order.
+    space_name
+        Search space of the schedules; None if the trials suggested none.
+    epochs
+        The number of epochs T.
+    count
+        The most that are taken.
     """
     if space_name is None:
         return []
@@ -200,7 +211,17 @@ def generation_bands(
 def scored_schedules(
     trials: Sequence[FrozenTrial], epochs: int, count: int = 30
 ) -> list[ScoredSchedule]:
-    """Return schedules with their values: of ``count`` of the trials, evenly chosen."""
+    """Return schedules with their values: of ``count`` of the trials, evenly chosen.
+
+    Parameters
+    ----------
+    trials
+        Finished trials.
+    epochs
+        The number of epochs T; trials with another one are left out.
+    count
+        The most that are taken.
+    """
     found = []
     for trial in spread(trials, count):
         schedule, value = trial_schedule(trial), finite_value(trial)

@@ -183,6 +183,15 @@ def find_artifacts(storage: BaseStorage, url: str, given: Path | None = None) ->
 
     It is the given one, or that of the newest study that has stored one, or the default for the
     storage's URL. InputError if the given one does not exist.
+
+    Parameters
+    ----------
+    storage
+        Holds the studies.
+    url
+        Its URL.
+    given
+        The folder that somebody has named.
     """
     if given is not None:
         if not given.is_dir():

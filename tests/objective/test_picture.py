@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from s2e_optuna import Schedule
-from s2e_optuna.objective.picture import Line, schedule_svg
+from s2e_optuna.objective.picture import (
+    BEST,
+    COTEACHING,
+    FOUND,
+    PRECISION,
+    Line,
+    schedule_svg,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -18,7 +25,7 @@ def points(svg: str) -> list[list[tuple[float, float]]]:
 
 
 def draw(rates: object, **options: object) -> str:
-    line = Line.found("this", rates)
+    line = Line("this", np.asarray(rates, dtype=float), FOUND)
     return schedule_svg([line], title="Trial 1", **options)  # type: ignore[arg-type]
 
 
@@ -45,20 +52,20 @@ def test_any_number_of_epochs_can_be_drawn(epochs: int) -> None:
 
 
 def test_names_are_escaped() -> None:
-    svg = schedule_svg([Line.found("a<b>&", [1.0, 0.5])], title='"<&')
+    svg = schedule_svg([Line("a<b>&", np.array([1.0, 0.5]), FOUND)], title='"<&')
     assert "a<b>&" in "".join(ElementTree.fromstring(svg).itertext())
 
 
 def test_the_first_line_is_drawn_last_and_all_are_named() -> None:
     lines = [
-        Line.found("mine", [1, 0.5]),
-        Line.best("best", [1, 0.6]),
-        Line.coteaching("theirs", [1, 0.7]),
-        Line.precision("label precision", [0.5, 0.7]),
+        Line("mine", np.array([1, 0.5]), FOUND),
+        Line("best", np.array([1, 0.6]), BEST),
+        Line("theirs", np.array([1, 0.7]), COTEACHING),
+        Line("label precision", np.array([0.5, 0.7]), PRECISION),
     ]
     root = ElementTree.fromstring(schedule_svg(lines, title="t"))
     colours = [line.attrib["stroke"] for line in root.iter(f"{SVG}polyline")]
-    assert colours == [line.colour for line in reversed(lines)]
+    assert colours == [line.style.colour for line in reversed(lines)]
     dashes = {line.attrib.get("stroke-dasharray") for line in root.iter(f"{SVG}polyline")}
     assert len(dashes) == 4  # told apart without colours, too
     assert all(line.name in "".join(root.itertext()) for line in lines)
