@@ -25,9 +25,8 @@ from torch import Tensor
 from s2e_optuna.device import free_memory, using_threads
 from s2e_optuna.training.epoch_buffers import EpochTally
 from s2e_optuna.training.memory import clear_frames, give_back_memory, ran_out_of_memory
-from s2e_optuna.training.networks import StackedNetwork
 from s2e_optuna.training.parts import EpochOrder, TrainingPart
-from s2e_optuna.training.setup import Setup
+from s2e_optuna.training.setup import Setup, step_operations
 from s2e_optuna.training.stack import Stack
 
 MEMORY_SHARE = 0.7
@@ -127,11 +126,6 @@ def divided_threads(setup: Setup, trials: int, shards: int) -> tuple[int, int]:
     if network.cpu_threads == "any":
         share = _worth(trials * of_one / at_once, WORK_OF_A_SHARE, threads // at_once)
     return at_once, share
-
-
-def step_operations(network: StackedNetwork, batch_size: int) -> int:
-    """Estimate the operations of a step of one model: forward, and two gradients."""
-    return 3 * batch_size * network.footprint.operations
 
 
 def model_bytes(setup: Setup) -> int:

@@ -15,6 +15,7 @@ from s2e_optuna.training.epoch_buffers import EpochBuffers, EpochTally
 from s2e_optuna.training.evaluation import iterate_probabilities
 from s2e_optuna.training.methods import Method, State
 from s2e_optuna.training.networks import (
+    KeptSamples,
     Parameters,
     StackedModels,
     StackedNetwork,
@@ -71,7 +72,8 @@ class Stack:
         self.buffers = buffers
         device, count = setup.device, len(self.trials)
         generator = torch.Generator(device).manual_seed(setup.seeds.dropout)
-        self.training_pass = TrainingPass(setup.method.networks, generator)
+        kept = KeptSamples() if setup.tells_kept else None
+        self.training_pass = TrainingPass(setup.method.networks, generator, kept)
         self.state: State = setup.method.state(count, setup.network.n_classes, device)
         self.kept_counts = torch.zeros((count, setup.n_samples), dtype=torch.int32, device=device)
         self.offered_counts = torch.zeros(setup.n_samples, dtype=torch.int32, device=device)
@@ -194,6 +196,8 @@ class Stack:
         assert self._epoch is not None
         step = self._epoch.next_step(self._forward, self.parameters, self.state)
         decision = self.method.step(step)
+        if self.training_pass.kept is not None:
+            self.training_pass.kept.tell(decision.weights.flatten(0, 1) > 0)
         # Models share no parameters, so one backward pass gives each its own gradient.
         gradients = torch.autograd.grad(
             decision.losses,

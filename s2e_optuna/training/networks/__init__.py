@@ -3,6 +3,7 @@
 from s2e_optuna.training.networks.base import (
     Footprint,
     InputShape,
+    KeptSamples,
     NetworkFactory,
     Parameters,
     StackedModels,
@@ -25,6 +26,7 @@ __all__ = [
     "NETWORKS",
     "Footprint",
     "InputShape",
+    "KeptSamples",
     "NetworkFactory",
     "Parameters",
     "StackedModels",

@@ -31,6 +31,29 @@ NetworkFactory = Callable[[InputShape, int], nn.Module]
 """Builds a network: ``factory((channels, height, width), n_classes)``."""
 
 
+class KeptSamples:
+    """Which samples of a batch each model learns from.
+
+    It is told between a forward pass and its backward pass, when losses have been compared. A
+    network that looks at it leaves the other samples, whose gradients are 0, out of the products
+    of the backward pass.
+
+    Attributes
+    ----------
+    positions
+        Of the samples in the batch, int64 [k] for each of M models; none at all where every model
+        learns from everything.
+    """
+
+    positions: Sequence[Tensor] = ()
+
+    def tell(self, kept: Tensor) -> None:
+        """Take the samples that are marked in booleans [M, B]."""
+        counts = kept.sum(1).tolist()
+        everything = min(counts) == kept.shape[1]
+        self.positions = () if everything else torch.split(kept.nonzero()[:, 1], counts)
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingPass:
     """A forward pass of a training step; without one, networks are in evaluation mode.
@@ -45,10 +68,13 @@ class TrainingPass:
         Networks of a trial.
     generator
         Where dropout is drawn from, on the device of the stack.
+    kept
+        Told before the backward pass; None where nobody tells.
     """
 
     networks: int
     generator: torch.Generator
+    kept: KeptSamples | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +120,8 @@ class StackedNetwork(ABC):
     uses_host_randomness
         Whether a training pass seeds generators from the host: no CUDA graph can record that,
         and threads would draw each other's numbers.
+    leaves_out
+        Whether it leaves out of its backward pass what is not kept, where it is told.
     cpu_threads
         With how many threads a model's numbers do not depend on its neighbours by a bit:
         ``"any"``, ``"same"`` (always the same number) or ``"one"``. The gradient of a convolution
@@ -105,6 +133,7 @@ class StackedNetwork(ABC):
     execution: str = "folded"
     models_side_by_side: int = 8
     uses_host_randomness: bool = False
+    leaves_out: bool = False
     cpu_threads: Literal["any", "same", "one"] = "one"
     factory: NetworkFactory | None = None
 

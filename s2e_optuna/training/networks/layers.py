@@ -8,12 +8,15 @@ nothing is copied.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from s2e_optuna.training.networks.base import TrainingPass
+from s2e_optuna.training.networks.base import KeptSamples, TrainingPass
 
 State = Mapping[str, Tensor]
 
@@ -35,6 +38,60 @@ def linear(inputs: Tensor, state: State, layer: str) -> Tensor:
     """
     weight, bias = state[f"{layer}.weight"], state[f"{layer}.bias"]
     return torch.baddbmm(bias.unsqueeze(2), weight, inputs)
+
+
+def shared_linear(
+    inputs: Tensor, state: State, layer: str, kept: KeptSamples | None = None
+) -> Tensor:
+    """Apply M linear layers to inputs that they share, and of which no gradient is asked for.
+
+    Parameters
+    ----------
+    inputs
+        [B, in].
+    state, layer
+        Holds ``layer.weight`` [M, out, in] and ``layer.bias`` [M, out].
+    kept
+        Will be told before the backward pass; the others are left out of it.
+
+    Returns
+    -------
+    Tensor
+        [M, out, B], samples last.
+    """
+    weight, bias = state[f"{layer}.weight"], state[f"{layer}.bias"]
+    if kept is None:
+        return torch.baddbmm(bias.unsqueeze(2), weight, inputs.t().expand(len(weight), -1, -1))
+    output: Tensor = _SharedLinear.apply(inputs, weight, bias, kept)
+    return output
+
+
+class _SharedLinear(Function):
+    """The same, where the gradient of the weights is summed over the kept samples alone."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor, kept: KeptSamples
+    ) -> Tensor:
+        ctx.save_for_backward(inputs)
+        ctx.kept = kept
+        return torch.baddbmm(bias.unsqueeze(2), weight, inputs.t().expand(len(weight), -1, -1))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor, None]:
+        (inputs,) = ctx.saved_tensors
+        of_bias, positions = gradient.sum(2), ctx.kept.positions
+        if not positions:
+            everything = inputs.expand(len(gradient), -1, -1)
+            return None, torch.bmm(gradient, everything), of_bias, None
+        of_weight = gradient.new_empty((*gradient.shape[:2], inputs.shape[1]))
+        # Each model keeps others, and as many as its own R(t) says.
+        for model, samples in enumerate(positions):
+            place = slice(model, model + 1)
+            own = gradient[place].index_select(2, samples)
+            torch.bmm(own, inputs.index_select(0, samples).unsqueeze(0), out=of_weight[place])
+        return None, of_weight, of_bias, None
 
 
 def convolution(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from s2e_optuna.training.networks.base import StackedNetwork, TrainingPass
-from s2e_optuna.training.networks.layers import linear
+from s2e_optuna.training.networks.layers import linear, shared_linear
 
 
 class Mlp(StackedNetwork):
@@ -16,6 +16,7 @@ class Mlp(StackedNetwork):
 
     name = "mlp"
     cpu_threads = "any"
+    leaves_out = True
     hidden = 256
     # More than fit the cache: with batches of 32 the small operations of a step cost as much as
     # a few models. A third faster than 8 there, level with it with batches of 128.
@@ -43,7 +44,6 @@ class Mlp(StackedNetwork):
         input: as fast as one for all (the input stays in the cache), and no model's sums depend
         on how many others there are.
         """
-        models = len(state["hidden.weight"])
-        shared = images.flatten(1).t().expand(models, -1, -1)
-        hidden = linear(shared, state, "hidden").relu_()
+        kept = None if training is None else training.kept
+        hidden = shared_linear(images.flatten(1), state, "hidden", kept).relu_()
         return linear(hidden, state, "output").transpose(1, 2)
