@@ -112,8 +112,9 @@ class CoTeachingObjective:
         Epochs between two calls of ``trial.report`` and of ``trial.should_prune``; by default
         such that a trial makes about 20. Without a pruner (`optuna.pruners.NopPruner`) they are
         written together, those of ten seconds in one transaction. Note that a study
-        without a pruner has Optuna's `optuna.pruners.MedianPruner`, and that early errors say
-        little here, because memorisation comes late: consider `optuna.pruners.NopPruner`.
+        without a pruner has Optuna's `optuna.pruners.MedianPruner`, and that with
+        ``stop="last"`` early errors say little, because memorisation comes late: consider
+        `optuna.pruners.NopPruner`.
     artifacts
         Where each trial leaves a picture of its R(t) and a table of its curves for
         optuna-dashboard: a folder, or an artifact store of Optuna. None leaves them out.
