@@ -46,7 +46,7 @@ def reference(method, data, config):
 @pytest.mark.parametrize("method", ["standard", "coteaching"])
 @pytest.mark.parametrize("network", ["mlp", "cnn1"])
 def test_a_trial_of_a_stack_is_what_the_plain_loop_trains(method, network, images):
-    config = TrainConfig(epochs=4, batch_size=30, network=network)
+    config = TrainConfig(epochs=4, batch_size=30, network=network, stop="last")
     modules, plain = reference(method, copy.deepcopy(images), config)
     result = train(method, [None, RATES, None], images, config)[1]
     assert result.validation_accuracy == pytest.approx(plain.validation_accuracy)
@@ -58,7 +58,7 @@ def test_a_trial_of_a_stack_is_what_the_plain_loop_trains(method, network, image
 
 def test_a_trial_with_batch_normalisation_is_what_the_plain_loop_trains(images):
     # One epoch: Adam's first steps follow the sign of gradients, rounding included.
-    config = TrainConfig(epochs=1, batch_size=30, network="cnn2")
+    config = TrainConfig(epochs=1, batch_size=30, network="cnn2", stop="last")
     modules, plain = reference("coteaching", copy.deepcopy(images), config)
     result = train("coteaching", [None, RATES[:1]], images, config)[1]
     assert result.validation_accuracy == pytest.approx(plain.validation_accuracy, abs=0.02)
