@@ -298,9 +298,25 @@ class _SharedWeights:
         return [EpochOrder(part) for part in parts]
 
     def turn(self, order: EpochOrder, rates: Array, epoch: int, rng: np.random.Generator) -> Array:
-        """Let each trial learn from the same batches with its rate [P]; return losses [P].
+        """Let each trial learn from the same batches, and compare them.
 
         Afterwards all trials have the weights of the first one.
+
+        Parameters
+        ----------
+        order
+            The batches.
+        rates
+            Keep rate of each trial [P].
+        epoch
+            From 0.
+        rng
+            Draws the validation samples, where not all of them count.
+
+        Returns
+        -------
+        ndarray
+            Validation losses [P].
         """
         stack = self._stack
         stack.rates[:, epoch] = rates

@@ -60,7 +60,7 @@ class BestEpochs:
                 values[place] = tensors[name][place]
 
     def select(self, rows: Tensor, models: Tensor) -> BestEpochs:
-        """Return those of some trials, by the positions of the trials and of their models."""
+        """Return those of some trials, by the positions of trials [p] and of their models [m]."""
         chosen = BestEpochs(len(rows), {name: t[models] for name, t in self.tensors.items()})
         chosen.accuracy = self.accuracy[rows.cpu()]
         chosen.epoch = self.epoch[rows.cpu()]

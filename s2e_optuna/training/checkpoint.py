@@ -101,9 +101,16 @@ class Keeper:
     def save_if_due(
         self, epochs: int, shards: Sequence[Stack], batches: Batches, logs: Sequence[Log]
     ) -> None:
-        """Save after so many epochs, if the last time is long enough ago.
+        """Save, if the last time is long enough ago.
 
         A folder that cannot be written to is reported; the training goes on.
+
+        Parameters
+        ----------
+        epochs
+            Epochs that are finished.
+        shards, batches, logs
+            The trials that still run, what draws their batches, and what was gathered of all.
         """
         if time.monotonic() - self._saved < self._checkpoint.every:
             return
@@ -149,7 +156,18 @@ class Keeper:
             partial.unlink(missing_ok=True)
 
     def restore(self, shards: Sequence[Stack], batches: Batches, logs: Sequence[Log]) -> int:
-        """Go on from a file, if there is one for this training; return its number of epochs."""
+        """Go on from a file, if there is one for this training.
+
+        Parameters
+        ----------
+        shards, batches, logs
+            As they are at the start; changed to what they were, or not at all.
+
+        Returns
+        -------
+        int
+            Epochs that are finished; 0 where nothing could be used.
+        """
         path = self._checkpoint.resume
         if path is None:
             return 0

@@ -91,7 +91,7 @@ class EpochBuffers:
         self._number.fill_(epoch)
 
     def load(self, images: Tensor | None) -> None:
-        """Take in the next batch of data that do not lie on the device."""
+        """Take in the next batch [B, channels, height, width] of data that lie elsewhere."""
         if images is None:
             return
         if self._images is None:
@@ -128,7 +128,7 @@ class EpochBuffers:
 
     @torch.no_grad()
     def record(self, decision: Decision, labels: Tensor) -> None:
-        """Write down what was decided, and go on to the next batch."""
+        """Write down what was decided for given labels [B], and go on to the next batch."""
         for history, now in (
             (self._losses, decision.losses.detach()),
             # Classes come first in memory; turned round, argmax takes a fifth of the time.

@@ -78,7 +78,7 @@ class StackedOptimizer(ABC):
 
     @torch.no_grad()
     def step(self, gradients: Mapping[str, Tensor]) -> None:
-        """Update every parameter from its gradient."""
+        """Update every parameter from its gradient [M, ...]."""
         flat = [self._flat_gradient(name, gradients[name]) for name in self._flat]
         self.step_count += 1
         self._update(list(self._flat.values()), flat, *(list(m.values()) for m in self._moments))
@@ -118,7 +118,7 @@ class StackedOptimizer(ABC):
         return views
 
     def select(self, models: Tensor) -> Self:
-        """Return the optimiser, with its parameters, of the models at these positions."""
+        """Return the optimiser, with its parameters, of the models at positions [m]."""
         shapes = {name: p.shape for name, p in self.parameters.items()}
         chosen = type(self)({name: p.detach()[models] for name, p in self.parameters.items()})
         for ours, theirs in zip(self._moments, chosen._moments, strict=True):

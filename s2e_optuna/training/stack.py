@@ -134,7 +134,7 @@ class Stack:
         )
 
     def models_of(self, rows: Tensor) -> Tensor:
-        """Positions of the models of the trials in these rows, int64."""
+        """Positions of the models [p * networks] of the trials in rows [p], int64."""
         networks = torch.arange(self.method.networks, device=rows.device)
         return (rows[:, None] * self.method.networks + networks).flatten()
 
