@@ -6,6 +6,7 @@ import optuna
 import pytest
 
 from s2e_optuna.objective.reporter import Reporter
+from s2e_optuna.training import TrainConfig
 
 
 class Once(optuna.pruners.BasePruner):
@@ -30,7 +31,7 @@ def pruner():
 
 def test_a_pruner_is_asked_once_for_a_report_and_its_answer_stays(pruner):
     study = optuna.create_study(pruner=pruner)
-    reporter = Reporter([study.ask(), study.ask()], every=2, epochs=10)
+    reporter = Reporter([study.ask(), study.ask()], every=2, config=TrainConfig(epochs=10))
     assert reporter(0, [report(0), report(1)]) == set()
     assert reporter(1, [report(0), report(1)]) == {0, 1}
     assert reporter(3, [report(0), report(1)]) == {0, 1}
@@ -41,7 +42,7 @@ def test_a_trial_that_somebody_has_finished_is_not_asked_for(pruner):
     study = optuna.create_study(pruner=pruner)
     trials = [study.ask(), study.ask()]
     study.tell(study.trials[0].number, state=optuna.trial.TrialState.FAIL)
-    reporter = Reporter(trials, every=1, epochs=10)
+    reporter = Reporter(trials, every=1, config=TrainConfig(epochs=10))
     assert reporter(0, [report(0), report(1)]) == {0, 1}
     assert reporter.lost == {0}
     assert pruner.asked == [(1, 0)]
