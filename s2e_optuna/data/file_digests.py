@@ -64,7 +64,7 @@ def digests_of_files(files: Sequence[str], folder: Path | None) -> Digests:
     )
     place = None
     if folder is not None:
-        above = os.path.commonpath([min(files), max(files)])
+        above = os.path.commonpath([os.path.dirname(min(files)), os.path.dirname(max(files))])
         place = folder / f"{hashlib.sha256(above.encode()).hexdigest()[:32]}.npy"
     known = _read(place)
     at = np.searchsorted(known[0], keys).clip(max=max(len(known[0]) - 1, 0))
@@ -78,7 +78,10 @@ def digests_of_files(files: Sequence[str], folder: Path | None) -> Digests:
         if place is not None:
             # Only of files that can no longer change unseen.
             old = np.array([started - stat.st_mtime_ns > _FRESH for stat in found])
-            _write(place, keys[old], digests[old])
+            # Other parts of the same data may have been looked at before.
+            both = np.concatenate([known, np.stack([keys[old], digests[old]])], axis=1)
+            _, first = np.unique(both[0], return_index=True)
+            _write(place, both[:, first])
     return digests
 
 
@@ -112,13 +115,12 @@ def _read(place: Path | None) -> Digests:
     return found if found.dtype == np.uint64 and found.ndim == 2 and len(found) == 2 else nothing
 
 
-def _write(place: Path, keys: Digests, digests: Digests) -> None:
+def _write(place: Path, found: Digests) -> None:
     partial = place.with_suffix(f".{os.getpid()}.partial")
-    order = np.argsort(keys)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            np.save(file, np.stack([keys[order], digests[order]]), allow_pickle=False)
+            np.save(file, found, allow_pickle=False)
         partial.replace(place)
     except OSError as error:
         _logger.info("Digests of files are not kept in %s: %s", place.parent, error)

@@ -118,9 +118,12 @@ def load_image_folder(
     found = Found(
         listing.parts, listing.labels, listing.class_names, bool((other_parts != NONE).any())
     )
-    samples = Samples(listing.paths, folder, parts=listing.parts)
-    division, words = files.divide(found, samples, str(folder), options["validation"])
-    options = {**options, "noise_words": words}
+    if not files.any:
+        division = divide(found)
+    else:
+        samples = Samples(listing.paths, folder, parts=listing.parts)
+        division, words = files.divide(found, samples, str(folder), options["validation"])
+        options = {**options, "noise_words": words}
     if not how.skip_broken:
         return _assembled(folder, listing, division, how, options)
     position = {str(folder / path): i for i, path in enumerate(listing.paths)}

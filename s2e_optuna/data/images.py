@@ -79,7 +79,7 @@ class BrokenImages(DataError):
         shown = ", ".join(path for path, _ in found[:_NAMED])
         more = f" and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
         return cls(
-            f"cannot read {len(found):,} of {total:,} images ({shown}{more}): they may be "
+            f"cannot read the images {shown}{more} ({len(found):,} of {total:,}): they may be "
             f"truncated, so {ways.format('them', 'them')}",
             found,
         )

@@ -143,6 +143,12 @@ def _check_options(
     label_from_name: str | None,
 ) -> None:
     """Refuse options that do not go together, in the words of what was asked for."""
+    if isinstance(source, str | Path) and _is_table(Path(source).expanduser()):
+        raise DataError(
+            f"{source} is a table: if it holds features, save them as arrays x_train and y_train "
+            "of an .npz file with numpy.savez, or give them to S2EClassifier; if it holds labels, "
+            "give the data first and the table as labels"
+        )
     named = [name for name, column in files.columns.items() if column is not None]
     if files.labels is None and named:
         flag = f"--{named[0].replace('_', '-')}"
@@ -160,6 +166,11 @@ def _check_options(
             f"the labels come from {files.labels}: leave --label-from-name out, or leave labels "
             "out"
         )
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a path is that of a table, which is no data set here."""
+    return path.suffix.lower() in _TABLES and path.is_file()
 
 
 def _table_beside(source: str | Path | InMemory) -> Path | None:
@@ -191,12 +202,6 @@ def _find(source: str | Path | InMemory, root: str | Path | None, download: bool
     path = Path(source).expanduser()
     if path.suffix == ".npz":
         return read_arrays(path)
-    if path.exists() and path.suffix.lower() in _TABLES:
-        raise DataError(
-            f"{path} is a table: if it holds features, save them as arrays x_train and y_train of "
-            "an .npz file with numpy.savez, or give them to S2EClassifier; if it holds labels, "
-            "give the data first and the table as labels"
-        )
     if path.exists():
         raise DataError(
             f"{path} is neither a folder of images nor an .npz file: give one of these"

@@ -129,9 +129,12 @@ def test_files_are_read_once_and_again_where_they_changed(tmp_path, monkeypatch)
     for _ in range(2):
         again = digests_of_files(files, tmp_path / "cache")
     assert read[4:] == [files[2]] * 2 and (again != first).tolist() == [False, False, True, False]
+    assert (digests_of_files(files[:1], tmp_path / "cache") == first[:1]).all()
+    digests_of_files(files[1:], tmp_path / "cache")  # only the changed one again
+    assert read[6:] == [files[2]]
     next((tmp_path / "cache").iterdir()).write_bytes(b"damaged")
     digests_of_files(files, tmp_path / "cache")
-    assert len(read) == 10
+    assert len(read) == 11
     with pytest.raises(DataError, match=r"cannot read .*none"):
         digests_of_files([str(tmp_path / "none")], None)
 

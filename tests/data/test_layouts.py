@@ -128,7 +128,7 @@ def test_broken_images_are_left_out_when_asked_for(tmp_path, monkeypatch):
     folder = write_class_folders(tmp_path / "photos", 24)
     for name in ("ant/00.png", "bee/01.png", "cow/02.png"):
         (folder / name).write_bytes((folder / name).read_bytes()[:40])
-    with pytest.raises(DataError, match=r"3 of 24 images .*00.png.*01.png.*02.png.*--skip-broken"):
+    with pytest.raises(DataError, match=r"00.png.*01.png.*02.png \(3 of 24\).*--skip-broken"):
         load_data(folder, data_root=tmp_path)
     for _ in range(2):  # the second time they are known
         data = load_data(folder, skip_broken=True, data_root=tmp_path)
