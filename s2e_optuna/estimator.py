@@ -87,10 +87,21 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     schedule_
         The schedule that was found, a `s2e_optuna.Schedule`.
     suspects_
-        List of `s2e_optuna.training.Suspect`, the most suspicious first; their ids are rows of X.
+        List of `s2e_optuna.training.Suspect`, those that are `listed` as wrong first; their ids
+        are rows of X.
     suspicion_
-        Suspicion of each label, from 0 to 1, [N]; above 0.5 it is listed as wrong. With `X_val`,
-        whose labels count as right, and `cross_validate`, the probability that it is wrong.
+        How doubtful each label is, from 0 to 1, [N]; with `cross_validate` the probability that it
+        is wrong, if as few labels are as the data allow.
+    noise_rate_
+        Estimated share of wrong labels.
+    transition_matrix_
+        How samples of each class (rows) are labelled, estimated, [C, C].
+    label_posterior_
+        Probability of each class to be the true one, seeing sample and label [N, C]: soft labels
+        to train on.
+    label_quality_
+        These with 95 % intervals, by class, and what they rest on: a
+        `s2e_optuna.labels.LabelQuality`. Like the three before, None without `cross_validate`.
     pred_probs_
         Predicted probabilities of the training samples [N, C], in the order of `classes_`; out of
         sample if `cross_validate` is set. With `given_labels_` this is what cleanlab asks for.
@@ -348,10 +359,16 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         found = [run.training_probabilities for run in final.complete]
         own = np.mean([p for p in found if p is not None], axis=0)
         self.pred_probs_ = _normalised(own if final.unseen is None else final.unseen.training)
-        self.suspects_ = final.suspects(data)
+        judged = final.judge(data)
+        self.suspects_ = judged.rows
         self.suspicion_ = np.empty(len(labels))
         for row in self.suspects_:
             self.suspicion_[int(row.id)] = row.score
+        quality = judged.quality
+        self.label_quality_ = quality
+        self.noise_rate_ = None if quality is None else quality.noise.overall
+        self.transition_matrix_ = None if quality is None else quality.noise.matrix
+        self.label_posterior_ = None if quality is None else quality.posterior
 
     def _training(self, seed: int) -> TrainConfig:
         """How trials and the final trainings train."""

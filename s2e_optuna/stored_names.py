@@ -24,6 +24,7 @@ SCHEDULE_FILE = "schedule.json"
 MODEL_FILE = "model.safetensors"
 COMPARISON_FILE = "comparison.json"
 SUSPECTS_FILE = "suspects.csv"
+RESULTS_FILE = "results.json"
 REPORT_FILE = "report.html"
 COMPARISON_PICTURES = ("learning.png", "precision.png")
 """What is drawn of a comparison."""

@@ -14,7 +14,7 @@ digits look alike.
 | k | share of offers at which a sample was kept in the last epochs |
 | p | predicted class probabilities; y: the given label; m: largest other p, minus p[y] |
 | p', m' | the same by networks that have not seen the sample (five-fold cross-validation) |
-| P(wrong) | probability that the label is wrong (`s2e_optuna.labels.wrong_labels`) |
+| P(wrong) | probability that the label is wrong (`s2e_optuna.labels.quality`) |
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from sklearn.metrics import average_precision_score
 from s2e_optuna import Schedule
 from s2e_optuna.data import NoisyData, from_arrays, load_data
 from s2e_optuna.labels import unseen_probabilities
-from s2e_optuna.labels.suspect_list import suspicion
+from s2e_optuna.labels.judging import suspicion
 from s2e_optuna.labels.wrong_labels import true_label_probabilities
 from s2e_optuna.training import TrainConfig, evaluate_schedules
 from studies.settings import commit, hardware

@@ -72,9 +72,20 @@ def test_it_finds_the_wrong_labels(fitted, noisy):
     assert suspect_quality(fitted.suspects_) is None  # it was not told the truth
     listed = [int(one.id) for one in fitted.suspects_ if one.listed]
     assert wrong[listed].mean() > 0.7
-    assert sorted(listed) == np.flatnonzero(fitted.suspicion_ > 0.5).tolist()
+    assert set(listed) <= set(np.flatnonzero(fitted.suspicion_ > 0.5))
     first = fitted.suspects_[0]
     assert first.given == noisy[1][int(first.id)]
+
+
+def test_it_says_how_many_labels_are_wrong_and_what_to_train_on(fitted, noisy):
+    wrong = (noisy[1] != noisy[2]).mean()
+    assert fitted.noise_rate_ == pytest.approx(wrong, abs=0.1)
+    low, high = fitted.label_quality_.noise.interval
+    assert low <= fitted.noise_rate_ <= high
+    assert fitted.transition_matrix_.sum(axis=1) == pytest.approx(np.ones(10))
+    assert fitted.label_posterior_.sum(axis=1) == pytest.approx(np.ones(600), abs=1e-5)
+    believed = fitted.classes_[fitted.label_posterior_.argmax(axis=1)]
+    assert (believed == noisy[2]).mean() > (noisy[1] == noisy[2]).mean() + 0.1
 
 
 def test_what_cleanlab_is_given(fitted, noisy):
@@ -93,6 +104,7 @@ def test_a_clean_validation_part_and_a_storage(noisy, tmp_path):
     classifier.fit(noisy[0], noisy[1], *part)
     assert classifier.study_.study_name == "mine"
     values = [trial.value for trial in classifier.study_.trials]
+    assert classifier.noise_rate_ is None and classifier.label_posterior_ is None
     classifier.fit(noisy[0], noisy[1], *part)  # all trials are there
     assert [trial.value for trial in classifier.study_.trials] == values
     with pytest.raises(ValueError, match="both X_val and y_val"):

@@ -12,7 +12,7 @@ from s2e_optuna.commands.locations import shell
 from s2e_optuna.commands.requests import TrainRequest
 from s2e_optuna.commands.show import progress_figure
 from s2e_optuna.commands.takes import flags
-from s2e_optuna.reporting.label_words import result_truth, result_words
+from s2e_optuna.reporting.label_words import list_words, result_truth
 from s2e_optuna.reporting.plots import (
     distribution_figure,
     learning_figure,
@@ -258,6 +258,6 @@ def _print_suspects(target: Console, result: SearchResult) -> None:
     if quality is None:
         return
     listed, samples = (quality.get(key) for key in ("listed", "samples"))
-    target.print(f"\nSuspicious labels: {listed:,} of {samples:,} listed. {result_words(result)}")
+    target.print(f"\n{list_words(int(listed or 0), int(samples or 0), result.labels)}")
     if truth := result_truth(result):
         target.print(truth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,17 +15,18 @@ from rich.table import Table
 from s2e_optuna.errors import InputError
 from s2e_optuna.reporting.label_words import (
     LARGEST_MATRIX,
+    chosen_words,
     count_pairs,
-    expected_of,
+    report_words,
     truth_words,
 )
 from s2e_optuna.reporting.terminal import share
-from s2e_optuna.stored_names import SUSPECTS_FILE
+from s2e_optuna.stored_names import COMPARISON_FILE, RESULTS_FILE, SUSPECTS_FILE
 from s2e_optuna.writable import check_writable
 
 if TYPE_CHECKING:
     from s2e_optuna.data import NoisyData
-    from s2e_optuna.labels import Suspect
+    from s2e_optuna.labels import LabelReport, Suspect
 
 _MOST_PAIRS = 15
 
@@ -41,11 +43,14 @@ class SuspectList:
         The samples that were asked for, the most suspicious first.
     whole
         All samples that were judged.
+    report
+        What is said of their labels as a whole, where that lies beside the list.
     """
 
     source: str
     rows: tuple[Suspect, ...]
     whole: tuple[Suspect, ...]
+    report: LabelReport | None = None
 
     @property
     def listed(self) -> tuple[Suspect, ...]:
@@ -77,7 +82,23 @@ def read_list(source: Path) -> SuspectList:
             "--model model.safetensors."
         )
     rows = tuple(read_suspects(path))
-    return SuspectList(str(path), rows, rows)
+    return SuspectList(str(path), rows, rows, _report_beside(path))
+
+
+def _report_beside(path: Path) -> LabelReport | None:
+    """Read what the same search or training has said of the labels, if it is there."""
+    from s2e_optuna.labels import LabelReport
+
+    places = (path.parent / COMPARISON_FILE, path.parent / RESULTS_FILE)
+    found = [place for place in places if place.is_file()]
+    if not found:
+        return None
+    newest = max(found, key=lambda place: place.stat().st_mtime)  # the list is that one's
+    try:
+        content = json.loads(newest.read_text(encoding="utf-8"))["labels"]
+        return None if content is None else LabelReport.from_dict(content)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # of an earlier version
 
 
 def judge(model: Path, data: NoisyData) -> SuspectList:
@@ -153,12 +174,14 @@ def print_list(target: Console, found: SuspectList, *, top: int) -> None:
     listed = found.listed
     target.print(f"{found.source}: {len(found.whole)} samples", markup=False, soft_wrap=True)
     target.print(f"{len(listed)} of {len(found.rows)} labels look wrong.")
-    if (words := expected_of(found.rows)) is not None:
+    if found.report is not None and len(found.rows) == len(found.whole):
+        target.print(" ".join(report_words(found.report, len(listed), len(found.whole))))
+    elif (words := chosen_words(found.rows)) is not None:
         target.print(words)
     elif found.rows:
         target.print(
-            "How many of them are wrong is not known: s2e search estimates it where the "
-            "validation part is clean, and s2e train with --folds 5."
+            "How many of them are wrong is not known: s2e search estimates it, and s2e train with "
+            "--folds 5."
         )
     quality = suspect_quality(found.rows)
     if quality is not None and quality.wrong:
@@ -183,6 +206,7 @@ def list_dict(found: SuspectList, *, top: int) -> dict[str, Any]:
         "samples": len(found.whole),
         "chosen": len(found.rows),
         "listed": len(found.listed),
+        "labels": None if found.report is None else found.report.to_dict(),
         "expected": None
         if expected is None
         else {name: number_or_none(value) for name, value in vars(expected).items()},

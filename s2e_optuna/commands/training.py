@@ -18,7 +18,7 @@ from s2e_optuna.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from s2e_optuna.data import NoisyData
-    from s2e_optuna.labels import Suspect
+    from s2e_optuna.labels import Judgement
     from s2e_optuna.search.final import Final
     from s2e_optuna.training import ComparisonProgress, TrainResult
 
@@ -54,9 +54,9 @@ class TrainOutcome:
         return next(iter(self.final.complete), None)
 
     @cached_property
-    def suspects(self) -> list[Suspect]:
-        """All samples, the most doubtful labels first; at least one training is complete."""
-        return self.final.suspects(self.data)
+    def judgement(self) -> Judgement:
+        """What the labels are worth; at least one training is complete."""
+        return self.final.judge(self.data)
 
     @property
     def network(self) -> str:

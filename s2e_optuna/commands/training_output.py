@@ -29,12 +29,11 @@ from s2e_optuna.stored_names import (
     COMPARISON_PICTURES,
     MODEL_FILE,
     REPORT_FILE,
+    RESULTS_FILE,
     SCHEDULE_FILE,
     SUSPECTS_FILE,
 )
 from s2e_optuna.writable import whole_file
-
-RESULTS_FILE = "results.json"
 
 OF_ANOTHER_RUN = (
     *(SCHEDULE_FILE, COMPARISON_FILE, REPORT_FILE, *COMPARISON_PICTURES),
@@ -72,7 +71,7 @@ def save_outcome(outcome: TrainOutcome, folder: Path) -> list[Path]:
         with whole_file(folder / SCHEDULE_FILE) as place:
             outcome.schedule.to_json(place)
         written.append(folder / SCHEDULE_FILE)
-    write_suspects(outcome.suspects, folder / SUSPECTS_FILE)
+    write_suspects(outcome.judgement.rows, folder / SUSPECTS_FILE)
     written.append(folder / SUSPECTS_FILE)
     written.append(folder / RESULTS_FILE)
     content = json.dumps(outcome_dict(outcome, written), allow_nan=False)
@@ -127,8 +126,9 @@ def print_outcome(target: Console, outcome: TrainOutcome, written: list[Path]) -
         print_schedules(target, [outcome.schedule])
     seconds = sum(result.seconds for result in outcome.results)
     if any(path.name == SUSPECTS_FILE for path in written):
-        words = list_words(outcome.suspects, data.validation, outcome.request.folds)
-        target.print(f"\n{words}")
+        judged = outcome.judgement
+        listed = sum(row.listed for row in judged.rows)
+        target.print(f"\n{list_words(listed, len(judged.rows), judged.report)}")
     target.print(f"\nTrained for {duration(seconds)}.")
     for path in written:
         target.print(f"  {path}", markup=False, soft_wrap=True)
@@ -179,6 +179,7 @@ def outcome_dict(outcome: TrainOutcome, written: list[Path]) -> dict[str, Any]:
         "label_precision": _summary(row.label_precision),
         "last_epochs": _summary(row.last_epochs),
         "stopped_epoch": [result.stopped_epoch for result in outcome.complete],
+        "labels": _labels(outcome),
         "seconds": round(sum(result.seconds for result in outcome.results), 3),
         "curves": {
             name: [[number_or_none(v) for v in r.curves[name]] for r in outcome.complete]
@@ -187,6 +188,14 @@ def outcome_dict(outcome: TrainOutcome, written: list[Path]) -> dict[str, Any]:
         "versions": {name: version(name) for name in ("s2e-optuna", "torch", "numpy")},
         "files": [str(path) for path in written],
     }
+
+
+def _labels(outcome: TrainOutcome) -> dict[str, Any] | None:
+    """Return what is said of the labels; None without a cross-validation."""
+    if not outcome.complete or not outcome.request.folds:
+        return None
+    report = outcome.judgement.report
+    return None if report is None else report.to_dict()
 
 
 def _summary(values: tuple[float, ...]) -> dict[str, Any] | None:

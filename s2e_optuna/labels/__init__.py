@@ -18,6 +18,8 @@ if TYPE_CHECKING:
         tempered_average,
     )
     from s2e_optuna.labels.duplicates import Contradiction, contradictions
+    from s2e_optuna.labels.judging import Judgement, judge, suspects, suspects_of_models
+    from s2e_optuna.labels.label_report import LabelReport
     from s2e_optuna.labels.noise_rate import NoiseRate
     from s2e_optuna.labels.out_of_fold import Unseen, check_folds, unseen_probabilities
     from s2e_optuna.labels.quality import CleanPart, LabelQuality, assess_labels
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
         expectation,
         read_suspects,
         suspect_quality,
-        suspects,
-        suspects_of_models,
         write_suspects,
     )
     from s2e_optuna.labels.transition import (
@@ -46,7 +46,9 @@ __all__ = [
     "CleanPart",
     "Contradiction",
     "Expectation",
+    "Judgement",
     "LabelQuality",
+    "LabelReport",
     "NoiseRate",
     "Suspect",
     "SuspectQuality",
@@ -59,6 +61,7 @@ __all__ = [
     "estimate_transition",
     "expectation",
     "fit_calibration",
+    "judge",
     "label_posterior",
     "read_suspects",
     "suspect_quality",
@@ -81,6 +84,8 @@ __getattr__, __dir__ = lazy_names(
             "tempered_average",
         ),
         "s2e_optuna.labels.duplicates": ("Contradiction", "contradictions"),
+        "s2e_optuna.labels.judging": ("Judgement", "judge", "suspects", "suspects_of_models"),
+        "s2e_optuna.labels.label_report": ("LabelReport",),
         "s2e_optuna.labels.noise_rate": ("NoiseRate",),
         "s2e_optuna.labels.out_of_fold": ("Unseen", "check_folds", "unseen_probabilities"),
         "s2e_optuna.labels.quality": ("CleanPart", "LabelQuality", "assess_labels"),
@@ -91,8 +96,6 @@ __getattr__, __dir__ = lazy_names(
             "expectation",
             "read_suspects",
             "suspect_quality",
-            "suspects",
-            "suspects_of_models",
             "write_suspects",
         ),
         "s2e_optuna.labels.transition": (

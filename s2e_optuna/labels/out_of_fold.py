@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from s2e_optuna.data.assemble import stratified_order
 from s2e_optuna.data.noisy_data import NoisyData
@@ -29,14 +30,19 @@ class Unseen:
     training
         Of each training sample, by the one training that left it out; float32 [N, C].
     clean
-        Of the validation samples, by each training; float32 [F, V, C]. None where their labels
-        are as noisy as the others, or the method learns from some of them.
+        Of clean validation samples, by trainings that neither learnt from them nor were stopped
+        by them; float32 [F, V, C]. None where their labels are as noisy as the others, or the
+        method learns from some of them.
+    held_out
+        Of validation samples whose labels are as noisy as the others, means over the trainings;
+        float32 [V, C], else None.
     samples
         `NoisyData.identity` of what was predicted; empty where nobody noted it.
     """
 
     training: NDArray[np.float32]
     clean: NDArray[np.float32] | None = None
+    held_out: NDArray[np.float32] | None = None
     samples: str = ""
 
 
@@ -58,7 +64,9 @@ def unseen_probabilities(
 ) -> Unseen:
     """Predict each training sample by a training that has not seen it: cross-validation.
 
-    The same trainings predict the validation samples, where these are clean.
+    The same trainings predict the validation samples. Where these are clean and trainings are
+    stopped at their best validation epoch, each is stopped by one half and predicts the other:
+    a network is a little too good on what has chosen its epoch.
 
     Parameters
     ----------
@@ -85,8 +93,11 @@ def unseen_probabilities(
     fold_of = np.empty(n_samples, dtype=np.int64)
     fold_of[order] = np.arange(n_samples) % folds  # neighbours in this order are of one kind
     found = np.empty((n_samples, data.n_classes), dtype=np.float32)
-    judges_clean = data.validation == "clean" and not get_method(method).uses_clean_data
-    clean = []
+    clean = data.validation == "clean"
+    halves = None
+    if clean and config.stop == "best" and len(data.y_val) > 1:
+        halves = _halves(data, config.seed)
+    of_validation = []
     for fold in range(folds):
         rest, out = (torch.from_numpy(np.flatnonzero(mask)) for mask in
                      (fold_of != fold, fold_of == fold))  # fmt: skip
@@ -98,6 +109,10 @@ def unseen_probabilities(
             x_test=None,
             y_test=None,
         )
+        if halves is not None:
+            stopping = halves[fold % 2]
+            x_val, y_val = take(data.x_val, stopping), data.y_val[stopping]
+            part = replace(part, x_val=x_val, y_val=y_val, y_val_clean=None)
         batch_size = None if config.batch_size is None else min(config.batch_size, len(rest))
         settings = replace(
             config,
@@ -110,9 +125,32 @@ def unseen_probabilities(
         if run.status != "complete" or run.model is None:
             raise DataError(f"a training of the cross-validation failed: {run.failure}")
         found[out.numpy()] = predict_proba(run.model, take(data.x_train, out), config.device)
-        if judges_clean:
-            clean.append(predict_proba(run.model, data.x_val, config.device))
-    return Unseen(found, np.stack(clean) if clean else None, data.identity)
+        if not (clean and get_method(method).uses_clean_data):
+            of_validation.append(predict_proba(run.model, data.x_val, config.device))
+    if not of_validation:
+        return Unseen(found, samples=data.identity)
+    predicted = np.stack(of_validation)
+    if not clean:
+        return Unseen(found, held_out=predicted.mean(axis=0), samples=data.identity)
+    clean_ones = predicted if halves is None else _by_the_others(predicted, halves)
+    return Unseen(found, clean_ones, samples=data.identity)
+
+
+def _halves(data: NoisyData, seed: int) -> tuple[Tensor, Tensor]:
+    """Divide the validation samples in two, each with its share of every class."""
+    order = torch.from_numpy(stratified_order(data.y_val.numpy(), np.random.default_rng(seed)))
+    return order[::2].sort().values, order[1::2].sort().values
+
+
+def _by_the_others(
+    predicted: NDArray[np.float32], halves: tuple[Tensor, Tensor]
+) -> NDArray[np.float32]:
+    """Keep what was predicted by trainings that the other half has stopped [F // 2, V, C]."""
+    each = len(predicted) // 2
+    kept = np.empty((each, *predicted.shape[1:]), dtype=predicted.dtype)
+    for half, samples in enumerate(halves):
+        kept[:, samples.numpy()] = predicted[1 - half :: 2][:each, samples.numpy()]
+    return kept
 
 
 def _telling(

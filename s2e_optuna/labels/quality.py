@@ -21,7 +21,13 @@ from s2e_optuna.labels.noise_rate import (
     stretched,
     summarise,
 )
-from s2e_optuna.labels.ranking import Ranking, alarm_ratio, not_recognised, rank_labels
+from s2e_optuna.labels.ranking import (
+    USUAL_ALARMS,
+    Ranking,
+    alarm_ratio,
+    not_recognised,
+    rank_labels,
+)
 from s2e_optuna.labels.surest import Surest, fit_surest
 from s2e_optuna.labels.transition import (
     ByLabel,
@@ -87,8 +93,8 @@ class LabelQuality:
         there are none.
     not_judged
         Classes whose labels are not judged: predictions do not recognise their samples.
-    assumption
-        What all this rests on, a sentence.
+    by_clean
+        Whether the list is made by clean samples.
     """
 
     wrong_probability: Floats
@@ -99,7 +105,12 @@ class LabelQuality:
     expected_precision: float
     expected_recall: float
     not_judged: tuple[int, ...]
-    assumption: str
+    by_clean: bool
+
+    @property
+    def assumption(self) -> str:
+        """What the list rests on, a sentence."""
+        return BY_CLEAN if self.by_clean else BY_SUREST
 
 
 def assess_labels(
@@ -160,9 +171,10 @@ def assess_labels(
     if clean is None:
         return _by_surest(given, values, surest, rng, draws)
     found = _by_clean(given, values, clean, surest, rng, draws)
-    if found.noise.least > 0.0 or not 0.0 < surest.low <= found.noise.interval[1]:
+    if found.noise.least > 0.0 or not 0.0 < surest.low <= found.noise.overall:
         return found
-    # Few clean samples cannot show that some labels are wrong; the surest predictions may.
+    # Few clean samples cannot show that labels are wrong, though they look so; the surest
+    # predictions may.
     other = _by_surest(given, values, surest, rng, draws)
     return replace(other, noise=found.noise, posterior=found.posterior)
 
@@ -213,7 +225,7 @@ def _by_clean(
     noise = summarise(drawn, matrix, counts, overall, w_drawn, ends, least)
     stretch = _least_matrix(matrix, posterior_rate, least, len(given))
     alarms = alarm_ratio(truth, held_out, stretch)
-    return _put_together(given, fitted, noise, stretch, alarms, BY_CLEAN)
+    return _put_together(given, fitted, noise, stretch, alarms, True)
 
 
 def _by_surest(
@@ -231,7 +243,7 @@ def _by_surest(
     spread = np.linspace(low, most, n_draws)
     noise = summarise(drawn, matrix, counts, overall, spread, (low, most), low)
     stretch = _least_matrix(matrix, posterior_rate, low, len(given))
-    return _put_together(given, fitted, noise, stretch, 1.0, BY_SUREST)
+    return _put_together(given, fitted, noise, stretch, USUAL_ALARMS, False)
 
 
 def _bootstrapped(
@@ -268,7 +280,7 @@ def _least_matrix(matrix: Floats, rate: float, least: float, n_samples: int) -> 
 
 
 def _put_together(
-    given: Ints, fitted: Real, noise: NoiseRate, matrix: Floats, alarms: float, assumption: str
+    given: Ints, fitted: Real, noise: NoiseRate, matrix: Floats, alarms: float, by_clean: bool
 ) -> LabelQuality:
     unknown = not_recognised(given, fitted)
     ranking = rank_labels(
@@ -294,7 +306,7 @@ def _put_together(
         expected_precision=_precision(ranking),
         expected_recall=_recall(ranking, noise),
         not_judged=tuple(int(k) for k in np.flatnonzero(unknown & present)),
-        assumption=assumption,
+        by_clean=by_clean,
     )
 
 

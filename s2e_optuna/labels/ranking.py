@@ -4,15 +4,15 @@
 |---|---|
 | p, T, q | calibrated probabilities, transition matrix, posterior: see `transition` |
 | T' | T, stretched so far towards the identity that the share of wrong labels is the least |
-| r | false alarms among clean samples, over those that p and T' expect; 1 at least |
+| r | how many times as frequent false alarms are as p and T' expect; 1 at least |
 
 A label is wrong with the odds
 
     (1 - q'(g))/q'(g)/r,  q' being the posterior with T'     (6)
 
-and is listed where these are above one and neither p nor q' has the given class as the most
-probable one. Where the data need no wrong label, nothing is listed, and (6) with half a wrong
-label in all only ranks.
+with r counted among clean samples. It is listed where these are above one and neither p nor q' has
+the given class as the most probable one. Where the data need no wrong label, nothing is listed,
+and (6) with half a wrong label in all only ranks.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ from s2e_optuna.labels.transition import label_posterior, wrong_probability
 RECOGNISED = 2
 """Samples of a class that predictions must recognise; else its labels are not judged."""
 
-ALARMS = 1.0
-"""What a count of false alarms is compared with is as uncertain as that many of them."""
+USUAL_ALARMS = 2.0
+"""r where nothing is counted, as the tasks of `studies.bench_suspects` have it."""
+
+_WEIGHT = 1.0  # of that, in expected false alarms
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +72,7 @@ def not_recognised(labels: Ints, pred_probs: Real) -> NDArray[np.bool_]:
 
 
 def alarm_ratio(labels: Ints, pred_probs: Real, matrix: Floats) -> float:
-    """Return r: how many clean samples would be listed, over how many were expected.
+    """Return r: how many clean samples would be listed, over how many were expected to be.
 
     Parameters
     ----------
@@ -90,7 +92,7 @@ def alarm_ratio(labels: Ints, pred_probs: Real, matrix: Floats) -> float:
             out = (wrong_probability(same, network, matrix) > 0.5) & (best != given)
             expected += float(network[out, given].sum()) / len(pred_probs)
             found += float((labels[out] == given).sum()) / len(pred_probs)
-    return max((found + ALARMS) / (expected + ALARMS), 1.0)
+    return max((found + USUAL_ALARMS * _WEIGHT) / (expected + _WEIGHT), 1.0)
 
 
 def rank_labels(

@@ -1,4 +1,4 @@
-"""What is said of a list of suspects, in the terminal and on the report's page."""
+"""What is said of labels and of the list of suspects, in the terminal and in the report."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from s2e_optuna.reporting.terminal import share
-from s2e_optuna.reporting.validation import ASSUMED
 
 if TYPE_CHECKING:
-    from s2e_optuna.labels import Suspect
+    from s2e_optuna.labels import LabelReport, Suspect
     from s2e_optuna.search.search import SearchResult
 
 LARGEST_MATRIX = 12
@@ -18,6 +17,12 @@ LARGEST_MATRIX = 12
 
 _POOR_RECALL = 0.5
 """A list that should hold fewer of the wrong labels says that it is poor."""
+
+_NAMED_CLASSES = 8
+
+UNKNOWN = (
+    "How many of them are wrong cannot be estimated: that takes a cross-validation (--folds 5)."
+)
 
 Pairs = Counter[tuple[str, str]]
 """Samples by given and predicted class."""
@@ -28,78 +33,73 @@ def count_pairs(rows: Sequence[Suspect]) -> Pairs:
     return Counter((row.given, row.predicted) for row in rows)
 
 
-def expected_words(
-    listed: int, samples: int, wrong: float, precision: float | None, recall: float | None
-) -> str:
-    """Say how good a list should be, in sentences.
+def report_words(report: LabelReport, listed: int, samples: int) -> list[str]:
+    """Say what the labels are worth, in sentences; the first is the noise rate.
 
     Parameters
     ----------
+    report
+        What is known of them.
     listed, samples
         Number of labels on the list, and of all that were judged.
-    wrong
-        Expected number of wrong labels among all.
-    precision, recall
-        Expected ones of the list; None where there is nothing to divide by.
     """
-    all_of_them = f"about {wrong:,.0f} of all {samples:,} labels ({100 * wrong / samples:.0f} %)"
-    if not listed and wrong < 1:
-        return f"No label is expected to be wrong. {ASSUMED}"
-    if not listed:
-        words = f"None is more probably wrong than right, though {all_of_them} seem to be wrong."
-    else:
-        words = (
-            f"About {100 * (precision or 0.0):.0f} % of these are expected to be wrong; "
-            f"{all_of_them} seem to be."
-        )
-    if (recall or 0.0) >= _POOR_RECALL:
-        return f"{words} {ASSUMED}"
-    words += (
-        " Either the networks are not good enough to name most of the wrong labels (more data, a "
-        "larger network or more epochs help), or labels of the validation part are wrong, too "
-        "(then --validation noisy)."
-    )
+    words = [rate_words(report)]
     if listed:
-        words += " The share among the listed may be lower: look at them before you change any."
-    return words
+        precision = report.expected_precision or 0.0
+        words.append(f"About {100 * precision:.0f} % of those listed are expected to be wrong.")
+        if (report.expected_recall or 0.0) < _POOR_RECALL:
+            words.append(
+                f"The list should hold {100 * (report.expected_recall or 0.0):.0f} % of the wrong "
+                "labels; better networks (more data, a larger one, more epochs) name more."
+            )
+    elif report.least > 0.0:
+        words.append("No label alone is more probably wrong than right.")
+    if report.not_judged:
+        names = ", ".join(report.not_judged[:_NAMED_CLASSES])
+        more = len(report.not_judged) - _NAMED_CLASSES
+        names += f" and {more} more" if more > 0 else ""
+        words.append(f"Not judged, because networks do not recognise their samples: {names}.")
+    if report.contradictions:
+        groups = "group" if report.contradictions == 1 else "groups"
+        words.append(
+            f"{report.contradictions:,} {groups} of equal samples with different labels: see the "
+            "column contradicts."
+        )
+    return [*words, report.assumption]
 
 
-def list_words(rows: Sequence[Suspect], validation: str, folds: int) -> str:
-    """Say how many labels are listed and how good the list should be, or why nobody knows.
-
-    Parameters
-    ----------
-    rows
-        All that were judged.
-    validation
-        Whether the validation part was ``clean`` or ``noisy``.
-    folds
-        Folds of the cross-validation; 0 for none.
-    """
-    listed = sum(row.listed for row in rows)
-    words = expected_of(rows) or unknown_words(validation, folds)
-    return f"Suspicious labels: {listed:,} of {len(rows):,} listed. {words}"
+def rate_words(report: LabelReport) -> str:
+    """Say how many labels are wrong, or that they may all be right."""
+    low, high = (100 * end for end in report.interval)
+    if report.least == 0.0:
+        return f"Your labels may be fine: {_up_to(high)} of them are wrong."
+    rate, digits = 100 * report.noise_rate, 0 if high >= 2 else 1
+    interval = f"{low:.{digits}f} to {high:.{digits}f} %"
+    return f"About {rate:.{digits}f} % of the labels are wrong ({interval})."
 
 
-def expected_of(rows: Sequence[Suspect]) -> str | None:
-    """Say how good a list should be; None where nobody knows."""
+def _up_to(percent: float) -> str:
+    return f"at most {percent:.0f} %" if percent >= 1 else "less than 1 %"
+
+
+def chosen_words(rows: Sequence[Suspect]) -> str | None:
+    """Say how many of these rows' listed labels should be wrong; None where nobody knows."""
     from s2e_optuna.labels import expectation
 
     found = expectation(rows)
     if found is None:
         return None
-    listed = sum(row.listed for row in rows)
-    return expected_words(listed, len(rows), found.wrong, found.precision, found.recall)
+    if not any(row.listed for row in rows):
+        return "No label is more probably wrong than right."
+    return f"About {100 * found.precision:.0f} % of these are expected to be wrong."
 
 
-def result_words(result: SearchResult) -> str:
-    """Say how good the list of a search should be, or why nobody knows."""
-    quality = result.suspects_quality or {}
-    wrong, listed, samples = (quality.get(n) for n in ("expected_wrong", "listed", "samples"))
-    if wrong is not None and listed is not None and samples:
-        expected = (quality.get(f"expected_{name}") for name in ("precision", "recall"))
-        return expected_words(int(listed), int(samples), wrong, *expected)
-    return unknown_words(result.validation, result.config.folds)
+def list_words(listed: int, samples: int, report: LabelReport | None) -> str:
+    """Say how many labels are listed and what all are worth, or why nobody knows."""
+    words = f"Suspicious labels: {listed:,} of {samples:,} listed."
+    if report is None:
+        return f"{words} {UNKNOWN}"
+    return " ".join([words, *report_words(report, listed, samples)])
 
 
 def truth_words(wrong: int, precision: float | None, recall: float | None) -> str:
@@ -126,20 +126,3 @@ def result_truth(result: SearchResult) -> str:
     if not wrong:
         return ""
     return truth_words(int(wrong), quality.get("precision"), quality.get("recall"))
-
-
-def unknown_words(validation: str, folds: int) -> str:
-    """Say why nobody knows how good a list is, and what would help."""
-    if validation == "noisy":
-        why = (
-            "the validation part was cut from the same noisy data. A clean one, such as a folder "
-            "val or test, lets networks be compared on both"
-        )
-    elif not folds:
-        why = "that takes a cross-validation (--folds 5)"
-    else:
-        why = (
-            "that takes 20 clean validation samples of each class, from which the method must not "
-            "learn"
-        )
-    return f"How many of them are wrong cannot be estimated: {why}."

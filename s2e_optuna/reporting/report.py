@@ -15,12 +15,14 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from s2e_optuna.cores import available_cores
+from s2e_optuna.reporting.label_plots import transition_figure
 from s2e_optuna.reporting.label_words import (
     LARGEST_MATRIX,
+    UNKNOWN,
     Pairs,
     count_pairs,
+    report_words,
     result_truth,
-    result_words,
 )
 from s2e_optuna.reporting.plots import learning_figure
 from s2e_optuna.reporting.series import LearningCurves
@@ -216,7 +218,9 @@ def _suspects(rows: Sequence[Suspect], result: SearchResult) -> dict[str, Any]:
     words = (
         f"{len(listed):,} of {len(rows):,} labels ({share(len(listed) / len(rows))}) look wrong."
     )
-    words = " ".join(filter(None, (words, result_words(result), result_truth(result))))
+    report = result.labels
+    worth = [UNKNOWN] if report is None else report_words(report, len(listed), len(rows))
+    words = " ".join(filter(None, (words, *worth, result_truth(result))))
     pairs = count_pairs(listed)
     small = 1 < data.n_classes <= LARGEST_MATRIX
     position = {name: i for i, name in enumerate(data.ids)}
@@ -238,6 +242,9 @@ def _suspects(rows: Sequence[Suspect], result: SearchResult) -> dict[str, Any]:
             {"given": given, "predicted": predicted, "count": count}
             for (given, predicted), count in pairs.most_common(15)
         ],
+        "transition": None
+        if report is None
+        else _svg(transition_figure(report.transition_matrix, report.classes)),
         "samples": samples,
         "total": f"{len(rows):,}",
     }

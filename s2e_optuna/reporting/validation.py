@@ -13,9 +13,6 @@ _SOURCES = {
     "train": "cut from the training data",
 }
 
-ASSUMED = "This takes the labels of the validation part to be right."
-"""Belongs to every number that a clean validation part gives about the training labels."""
-
 
 def validation_words(data: NoisyData, what: str = "Schedules were compared") -> str:
     """Say which samples validated, whether their labels count as right, and what if they are not.

@@ -10,6 +10,7 @@ from typing import Any
 
 from s2e_optuna.data import NoisyData
 from s2e_optuna.data.fingerprint import Fingerprint
+from s2e_optuna.labels import LabelReport
 from s2e_optuna.options import earlier_settings
 from s2e_optuna.schedules import Schedule
 from s2e_optuna.scores import MethodScore
@@ -39,11 +40,14 @@ class Comparison:
         How good the list of suspects is, see `SearchResult`; None without one.
     kept
         The way whose model is kept.
+    labels
+        What is said of the labels as a whole; None without a cross-validation.
     """
 
     scores: Mapping[str, MethodScore]
     suspects: Mapping[str, float | int | None] | None
     kept: str | None
+    labels: LabelReport | None = None
 
 
 def comparison_key(config: SearchConfig, schedule: Schedule, seen: Fingerprint) -> dict[str, Any]:
@@ -97,6 +101,7 @@ def write_comparison(
         "methods": {name: score.to_dict() for name, score in comparison.scores.items()},
         "suspects": comparison.suspects,
         "kept": comparison.kept,
+        "labels": None if comparison.labels is None else comparison.labels.to_dict(),
     }
     # Written last and in one step: a comparison that can be read has its other files, too.
     with whole_file(path) as place:
@@ -112,7 +117,9 @@ def read_comparison(files: Mapping[str, Path], key: Mapping[str, Any]) -> Compar
         if content["of"] != key:
             return None
         scores = {name: MethodScore.from_dict(row) for name, row in content["methods"].items()}
-        return Comparison(scores, content["suspects"], content.get("kept", "s2e"))
+        labels = content.get("labels")
+        report = None if labels is None else LabelReport.from_dict(labels)
+        return Comparison(scores, content["suspects"], content.get("kept", "s2e"), report)
     except (OSError, ValueError, KeyError, TypeError):
         return None  # damaged: it is made anew
 

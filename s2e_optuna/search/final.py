@@ -10,7 +10,7 @@ import numpy as np
 
 from s2e_optuna.data import NoisyData
 from s2e_optuna.errors import DataError
-from s2e_optuna.labels import Suspect, Unseen, check_folds, suspects, unseen_probabilities
+from s2e_optuna.labels import Judgement, Unseen, check_folds, judge, unseen_probabilities
 from s2e_optuna.schedules import Schedule
 from s2e_optuna.scores import SCORED, MethodScore, best_epoch, judged, reached
 from s2e_optuna.training import (
@@ -69,9 +69,9 @@ class Final:
             failure = self.results[self.kept][0].failure
             raise DataError(f"every training with the schedule failed: {failure}")
 
-    def suspects(self, data: NoisyData) -> list[Suspect]:
-        """Judge the labels of the training part, the most doubtful first."""
-        return suspects(self.complete, data, self.unseen, self.training.device)
+    def judge(self, data: NoisyData) -> Judgement:
+        """Judge the labels of the training part."""
+        return judge(self.complete, data, self.unseen, self.training.device)
 
 
 def train_final(

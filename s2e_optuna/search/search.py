@@ -9,7 +9,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,12 +20,7 @@ from optuna.pruners import NopPruner
 
 from s2e_optuna.data import NoisyData, OnImages
 from s2e_optuna.data.fingerprint import FINGERPRINT_FILE, Fingerprint, fingerprint
-from s2e_optuna.labels import (
-    Suspect,
-    expectation,
-    suspect_quality,
-    write_suspects,
-)
+from s2e_optuna.labels import Judgement, LabelReport, suspect_quality, write_suspects
 from s2e_optuna.objective.resuming import study_folder
 from s2e_optuna.sampler import recommended_trial
 from s2e_optuna.schedules import Schedule, trial_schedule
@@ -94,6 +89,8 @@ class SearchResult:
         precision, recall and average precision; None without a final comparison.
     kept
         Key in `scores` of the way to train whose model is kept: the best by validation.
+    labels
+        Noise rates and transition matrix, estimated; None without a cross-validation.
     seconds
         Wall-clock seconds by phase: ``search`` and ``retrain``.
     files
@@ -115,6 +112,7 @@ class SearchResult:
     files: Mapping[str, Path]
     data: NoisyData = field(repr=False)
     kept: str | None = None
+    labels: LabelReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as the JSON object of ``s2e search --json``; null where there is no number."""
@@ -143,6 +141,7 @@ class SearchResult:
             "reading": list(self.data.reading),
             "noise_rate": self.noise_rate,
             "suspects": None if self.suspects_quality is None else dict(self.suspects_quality),
+            "labels": None if self.labels is None else self.labels.to_dict(),
             "settings": self.config.settings(),
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "files": {name: str(path) for name, path in self.files.items()},
@@ -331,6 +330,7 @@ def _finish(
         validation=data.validation,
         suspects_quality=comparison.suspects,
         kept=comparison.kept,
+        labels=comparison.labels,
         seconds={"search": searched, "retrain": time.monotonic() - started},
         files=files,
         data=data,
@@ -363,9 +363,9 @@ def _compare(
     model = final.complete[0].model
     assert model is not None
     save_model(model, files["model"])
-    rows = final.suspects(data)
-    write_suspects(rows, files["suspects"])
-    return Comparison(scores(entries, final), _quality(rows), final.kept)
+    judged = final.judge(data)
+    write_suspects(judged.rows, files["suspects"])
+    return Comparison(scores(entries, final), _quality(judged), final.kept, judged.report)
 
 
 def _relay(found: Tally, on_progress: OnProgress) -> Callable[[ComparisonProgress], None]:
@@ -398,17 +398,18 @@ def _relay(found: Tally, on_progress: OnProgress) -> Callable[[ComparisonProgres
     return relay
 
 
-def _quality(rows: Sequence[Suspect]) -> Mapping[str, float | int | None]:
+def _quality(judged: Judgement) -> Mapping[str, float | int | None]:
     """Count what is listed, and say how good the list should be and, with the truth, is."""
-    quality, expected = suspect_quality(rows), expectation(rows)
+    rows, report = judged.rows, judged.report
+    quality = suspect_quality(rows)
     found: dict[str, float | int | None] = {
         "listed": sum(row.listed for row in rows),
         "samples": len(rows),
     }
-    if expected is not None:
-        found["expected_wrong"] = expected.wrong
-        found["expected_precision"] = number_or_none(expected.precision)
-        found["expected_recall"] = number_or_none(expected.recall)
+    if report is not None:
+        found["expected_wrong"] = report.noise_rate * len(rows)
+        found["expected_precision"] = report.expected_precision
+        found["expected_recall"] = report.expected_recall
     if quality is None:
         return found
     return {

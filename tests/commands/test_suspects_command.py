@@ -3,7 +3,6 @@
 import io
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -17,8 +16,7 @@ from s2e_optuna.commands.suspects import (
     write_listed,
 )
 from s2e_optuna.errors import InputError
-from s2e_optuna.labels import Suspect, read_suspects, write_suspects
-from s2e_optuna.reporting.label_words import expected_words, result_words
+from s2e_optuna.labels import LabelReport, Suspect, read_suspects, write_suspects
 
 ROWS = (
     Suspect("a[1].png", "cat", "dog", 0.95, 0.02, 0.9, 0.1, "dog"),
@@ -84,37 +82,47 @@ def with_chances(*chances: float) -> SuspectList:
 def test_a_list_says_how_good_it_should_be():
     text = " ".join(printed(with_chances(0.9, 0.8, 0.2, 0.1)).split())
     assert "2 of 4 labels look wrong" in text and "p(wrong)" in text
-    assert "About 85 % of these are expected to be wrong; about 2 of all 4 labels (50 %)" in text
-    assert "good enough" not in text and "not known" not in text
-    assert "takes the labels of the validation part to be right" in text
+    assert "About 85 % of these are expected to be wrong." in text and "not known" not in text
     assert "How many of them are wrong is not known" in " ".join(printed(LIST).split())
     assert list_dict(with_chances(0.9, 0.8, 0.2, 0.1), top=1)["expected"]["wrong"] == 2
+    assert "No label is more probably wrong" in printed(with_chances(0.4, 0.4, 0.2, 0.1))
 
 
-def test_a_poor_list_says_so():
-    text = " ".join(printed(with_chances(0.51, 0.49, 0.4, 0.4)).split())
-    assert "not good enough to name most" in text and "look at them before you change" in text
-    assert "or labels of the validation part are wrong, too (then --validation noisy)" in text
-    assert "None is more probably wrong than right" in expected_words(0, 100, 20.0, None, None)
-    assert expected_words(0, 100, 0.4, None, None).startswith("No label is expected")
-
-
-@pytest.mark.parametrize(
-    ("validation", "folds", "words"),
-    [
-        ("noisy", 5, "cut from the same noisy data"),
-        ("clean", 0, "takes a cross-validation"),
-        ("clean", 5, "20 clean validation samples of each class"),
-    ],
+REPORT = LabelReport(
+    noise_rate=0.48,
+    interval=(0.44, 0.52),
+    least=0.45,
+    classes=("cat", "dog", "cow"),
+    by_class=(0.5, 0.4, None),
+    by_class_interval=((0.4, 0.6), (0.3, 0.5), (None, None)),
+    transition_matrix=((0.5, 0.5, 0.0), (0.4, 0.6, 0.0), (0.0, 0.0, 1.0)),
+    transition_matrix_interval=(((0.0,) * 3,) * 3, ((1.0,) * 3,) * 3),
+    not_judged=(),
+    contradictions=0,
+    expected_precision=0.91,
+    expected_recall=0.8,
+    clean=True,
+    assumption="This is assumed.",
 )
-def test_a_search_says_why_it_cannot_tell(validation, folds, words):
-    config = SimpleNamespace(folds=folds)
-    result = SimpleNamespace(suspects_quality={}, validation=validation, config=config)
-    assert words in result_words(result)
 
 
-def test_a_search_says_how_good_its_list_should_be():
-    expected = {"expected_wrong": 30.0, "expected_precision": 0.75, "expected_recall": 0.8}
-    quality = {"listed": 32, "samples": 300, **expected}
-    words = result_words(SimpleNamespace(suspects_quality=quality))
-    assert words.startswith("About 75 % of these are expected to be wrong; about 30 of all 300")
+@pytest.mark.parametrize("name", ["comparison.json", "results.json"])
+def test_what_the_search_has_said_of_all_labels_is_said_again(tmp_path, name):
+    write_suspects(ROWS, tmp_path / "suspects.csv")
+    content = {"labels": REPORT.to_dict()}
+    (tmp_path / name).write_text(json.dumps(content))
+    found = read_list(tmp_path)
+    assert found.report == REPORT
+    text = " ".join(printed(found).split())
+    assert "About 48 % of the labels are wrong (44 to 52 %). About 91 % of those listed" in text
+    assert "This is assumed." in text
+    assert list_dict(found, top=1)["labels"] == content["labels"]
+    chosen = printed(choose(found, ["cat"], []))
+    assert "of the labels are wrong (44" not in chosen
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"labels": null}', '{"labels": {"least": 1}}'])
+def test_results_of_earlier_versions_have_said_nothing(tmp_path, content):
+    write_suspects(ROWS, tmp_path / "suspects.csv")
+    (tmp_path / "comparison.json").write_text(content)
+    assert read_list(tmp_path).report is None

@@ -12,7 +12,7 @@ import torch
 
 from s2e_optuna import Schedule
 from s2e_optuna.data import from_arrays
-from s2e_optuna.labels import Suspect
+from s2e_optuna.labels import LabelReport, Suspect, assess_labels
 from s2e_optuna.reporting.label_words import truth_words
 from s2e_optuna.reporting.plots import schedule_figure
 from s2e_optuna.reporting.report import thumbnail, write_report
@@ -94,7 +94,7 @@ def test_what_it_says(tmp_path):
         "1 of 2 labels",
         "no difference in test accuracy that 2 seeds can show (+10.0 points, ± 30.4)",
         "compared on the 12 samples cut from the training data; their labels are as noisy",
-        "cut from the same noisy data",
+        "that takes a cross-validation",
         "65.00 ± 7.07 %",
         "s2e search x",
         "plain training",
@@ -103,6 +103,15 @@ def test_what_it_says(tmp_path):
     ):
         assert part in page, part
     assert "secret" not in page and "nan" not in re.sub(r"base64,[^\"]*", "", page).lower()
+
+
+def test_it_says_what_the_labels_are_worth_and_draws_their_transition_matrix(tmp_path):
+    quality = assess_labels(np.arange(60) % 3, np.eye(3)[np.arange(60) % 3], draws=2)
+    labels = LabelReport.of(quality, ("cat", EVIL, "dog"), 1, False)
+    page = write(tmp_path, result(labels=labels), suspects=SUSPECTS)
+    assert "Your labels may be fine" in page and "No label is known to be right" in page
+    assert 'alt="transition matrix" src="data:image/svg' in page
+    assert "transition matrix" not in write(tmp_path, result(), suspects=SUSPECTS)
 
 
 @pytest.mark.parametrize(
