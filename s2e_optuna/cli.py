@@ -334,8 +334,8 @@ def dashboard(
     whoever can reach it can change and delete your studies.
     """
     from s2e_optuna.storages import mask_password
-    from s2e_optuna.web.dashboard import find_artifacts, publish_in_background
-    from s2e_optuna.web.serve import is_loopback, serve
+    from s2e_optuna.web.refresher import publish_in_background
+    from s2e_optuna.web.serve import find_artifacts, is_loopback, serve
 
     url = storage or default_storage()
     opened = open_existing(url, prepare=True)

@@ -70,7 +70,7 @@ def run_search(
     from s2e_optuna.search.search import search
     from s2e_optuna.storages import open_storage
     from s2e_optuna.storages.retry import PATIENCE
-    from s2e_optuna.web.dashboard import Refresher
+    from s2e_optuna.web.refresher import Refresher
 
     if labels_file is not None:
         check_labels_path(labels_file)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from s2e_optuna.errors import InputError, one_sentence
+from s2e_optuna.storages.urls import artifact_folder
+from s2e_optuna.stored_names import CONFIG_ATTR
 from s2e_optuna.web.remembered import Remembered
 from s2e_optuna.web.shown import FROM, as_shown
 
@@ -82,6 +84,34 @@ def serve(
         ).start()
 
     listen(app, host=host, port=port, on_ready=ready)
+
+
+def find_artifacts(storage: BaseStorage, url: str, given: Path | None = None) -> Path | None:
+    """Return the folder of a storage's artifacts; None if there is none on this machine.
+
+    It is the given one, or that of the newest study that has stored one, or the default for the
+    storage's URL. InputError if the given one does not exist.
+
+    Parameters
+    ----------
+    storage
+        Holds the studies.
+    url
+        Its URL.
+    given
+        The folder that somebody has named.
+    """
+    if given is not None:
+        if not given.is_dir():
+            raise InputError(f"there is no artifact folder {given}: check --artifacts.")
+        return given
+    stored = [study.user_attrs.get(CONFIG_ATTR) for study in reversed(storage.get_all_studies())]
+    folders = [
+        Path(attr["artifacts"])
+        for attr in stored
+        if isinstance(attr, dict) and attr.get("artifacts")
+    ]
+    return next((path for path in (*folders, artifact_folder(url)) if path.is_dir()), None)
 
 
 def listen(app: WSGIApplication, *, host: str, port: int, on_ready: Callable[[str], None]) -> None:

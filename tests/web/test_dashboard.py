@@ -1,7 +1,5 @@
 import json
-import logging
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import optuna
@@ -9,12 +7,9 @@ import pytest
 from optuna_dashboard import get_note, save_note
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
-from s2e_optuna import open_storage, suggest_schedule
-from s2e_optuna.errors import InputError
+from s2e_optuna import suggest_schedule
 from s2e_optuna.reporting.view import StudyView, read_study
 from s2e_optuna.web.dashboard import (
-    Refresher,
-    find_artifacts,
     publish,
     publish_all,
     study_note,
@@ -80,42 +75,6 @@ def test_only_studies_with_old_pictures_and_nobody_at_work_are_published(view: S
     )
     publish_all(study._storage)
     assert published(view)["schedules"].startswith("untouched")
-
-
-def test_a_refresher_reads_nothing_before_a_trial_has_finished(view: StudyView) -> None:
-    def fail() -> StudyView:
-        raise AssertionError("the storage was opened")
-
-    with pytest.raises(ZeroDivisionError), Refresher(fail, interval=0.01):
-        raise ZeroDivisionError  # a search that refuses its input
-
-    with Refresher(lambda: view, interval=60.0) as refresher:
-        refresher.notice(15)
-    assert set(published(view)) == NAMES
-
-
-def test_trouble_with_pictures_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    def fail() -> StudyView:
-        raise OSError("disk full")
-
-    with caplog.at_level(logging.WARNING, "s2e_optuna"), Refresher(fail) as refresher:
-        refresher.notice(1)
-    assert "could not be refreshed: disk full" in caplog.text
-
-
-def test_the_folder_of_artifacts(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 's.db'}"
-    storage = open_storage(url)
-    assert find_artifacts(storage, url) is None
-    (tmp_path / "artifacts").mkdir()
-    assert find_artifacts(storage, url) == tmp_path / "artifacts"
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    study = optuna.create_study(storage=storage)
-    study.set_user_attr("s2e:search", {"artifacts": str(elsewhere)})
-    assert find_artifacts(storage, url) == elsewhere
-    with pytest.raises(InputError, match="--artifacts"):
-        find_artifacts(storage, url, tmp_path / "nowhere")
 
 
 def test_many_generations_become_few_bands(view: StudyView) -> None:

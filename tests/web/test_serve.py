@@ -3,12 +3,15 @@ import queue
 import socket
 import threading
 import urllib.request
+from pathlib import Path
 
 import optuna
 import pytest
 
+from s2e_optuna import open_storage
 from s2e_optuna.errors import InputError
-from s2e_optuna.web.serve import is_loopback, serve
+from s2e_optuna.stored_names import CONFIG_ATTR
+from s2e_optuna.web.serve import find_artifacts, is_loopback, serve
 
 
 @pytest.mark.parametrize(
@@ -52,3 +55,18 @@ def test_an_address_that_cannot_be_had(study: optuna.Study, host: str) -> None:
         taken.listen()
         with pytest.raises(InputError, match="--port"):
             serve(study._storage, host=host, port=taken.getsockname()[1])
+
+
+def test_the_folder_of_artifacts(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    storage = open_storage(url)
+    assert find_artifacts(storage, url) is None
+    (tmp_path / "artifacts").mkdir()
+    assert find_artifacts(storage, url) == tmp_path / "artifacts"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    study = optuna.create_study(storage=storage)
+    study.set_user_attr(CONFIG_ATTR, {"artifacts": str(elsewhere)})
+    assert find_artifacts(storage, url) == elsewhere
+    with pytest.raises(InputError, match="--artifacts"):
+        find_artifacts(storage, url, tmp_path / "nowhere")
