@@ -42,7 +42,7 @@ print((pages() - before) * resource.getpagesize() / (50 << 20))
 def test_freed_memory_is_used_again() -> None:
     # The system gives memory page by page, at the first touch: 20 new shards would be 20.
     run = subprocess.run([sys.executable, "-c", REUSE], capture_output=True, text=True, check=True)
-    assert float(run.stdout) < 5
+    assert float(run.stdout) < 10
 
 
 def test_a_training_makes_its_device_the_current_one(blobs, monkeypatch):

@@ -12,7 +12,7 @@ from s2e_optuna.data.words import count
 FEW = 100
 """Clean validation samples below which chance decides between schedules."""
 
-FEW_OF_A_CLASS = 5
+FEW_OF_A_CLASS = 3
 """Training samples of a class below which it is hardly learnt."""
 
 LARGEST_CLASS = 0.9

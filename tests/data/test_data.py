@@ -219,4 +219,4 @@ def test_two_samples_of_a_class_are_told():
     labels = np.array([0] * 20 + [1] * 20 + [2] * 2)
     images = np.random.default_rng(0).random((42, 4, 4))
     told = from_arrays(images, labels, images, labels, class_names=["a", "b", "c"]).reading
-    assert any("fewer than 5 training samples of 1 class (c)" in sentence for sentence in told)
+    assert any("fewer than 3 training samples of 1 class (c)" in sentence for sentence in told)

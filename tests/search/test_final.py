@@ -68,7 +68,7 @@ def test_trainings_and_folds_are_one_piece_of_work():
     ]
     assert [p.done for p in seen] == list(range(1, 9)) and {p.total for p in seen} == {8}
     assert final.unseen is not None and final.unseen.training.shape == (300, 10)
-    assert len(final.suspects(data)) == 300
+    assert len(final.judge(data).rows) == 300
 
 
 def test_where_every_training_fails_that_is_said():
