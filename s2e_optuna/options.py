@@ -82,7 +82,19 @@ class Option:
 
 def option(default: Any = MISSING, help: str | None = None, *, factory: Any = MISSING,
            **words: Any) -> Any:  # fmt: skip
-    """Return a dataclass field with an `Option`; ``words`` are the Option's other attributes."""
+    """Return a dataclass field with an `Option`; ``words`` are the Option's other attributes.
+
+    Parameters
+    ----------
+    default
+        What the field is where nobody says.
+    help
+        See `Option`.
+    factory
+        Makes the default, where it has to be made anew.
+    words
+        The Option's other attributes.
+    """
     metadata = {_KEY: Option(help, **words)}
     if factory is not MISSING:
         return field(default_factory=factory, metadata=metadata)

@@ -64,6 +64,15 @@ class Augmentation:
     ) -> Augmentation | None:
         """Look up an augmentation; None is none.
 
+        Parameters
+        ----------
+        augment
+            A name, or a function of one image.
+        seed
+            Of the training.
+        input_shape
+            Channels, height and width of an image.
+
         Raises
         ------
         DataError

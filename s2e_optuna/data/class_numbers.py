@@ -170,6 +170,15 @@ def encode_labels(
 ) -> NDArray[np.int64]:
     """Turn names of classes, or their numbers 0 .. C-1, into numbers.
 
+    Parameters
+    ----------
+    labels
+        Labels as they were written, N of them.
+    class_names
+        Names of the C classes.
+    source
+        Where the labels come from, for messages.
+
     Raises
     ------
     DataError

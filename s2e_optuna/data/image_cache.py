@@ -109,7 +109,17 @@ def known_broken(files: Sequence[str], folder: Path) -> list[str] | None:
 
 
 def remember_broken(files: Sequence[str], broken: Collection[str], folder: Path) -> None:
-    """Keep which of these files are broken, as long as none of them changes."""
+    """Keep which of these files are broken, as long as none of them changes.
+
+    Parameters
+    ----------
+    files
+        Paths of all files that were read.
+    broken
+        Those that could not be.
+    folder
+        Where that is kept.
+    """
     positions = [position for position, file in enumerate(files) if file in broken]
     place = folder / f"{_listing_digest(files)}.broken.npy"
     _write(place, np.array(positions, dtype=np.int64))

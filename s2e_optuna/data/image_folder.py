@@ -52,7 +52,19 @@ class LabelFiles:
     def divide(
         self, found: Found, samples: Samples, where: str, validation: str
     ) -> tuple[Division, str]:
-        """Read the files and divide the samples; also say what the training labels are."""
+        """Read the files and divide the samples; also say what the training labels are.
+
+        Parameters
+        ----------
+        found
+            What the folder holds.
+        samples
+            Its images by name.
+        where
+            Where they lie, for messages.
+        validation
+            ``"auto"``, ``"clean"`` or ``"noisy"``.
+        """
         table, lists = None, {}
         if self.labels is not None:
             read = read_labels(self.labels, samples=samples, **self.columns)

@@ -23,6 +23,15 @@ INSTANCE_SPREAD = 0.1
 def check_noise_rate(kind: str, rate: float, n_classes: int) -> None:
     """Refuse a noise rate at which the true class is no longer the most frequent one.
 
+    Parameters
+    ----------
+    kind
+        One of `NOISE_KINDS`.
+    rate
+        Share of wrong labels.
+    n_classes
+        C.
+
     Raises
     ------
     DataError

@@ -245,6 +245,17 @@ def as_labels(
 ) -> Tensor:
     """Check labels and bring them to int64 [N].
 
+    Parameters
+    ----------
+    array
+        Labels [N].
+    n_samples
+        N.
+    part
+        Name of the part, for messages.
+    n_classes
+        C, where it is known.
+
     Raises
     ------
     DataError

@@ -52,7 +52,15 @@ def read_npz(
 
 
 def no_such_arrays(place: Path, missing: Collection[str], found: Collection[str]) -> DataError:
-    """Return the error of a file that lacks arrays."""
+    """Return the error of a file that lacks arrays.
+
+    Parameters
+    ----------
+    place
+        The file.
+    missing, found
+        Names of arrays that it should have, and of those that it has.
+    """
     return DataError(
         f"{place} has no array {' and '.join(missing)}, only {', '.join(found) or 'none'}: "
         "name its arrays so"

@@ -8,6 +8,13 @@ from collections.abc import Mapping, Sequence
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun.
 
+    Parameters
+    ----------
+    number
+        How many.
+    noun, plural
+        The noun for one, and for several; by default with an s.
+
     Examples
     --------
     >>> count(1, "file"), count(1200, "class", "classes")

@@ -48,6 +48,13 @@ def as_probabilities(pred_probs: ArrayLike) -> Real:
 def as_labels(labels: ArrayLike, n_samples: int, n_classes: int) -> Ints:
     """Return labels as integers [N] in 0 .. C-1.
 
+    Parameters
+    ----------
+    labels
+        Labels [N].
+    n_samples, n_classes
+        N and C.
+
     Raises
     ------
     DataError

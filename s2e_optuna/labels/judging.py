@@ -178,7 +178,13 @@ def suspects(
     unseen: Unseen | None = None,
     device: str = "cpu",
 ) -> list[Suspect]:
-    """List all samples with doubtful labels, the most doubtful first: the rows of `judge`."""
+    """List all samples with doubtful labels, the most doubtful first: the rows of `judge`.
+
+    Parameters
+    ----------
+    results, data, unseen, device
+        See `judge`.
+    """
     return judge(results, data, unseen, device).rows
 
 

@@ -252,6 +252,13 @@ def as_counts(counts: ArrayLike | None, n_classes: int) -> Floats:
 def count_pairs(true: ArrayLike, given: ArrayLike, n_classes: int) -> Floats:
     """Count checked samples by true class (rows) and given label, [C, C]: K.
 
+    Parameters
+    ----------
+    true, given
+        True classes and given labels of the checked samples, integers [K].
+    n_classes
+        C.
+
     Examples
     --------
     >>> count_pairs([0, 0, 1], [0, 1, 1], 2)

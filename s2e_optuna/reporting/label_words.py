@@ -95,7 +95,15 @@ def chosen_words(rows: Sequence[Suspect]) -> str | None:
 
 
 def list_words(listed: int, samples: int, report: LabelReport | None) -> str:
-    """Say how many labels are listed and what all are worth, or why nobody knows."""
+    """Say how many labels are listed and what all are worth, or why nobody knows.
+
+    Parameters
+    ----------
+    listed, samples
+        Number of labels on the list, and of all that were judged.
+    report
+        What all labels are worth; None where nobody knows.
+    """
     words = f"Suspicious labels: {listed:,} of {samples:,} listed."
     if report is None:
         return f"{words} {UNKNOWN}"

@@ -7,7 +7,17 @@ from s2e_optuna.training.networks.base import InputShape
 
 
 def require_side(name: str, input_shape: InputShape, smallest: int) -> None:
-    """Raise `DataError` if an image is lower or narrower than `smallest` pixels."""
+    """Raise `DataError` if an image is lower or narrower than `smallest` pixels.
+
+    Parameters
+    ----------
+    name
+        Of the network.
+    input_shape
+        Channels, height and width of an image.
+    smallest
+        Pixels that each side needs.
+    """
     _, height, width = input_shape
     if min(height, width) < smallest:
         raise DataError(
