@@ -201,7 +201,7 @@ class Pool(abc.ABC):
             # A search that is to end early does not wait: what still trains is not needed.
             if now - enough_since >= (GRACE if target >= first else 0.0) and self._busy:
                 _logger.warning(
-                    "The study has its %d trials: %d workers that have not ended are ended.",
+                    "The study has its %d trials: workers that have not ended are ended (%d).",
                     target,
                     len(self._busy),
                 )

@@ -241,7 +241,7 @@ def test_a_worker_that_does_not_move_is_ended_once_nothing_is_left(
     study = worker_jobs.new_study(opened(sqlite_url), 6)
     run_pool(study, sqlite_url, 6, worker_jobs.frozen)
     assert_budget(study, 6)
-    assert "1 workers that have not ended are ended" in caplog.text
+    assert "workers that have not ended are ended (1)" in caplog.text
 
 
 def test_a_search_that_is_to_have_fewer_trials_ends_at_once(opened, sqlite_url):
