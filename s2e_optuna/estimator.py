@@ -316,7 +316,11 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _search(self, data: NoisyData, seed: int, bar: tqdm[Any]) -> None:
         study = self.study_
         objective = CoTeachingObjective(
-            data, training=self._training(seed), method=self.method, space=self.space
+            data,
+            training=self._training(seed),
+            method=self.method,
+            space=self.space,
+            leave_early=True,
         )
         failures = 0
         while (left := self.n_trials - _finished(study)) > 0:

@@ -123,6 +123,10 @@ class CoTeachingObjective:
         worker died, or was stopped) goes on from there. None keeps nothing.
     checkpoint_minutes
         Minutes between two checkpoints of a training.
+    leave_early
+        Whether trials that will not win end as pruned, see `s2e_optuna.objective.leaving`; they
+        are judged a whole stack at a time, whatever pruner the study has. Only with
+        ``stop="best"``: early epochs do not tell what the last ones will be worth.
     options
         Fields of `s2e_optuna.data.DataSpec` and `s2e_optuna.training.TrainConfig` by name, such
         as ``noise``, ``noise_rate``, ``labels``, ``epochs``, ``network``, ``optimizer`` or
@@ -154,6 +158,7 @@ class CoTeachingObjective:
         artifacts: ArtifactStore | str | Path | None = None,
         checkpoints: str | Path | None = None,
         checkpoint_minutes: float = MINUTES,
+        leave_early: bool = False,
         **options: Any,
     ) -> None:
         get_space(space)
@@ -176,6 +181,7 @@ class CoTeachingObjective:
         self.artifacts = None if artifacts is None else TrialArtifacts(artifacts)
         self.checkpoints = None if checkpoints is None else Path(checkpoints)
         self.checkpoint_minutes = checkpoint_minutes
+        self.leave_early = leave_early
         self._spec = asked.data if loaded is None else None
         self._begun: set[str] = set()
         self._loaded = loaded
@@ -200,13 +206,13 @@ class CoTeachingObjective:
         Returns
         -------
         float
-            Mean validation error rate of the last epochs; NaN, which Optuna turns into a failed
-            trial, if the training diverged.
+            Validation error rate of the best epochs, or of the last; NaN, which Optuna turns into
+            a failed trial, if the training diverged.
 
         Raises
         ------
         optuna.TrialPruned
-            If the study's pruner says so.
+            If the study's pruner says so, or the trial leaves early.
         s2e_optuna.training.DataError
             If the data cannot be used.
         """
@@ -215,7 +221,7 @@ class CoTeachingObjective:
             for key, value in outcome.attrs.items():
                 trial.set_user_attr(key, value)
         if outcome.state == TrialState.PRUNED:
-            raise TrialPruned("The pruner stopped the training.")
+            raise TrialPruned("The training was stopped early.")
         if outcome.value is None:
             _logger.warning("Trial %d failed: %s", trial.number, outcome.error)
             return math.nan
@@ -290,8 +296,8 @@ class CoTeachingObjective:
     ) -> list[Outcome]:
         # Nobody keeps a trial's networks: those of its best epoch need not be copied.
         config = replace(self.config, seed=self.training_seed(group.first), stop="last")
-        reporter = Reporter(trials, self.report_every, self.config)
-        checkpoint = self._checkpoint(trials, group)
+        reporter = Reporter(trials, self.report_every, self.config, leave_early=self.leave_early)
+        checkpoint = self._checkpoint(trials, group, reporter)
 
         def relay(epoch: int, reports: list[EpochReport]) -> set[int]:
             stop = reporter(epoch, reports)
@@ -318,7 +324,9 @@ class CoTeachingObjective:
         )
         return outcomes
 
-    def _checkpoint(self, trials: Sequence[Trial], group: Group) -> Checkpoint | None:
+    def _checkpoint(
+        self, trials: Sequence[Trial], group: Group, reporter: Reporter
+    ) -> Checkpoint | None:
         study = getattr(trials[0], "study", None)  # a FixedTrial has none
         if self.checkpoints is None or study is None:
             return None
@@ -328,6 +336,7 @@ class CoTeachingObjective:
             every=60.0 * self.checkpoint_minutes,
             resume=None if group.resume is None else folder / group.resume,
             on_saved=marker(trials, group),
+            on_restored=reporter.restore,
         )
 
     def _attach(

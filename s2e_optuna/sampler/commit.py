@@ -75,7 +75,8 @@ def next_commit(
             theta = _score_step(options, chain, theta, members, sign)
         else:
             past = chain.history(source, finished, sign)
-            f = past.reported.followed_by(Reported.of(members, sign)).comparable()
+            reported = past.reported.followed_by(Reported.of(members, sign))
+            f = reported.comparable(finals=chain.finals)
             if np.ptp(f) > 0.0:
                 surrogate = Surrogate.fit(chain.codec, [*past.trials, *members], f, own)
                 theta = _surrogate_steps(options, chain, theta, surrogate, number)
@@ -130,7 +131,7 @@ def _step(options: Options, family: Family, theta: Array, estimate: Estimate) ->
 def _score_step(
     options: Options, chain: Chain, theta: Array, batch: Sequence[FrozenTrial], sign: int
 ) -> Array:
-    f = batch_values(batch, sign)
+    f = batch_values(batch, sign, finals=chain.finals)
     spread = float(np.std(f))
     if spread == 0.0:
         return theta

@@ -110,7 +110,8 @@ def present_surrogate(
     past = chain.history(source, finished, sign)
     late = [chain.candidates[n] for n in sorted(chain.candidates)]
     failed = [chain.failed[n] for n in sorted(chain.failed)[-_MOST_FAILED:]]
-    f = past.reported.followed_by(Reported.of(late, sign)).comparable()
+    reported = past.reported.followed_by(Reported.of(late, sign))
+    f = reported.comparable(finals=chain.finals)
     f = np.concatenate([f, np.full(len(failed), np.max(f))])
     known = [*past.trials, *late, *failed]
     order = np.argsort(

@@ -87,6 +87,12 @@ class Chain:
     _history: tuple[int | None, History] = (None, History())
 
     @property
+    def finals(self) -> bool:
+        """Whether pruned trials count with what they would have ended with (`Origin.finals`)."""
+        first = self.opened.get(2)
+        return first is None or (first.origin is not None and first.origin.finals)
+
+    @property
     def newest(self) -> Commit | None:
         """The commit that opened the newest generation; None while it is the first."""
         return self.opened.get(self.latest)

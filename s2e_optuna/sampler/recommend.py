@@ -41,7 +41,8 @@ def _recommended(
         trials, f, surrogate = _modelled(trials, f)
         if surrogate is not None:
             f = _cautious(surrogate, surrogate.codec.encode([t.params for t in trials]))
-    return trials[int(np.argmin(f))]
+    complete = [i for i, trial in enumerate(trials) if trial.state == TrialState.COMPLETE]
+    return trials[min(complete, key=lambda i: float(f[i]))]
 
 
 def leading_params(study: Study, n: int) -> list[dict[str, Any]]:
@@ -79,9 +80,10 @@ def _cautious(surrogate: Surrogate, points: Array) -> Array:
 def _finished(
     study: Study, only: Callable[[FrozenTrial], bool] | None = None
 ) -> tuple[list[FrozenTrial], Array]:
-    """Trials to choose among, and their values, to be minimised, shape [n].
+    """Trials that tell something, and their values, to be minimised, shape [n].
 
-    Feasible ones, if there are any.
+    Feasible ones, if there are any; one at least is complete. A pruned one tells of its
+    neighbours, but is not for choosing: nobody has seen how it ends.
 
     Parameters
     ----------
@@ -103,6 +105,17 @@ def _finished(
     if only is not None:
         trials = [trial for trial in trials if only(trial)] or trials
     trials = [t for t in trials if violation(t) == 0.0] or trials
+    names = set().union(*(trial.params for trial in trials))
+    pruned = [
+        t
+        for t in everything
+        if t.state == TrialState.PRUNED
+        and t.last_step is not None
+        and np.isfinite(t.intermediate_values[t.last_step])
+        and names <= t.params.keys()
+        and violation(t) == 0.0
+    ]
+    trials = sorted([*trials, *pruned], key=lambda trial: trial.number)
     return trials, batch_values(trials, -1 if study.direction == StudyDirection.MAXIMIZE else 1)
 
 

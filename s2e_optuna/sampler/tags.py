@@ -14,7 +14,9 @@ trial draws from theta^1, the uniform distribution. ``src`` is missing for theta
 share of the later trials may be drawn, too. ``kernel`` holds the surrogate's hyperparameters,
 with which the other trials of the generation need not fit it again. ``options`` and ``space``, the
 sampler's options and the names of the parameters, stand in the commit that opens generation 2 and
-nowhere else: with them every later theta can be recomputed.
+nowhere else: with them every later theta can be recomputed. So does ``"pruned": "final"``, which
+says that pruned trials count with what they would have ended with; earlier versions had not
+that, and a search that they began goes on without it.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ Array = NDArray[np.float64]
 
 TAG_KEY = "s2e:tag"
 
+_FINAL = "final"
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -43,6 +47,8 @@ class Origin:
     """The sampler's options, as they are stored."""
     names: tuple[str, ...]
     """The parameters of the search space."""
+    finals: bool = True
+    """Whether pruned trials count with what they would have ended with."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,8 @@ class Tag:
             if (origin := self.commit.origin) is not None:
                 content["commit"]["options"] = dict(origin.options)
                 content["commit"]["space"] = list(origin.names)
+                if origin.finals:
+                    content["commit"]["pruned"] = _FINAL
         return content
 
     @classmethod
@@ -134,7 +142,8 @@ def _read_commit(number: int, m: int, stored: Any) -> Commit | None:
     options, names = stored.get("options"), stored.get("space")
     origin = None
     if isinstance(options, Mapping) and isinstance(names, Sequence):
-        origin = Origin(options, tuple(map(str, names)))
+        finals = stored.get("pruned") == _FINAL
+        origin = Origin(options, tuple(map(str, names)), finals)
     return Commit(number, m, parent, tuple(batch), theta, kernel, origin)
 
 

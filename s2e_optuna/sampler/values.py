@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,8 @@ _ENDLESS = 1e100  # as good as infinite: squares of larger numbers overflow
 # number, it would leave a model no difference between all others.
 _PENALTY = 1000.0
 _TOO_FEW = 4  # values, for there to be a better quarter
+
+_RECENT = 200  # trials whose reports tell how pruned ones would have gone on
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class Reported:
     values: Array = field(default_factory=lambda: np.empty(0))
     complete: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=bool))
     violation: Array = field(default_factory=lambda: np.empty(0))
+    reports: tuple[Mapping[int, float], ...] = ()
+    """What each trial reported by step, as it is stored; none where nothing is known of it."""
+    sign: int = 1
+    """1 if what was reported is to be minimised, else -1."""
 
     @classmethod
     def of(cls, trials: Sequence[FrozenTrial], sign: int) -> Reported:
@@ -47,6 +53,8 @@ class Reported:
             np.array([sign * _reported(trial) for trial in trials], dtype=np.float64),
             np.array([trial.state == TrialState.COMPLETE for trial in trials], dtype=bool),
             np.array([violation(trial) for trial in trials], dtype=np.float64),
+            tuple(trial.intermediate_values for trial in trials),
+            sign,
         )
 
     def followed_by(self, *others: Reported) -> Reported:
@@ -56,17 +64,25 @@ class Reported:
             np.concatenate([part.values for part in parts]),
             np.concatenate([part.complete for part in parts]),
             np.concatenate([part.violation for part in parts]),
+            tuple(reports for part in parts for reports in part.reports),
+            next((part.sign for part in parts if len(part.values)), 1),
         )
 
-    def comparable(self) -> Array:
+    def comparable(self, *, finals: bool = True) -> Array:
         """Return finite values [n].
 
         Infinite and missing values, and penalties, count as the worst; minus infinity, where a
-        complete trial has it, as the best. A pruned trial counts with its last report, but never
-        better than the worst complete one: early reports may be on another scale than final
-        values, and it was stopped because it was not good. Likewise an infeasible trial and the
-        worst feasible one; while all are infeasible, they are compared by how far they are, and
-        likewise without those that are endlessly far.
+        complete trial has it, as the best. A pruned trial counts with the value that it would
+        have ended with, as far as others tell (`_finals`), and never as the best; where they do
+        not, with its last report, but never better than the worst complete one: early reports may
+        be on another scale than final values, and it was stopped because it was not good.
+        Likewise an infeasible trial and the worst feasible one; while all are infeasible, they
+        are compared by how far they are, and likewise without those that are endlessly far.
+
+        Parameters
+        ----------
+        finals
+            False leaves out what pruned trials would have ended with, as earlier versions did.
         """
         feasible = self.violation == 0.0
         if len(feasible) and not feasible.any():
@@ -80,11 +96,47 @@ class Reported:
         best = complete & (f <= -_ENDLESS)
         known = finite & (f <= _limit(f[finite & complete]))
         f = np.where(known, f, np.where(best, np.min(f[known]), np.max(f[known])))
-        if complete.any():
-            f = np.where(complete, f, np.maximum(f, np.max(f[complete])))
+        if complete.any() and not complete.all():
+            worst = np.where(complete, f, np.maximum(f, np.max(f[complete])))
+            ends = self._finals() if finals else np.full(len(f), np.nan)
+            told = ~complete & known & np.isfinite(ends) & (ends <= _limit(f[known & complete]))
+            f = np.where(told, np.maximum(ends, np.min(f[complete])), worst)
         if not feasible.all():
             f = np.where(feasible, f, np.maximum(f, np.max(f[feasible])))
         return f
+
+    def _finals(self) -> Array:
+        """Estimate what pruned trials would have ended with [n]; NaN where nothing tells it.
+
+        From the step at which a trial was stopped to the next at which others were, and so on to
+        the end, it is taken to go on as the trials did that went on: their median change is added
+        (the chain ladder of the actuaries). Only reports at the same step are compared.
+        """
+        n = len(self.reports)
+        ends = np.full(len(self.values), np.nan)
+        if n != len(self.values) or n == 0:
+            return ends
+        stopped = [i for i in range(n) if not self.complete[i] and self.reports[i]]
+        last = {i: max(self.reports[i]) for i in stopped}
+        steps = sorted(set(last.values()))
+        recent = range(max(0, n - _RECENT), n)
+        columns = [
+            [self.sign * self.reports[i].get(step, math.nan) for i in recent] for step in steps
+        ]
+        final = np.where(self.complete, self.values, np.nan)[max(0, n - _RECENT) :]
+        to_come, follows = 0.0, final
+        gains: dict[int, float] = {}
+        for step, column in zip(reversed(steps), reversed(columns), strict=True):
+            now = np.array(column, dtype=np.float64)
+            with np.errstate(invalid="ignore"):  # of infinities
+                change = follows - now
+            change = change[np.isfinite(change)]
+            if len(change):
+                to_come += float(np.median(change))
+                gains[step], follows = to_come, now
+        for i in stopped:
+            ends[i] = self.values[i] + gains.get(last[i], math.nan)
+        return ends
 
 
 def violation(trial: FrozenTrial) -> float:
@@ -110,9 +162,9 @@ def _reported(trial: FrozenTrial) -> float:
     return math.nan if trial.last_step is None else trial.intermediate_values[trial.last_step]
 
 
-def batch_values(trials: Sequence[FrozenTrial], sign: int) -> Array:
-    """Return comparable values of trials [n]; see `Reported`."""
-    return Reported.of(trials, sign).comparable()
+def batch_values(trials: Sequence[FrozenTrial], sign: int, *, finals: bool = True) -> Array:
+    """Return comparable values of trials [n]; see `Reported.comparable`."""
+    return Reported.of(trials, sign).comparable(finals=finals)
 
 
 def _limit(values: Array) -> float:

@@ -153,6 +153,14 @@ class SearchConfig:
         choices=SPACE_NAMES,
         metavar="NAME",
     )
+    leave_early: bool = option(
+        True,
+        "Trials that will not win leave early: at 15, 30 and 60% of the epochs those whose best "
+        "epochs so far are not in the better half. Only with --stop best.",
+        panel=SEARCH_PANEL,
+        before=False,
+        adopted=True,
+    )
     final_seeds: int = option(
         5,
         "Seeds of the final comparison; 0 leaves it out.",

@@ -44,6 +44,7 @@ def objective_of(
         artifacts=_usable_artifacts(artifacts or stored.get("artifacts")),
         checkpoints=stored.get("checkpoints"),
         checkpoint_minutes=stored.get("checkpoint_minutes", MINUTES),
+        leave_early=stored.get("leave_early", False),
     )
 
 

@@ -59,12 +59,15 @@ class Checkpoint:
         File to go on from, if it is there.
     on_saved
         Called after each writing.
+    on_restored
+        Called with the reports of all trials so far, where a training goes on.
     """
 
     path: Path
     every: float = 300.0
     resume: Path | None = None
     on_saved: Callable[[], None] = lambda: None
+    on_restored: Callable[[list[EpochReport]], None] = lambda reports: None
 
 
 class Log(Protocol):
@@ -172,12 +175,15 @@ class Keeper:
         if path is None:
             return 0
         try:
-            return self._restore(path, shards, batches, logs) if path.exists() else 0
+            epochs = self._restore(path, shards, batches, logs) if path.exists() else 0
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
             _logger.warning(
                 "The checkpoint %s cannot be used (%s): the training starts over.", path, error
             )
             return 0
+        if epochs:
+            self._checkpoint.on_restored([report for log in logs for report in log.reports])
+        return epochs
 
     def _restore(
         self, path: Path, shards: Sequence[Stack], batches: Batches, logs: Sequence[Log]

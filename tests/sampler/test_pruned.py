@@ -16,6 +16,7 @@ from s2e_optuna.sampler import generations, recommended_trial
 from s2e_optuna.sampler.codec import Codec
 from s2e_optuna.sampler.ledger import Ledger
 from s2e_optuna.sampler.surrogate import Surrogate
+from s2e_optuna.sampler.values import batch_values
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -112,3 +113,93 @@ def test_a_trial_that_is_run_again_counts_once() -> None:
         ledger.update(study.trials)
         assert ledger.space is not None
         assert ledger.chain("any", ledger.space).failed == {}
+
+
+def stored(
+    values: dict[int, float], state: str = "PRUNED", x: float = 0.5, **more: Any
+) -> FrozenTrial:
+    return optuna.trial.create_trial(
+        state=TrialState[state],
+        value=values[max(values)] if state == "COMPLETE" else None,
+        intermediate_values=values,
+        params={"x": x},
+        distributions={"x": optuna.distributions.FloatDistribution(0.0, 1.0)},
+        **more,
+    )
+
+
+def test_a_stopped_trial_counts_with_what_it_would_have_ended_with() -> None:
+    trials = [
+        stored({1: 0.9, 5: 0.5, 9: 0.3}, "COMPLETE"),
+        stored({1: 0.8, 5: 0.6, 9: 0.4}, "COMPLETE"),
+        stored({1: 0.8, 5: 0.7, 9: 0.2}, "COMPLETE"),
+        stored({1: 0.9, 5: 0.55}),  # those at step 5 went on by -0.2, -0.2 and -0.5
+        stored({1: 1.0}),  # those at step 1 by -0.4, -0.2, -0.1, -0.35 and -0.15 to step 5
+        stored({1: 0.45, 5: 0.3}),  # would be better than any that ended: nobody has seen it
+        stored({3: 0.5}),  # nobody else has reported at step 3
+    ]
+    found = batch_values(trials, 1)
+    assert found == pytest.approx([0.3, 0.4, 0.2, 0.35, 1.0 - 0.2 - 0.2, 0.2, 0.5])
+    assert batch_values(trials, 1, finals=False) == pytest.approx(
+        [0.3, 0.4, 0.2, 0.55, 1.0, 0.4, 0.5]
+    )
+
+
+def test_what_stopped_trials_would_have_ended_with_knows_the_direction() -> None:
+    trials = [
+        stored({1: 0.1, 5: 0.7}, "COMPLETE"),
+        stored({1: 0.3, 5: 0.8}, "COMPLETE"),
+        stored({1: 0.05}),
+    ]
+    assert batch_values(trials, -1) == pytest.approx([-0.7, -0.8, -0.6])
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), float("-inf"), 1e300])
+def test_reports_that_are_not_finite_tell_nothing(odd: float) -> None:
+    trials = [
+        stored({1: 0.9, 5: 0.3}, "COMPLETE"),
+        stored({1: odd, 5: 0.4}, "COMPLETE"),
+        stored({1: 0.8}),
+        stored({1: odd}),
+    ]
+    found = batch_values(trials, 1)
+    assert np.all(np.isfinite(found))
+    assert found[3] == np.max(found)
+
+
+def test_stopped_trials_tell_of_their_neighbours_but_are_not_recommended() -> None:
+    study = optuna.create_study()
+    rng = np.random.default_rng(0)
+    for x in (0.2, 0.25, 0.8):  # two lucky ones beside many bad neighbours, and a sound one
+        study.add_trial(stored({1: 0.5, 5: 0.2 if x < 0.5 else 0.22}, "COMPLETE", x))
+    for x in rng.uniform(0.1, 0.4, 12):
+        study.add_trial(stored({1: 0.9}, x=float(x)))
+    for x in rng.uniform(0.7, 0.9, 4):
+        study.add_trial(stored({1: 0.51}, x=float(x)))
+    assert recommended_trial(study).params["x"] == 0.8
+    assert recommended_trial(study, "observed").params["x"] in (0.2, 0.25)
+
+
+def test_a_search_of_an_earlier_version_goes_on_by_its_own_rule() -> None:
+    study = optuna.create_study(
+        sampler=S2ESampler(seed=0), pruner=SuccessiveHalvingPruner(min_resource=1)
+    )
+    study.optimize(training, n_trials=12)
+    (first,) = (g for g in generations(study) if g.m == 2)
+    assert first.trial_number is not None
+    trials = copy.deepcopy(study.trials)
+    commit = trials[first.trial_number].system_attrs["s2e:tag"]["commit"]
+    assert commit.pop("pruned") == "final"
+    study = optuna.create_study(
+        sampler=S2ESampler(seed=0), pruner=SuccessiveHalvingPruner(min_resource=1)
+    )
+    study.add_trials(trials)
+    assert S2ESampler(seed=0).audit(study)  # its thetas were computed by the other rule
+    before = len(generations(study))
+    study.optimize(training, n_trials=9)
+    assert len(generations(study)) > before
+    ledger = Ledger()
+    ledger.update(study.trials)
+    assert ledger.space is not None
+    sig = S2ESampler(seed=0).signature(ledger.space)
+    assert not ledger.chain(sig, ledger.space).finals

@@ -1,0 +1,105 @@
+"""Which trials of a stack leave early, because they will not win.
+
+What a trial reports is its value so far: the error of its best epochs, which never rises. Judged
+by that, early epochs no longer mislead as they do where the last epochs are what counts (rank
+correlations with the end of 0.8 and more, see `studies/stopping.py`), so most trials need not be
+trained to the end to know that they are not the best.
+
+At a few epochs, the *rungs*, a stack is judged as a whole, when all its values are known: trial by
+trial, as Optuna's pruners are asked, the answer would depend on the order of asking. A trial stays
+if its value is in the better half of all that were reported at this epoch, by this stack and by
+all others of the study. So a stack is halved by its own luck only while it is the first, and a
+good one is kept longer (asynchronous successive halving: Li et al., MLSys 2020).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from optuna.study import Study
+from optuna.trial import TrialState
+
+from s2e_optuna.sampler.values import violation
+from s2e_optuna.scores import BEST_EPOCHS
+
+RUNGS = (0.15, 0.3, 0.6)
+"""Shares of the epochs after which a stack is judged; chosen on recorded trainings, see
+`studies/bench_halving.py`."""
+
+KEPT = 0.5
+"""Share of the values at a rung that are good enough to go on."""
+
+_COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+# A failed trial says nothing: it diverged, or its worker died and it is run again.
+
+
+def rungs(epochs: int, evaluate_every: int = 1) -> tuple[int, ...]:
+    """Epochs (from 0) after which trials may leave.
+
+    Parameters
+    ----------
+    epochs
+        Length T of a training.
+    evaluate_every
+        Epochs between two evaluations.
+
+    Returns
+    -------
+    tuple of int
+        Evaluated ones, from the third evaluation on, which is the first that has a whole value;
+        none after the last epoch.
+    """
+    found = set()
+    for share in RUNGS:
+        evaluations = max(BEST_EPOCHS, math.ceil(share * epochs / evaluate_every))
+        if (end := evaluations * evaluate_every) < epochs:
+            found.add(end - 1)
+    return tuple(sorted(found))
+
+
+def leaving(now: Mapping[int, float], others: Sequence[float]) -> set[int]:
+    """Say which trials leave at a rung.
+
+    Parameters
+    ----------
+    now
+        Values of a stack by position, to be minimised.
+    others
+        Values that other trials have reported at the same epoch.
+
+    Returns
+    -------
+    set of int
+        Positions of those whose value is not in the better half of all; never of a trial as good
+        as one that stays, nor of all trials if there are no others.
+    """
+    if not now:
+        return set()
+    finite = [value for value in [*now.values(), *others] if math.isfinite(value)]
+    if not finite:
+        return set()
+    count = len(now) + len(others)  # what diverged has a place, so that it makes none for others
+    bar = sorted(finite)[min(len(finite), math.ceil(KEPT * count)) - 1]
+    return {position for position, value in now.items() if not value <= bar}
+
+
+def values_at(study: Study, epoch: int, without: set[int]) -> list[float]:
+    """Values that feasible trials of a study have reported at an epoch.
+
+    Parameters
+    ----------
+    study
+        The study.
+    epoch
+        Only reports at this very epoch are compared.
+    without
+        Numbers of trials that are left out.
+    """
+    return [
+        trial.intermediate_values[epoch]
+        for trial in study.get_trials(deepcopy=False, states=_COUNTED)
+        if epoch in trial.intermediate_values
+        and trial.number not in without
+        and violation(trial) == 0.0
+    ]
