@@ -15,6 +15,7 @@ from s2e_optuna.data.noisy_data import NoisyData
 from s2e_optuna.data.streaming import take
 from s2e_optuna.errors import DataError
 from s2e_optuna.training.config import TrainConfig
+from s2e_optuna.training.jobs import Runner, Tell, in_turn
 from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.model import predict_proba
 from s2e_optuna.training.results import EpochReport
@@ -61,6 +62,7 @@ def unseen_probabilities(
     config: TrainConfig,
     folds: int = 5,
     on_epoch: Callable[[int, int], None] | None = None,
+    run: Runner = in_turn,
 ) -> Unseen:
     """Predict each training sample by a training that has not seen it: cross-validation.
 
@@ -76,6 +78,8 @@ def unseen_probabilities(
         Number of trainings, 2 or more, each on all folds but one.
     on_epoch
         Called with the fold and the number of its finished epochs.
+    run
+        Runs the trainings; by default this process, one after the other.
 
     Returns
     -------
@@ -97,36 +101,27 @@ def unseen_probabilities(
     halves = None
     if clean and config.stop == "best" and len(data.y_val) > 1:
         halves = _halves(data, config.seed)
+    jobs = [
+        _Fold(
+            method,
+            schedule,
+            replace(config, seed=config.seed + fold),
+            np.flatnonzero(fold_of == fold),
+            None if halves is None else halves[fold % 2],
+            clean and get_method(method).uses_clean_data,
+        )
+        for fold in range(folds)
+    ]
+
+    def tell(fold: int, epoch: int, _: bool) -> None:
+        if on_epoch is not None:
+            on_epoch(fold, epoch)
+
     of_validation = []
-    for fold in range(folds):
-        rest, out = (torch.from_numpy(np.flatnonzero(mask)) for mask in
-                     (fold_of != fold, fold_of == fold))  # fmt: skip
-        part = replace(
-            data,
-            x_train=take(data.x_train, rest),
-            y_train=data.y_train[rest],
-            y_clean=None,
-            x_test=None,
-            y_test=None,
-        )
-        if halves is not None:
-            stopping = halves[fold % 2]
-            x_val, y_val = take(data.x_val, stopping), data.y_val[stopping]
-            part = replace(part, x_val=x_val, y_val=y_val, y_val_clean=None)
-        batch_size = None if config.batch_size is None else min(config.batch_size, len(rest))
-        settings = replace(
-            config,
-            seed=config.seed + fold,
-            batch_size=batch_size,
-            evaluate_every=config.epochs if config.stop == "last" else config.evaluate_every,
-        )
-        tell = None if on_epoch is None else _telling(on_epoch, fold)
-        (run,) = train(method, [schedule], part, settings, tell)
-        if run.status != "complete" or run.model is None:
-            raise DataError(f"a training of the cross-validation failed: {run.failure}")
-        found[out.numpy()] = predict_proba(run.model, take(data.x_train, out), config.device)
-        if not (clean and get_method(method).uses_clean_data):
-            of_validation.append(predict_proba(run.model, data.x_val, config.device))
+    for job, (unseen, validation) in zip(jobs, run(jobs, data, tell), strict=True):
+        found[job.out] = unseen
+        if validation is not None:
+            of_validation.append(validation)
     if not of_validation:
         return Unseen(found, samples=data.identity)
     predicted = np.stack(of_validation)
@@ -153,10 +148,51 @@ def _by_the_others(
     return kept
 
 
-def _telling(
-    on_epoch: Callable[[int, int], None], fold: int
-) -> Callable[[int, list[EpochReport]], None]:
-    def tell(epoch: int, _: list[EpochReport]) -> None:
-        on_epoch(fold, epoch + 1)
+@dataclass(frozen=True, eq=False)
+class _Fold:
+    """One training, without its fold."""
 
-    return tell
+    method: str
+    schedule: ScheduleLike
+    config: TrainConfig
+    out: NDArray[np.int64]
+    """Samples that are left out."""
+    stopping: Tensor | None
+    """Validation samples that stop it; None for all."""
+    learns_from_validation: bool
+
+    def __call__(
+        self, data: NoisyData, tell: Tell
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Train and predict what is left out [n, C] and the validation samples [V, C]."""
+        config = self.config
+        rest, out = np.ones(len(data.y_train), dtype=bool), torch.from_numpy(self.out)
+        rest[self.out] = False
+        kept = torch.from_numpy(np.flatnonzero(rest))
+        part = replace(
+            data,
+            x_train=take(data.x_train, kept),
+            y_train=data.y_train[kept],
+            y_clean=None,
+            x_test=None,
+            y_test=None,
+        )
+        if self.stopping is not None:
+            x_val, y_val = take(data.x_val, self.stopping), data.y_val[self.stopping]
+            part = replace(part, x_val=x_val, y_val=y_val, y_val_clean=None)
+        settings = replace(
+            config,
+            batch_size=None if config.batch_size is None else min(config.batch_size, len(kept)),
+            evaluate_every=config.epochs if config.stop == "last" else config.evaluate_every,
+        )
+
+        def on_epoch(epoch: int, _: list[EpochReport]) -> None:
+            tell(epoch + 1, False)
+
+        (run,) = train(self.method, [self.schedule], part, settings, on_epoch)
+        if run.status != "complete" or run.model is None:
+            raise DataError(f"a training of the cross-validation failed: {run.failure}")
+        unseen = predict_proba(run.model, take(data.x_train, out), config.device)
+        if self.learns_from_validation:
+            return unseen, None
+        return unseen, predict_proba(run.model, data.x_val, config.device)

@@ -19,6 +19,7 @@ from s2e_optuna.training import (
     TrainResult,
     evaluate_schedules,
 )
+from s2e_optuna.training.jobs import Runner, in_turn
 
 FOLDING = "cross-validation"
 """Name under which the trainings of the cross-validation tell how far they are."""
@@ -83,6 +84,7 @@ def train_final(
     folds: int = 0,
     kept: Sequence[str] = (),
     progress: Callable[[ComparisonProgress], None] | None = None,
+    run: Runner = in_turn,
 ) -> Final:
     """Train in every way with fresh seeds; cross-validate the one that is kept.
 
@@ -104,6 +106,8 @@ def train_final(
         on the mean over its trainings, is; of equal ones the last.
     progress
         Called after each epoch; its totals are those of trainings and folds together.
+    run
+        Runs the trainings; by default this process, one after the other.
 
     Raises
     ------
@@ -120,18 +124,23 @@ def train_final(
         if progress is not None:
             progress(replace(found, total=total))
 
+    of_fold = [0] * folds
+
     def tell_fold(fold: int, epoch: int) -> None:
-        done = (trainings + fold) * training.epochs + epoch
+        of_fold[fold] = epoch
+        done = trainings * training.epochs + sum(of_fold)
         tell(ComparisonProgress((FOLDING,), folding, epoch, done, total, number=fold, of=folds))
 
     # Probabilities are for the list of suspects.
-    results = evaluate_schedules(entries, data, training, fresh, tell, keep_probabilities=True)
+    results = evaluate_schedules(
+        entries, data, training, fresh, tell, keep_probabilities=True, run=run
+    )
     best = _best(results, kept or tuple(entries), training.stop)
     unseen = None
     if folds and _complete(results[best]):
         method, schedule = entries[best]
         unseen = unseen_probabilities(
-            method, schedule, data, replace(training, seed=folding), folds, tell_fold
+            method, schedule, data, replace(training, seed=folding), folds, tell_fold, run
         )
     return Final({name: tuple(runs) for name, runs in results.items()}, best, unseen, training)
 

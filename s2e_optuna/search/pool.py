@@ -41,7 +41,9 @@ PRELOAD = (
     "alembic.command",
     "alembic.migration",
     MAPPED_CLASSES,
-    "s2e_optuna.search.config",
+    "s2e_optuna.objective.objective",  # and with it torch, which takes seconds
+    "s2e_optuna.search.samplers",
+    "s2e_optuna.search.trainings",
     "s2e_optuna.search.worker",
 )
 """What worker processes import, once for all of them; nothing here may compute or touch a GPU."""
@@ -95,7 +97,7 @@ class LocalPool(Pool):
         )
         self._heartbeat = heartbeat
         self._threads = max(1, available_cores() // workers)
-        self._context = _process_context()
+        self._context = process_context()
         self._pipes: dict[int, Connection] = {}  # by the number of the place
 
     def run(self, target: int) -> None:
@@ -133,7 +135,7 @@ class LocalPool(Pool):
             target=run_local, args=(worker, child), name=f"s2e-worker-{place.number}", daemon=False
         )
         place.worker = process
-        with _ignoring(signal.SIGINT), _patient_threads():
+        with ignoring(signal.SIGINT), patient_threads():
             process.start()
         child.close()  # so that reading ends when the process does
         self._pipes[place.number] = parent
@@ -149,7 +151,7 @@ class LocalPool(Pool):
             if place.worker.sentinel in ready:
                 self._receive(place)  # what it said last
                 place.worker.join()
-                ends.append((place, _end_of(place.worker.exitcode, place.status)))
+                ends.append((place, end_of(place.worker.exitcode, place.status)))
                 self._close(place)
         return ends
 
@@ -184,7 +186,7 @@ class LocalPool(Pool):
 
     def _stop(self) -> None:
         # A second Ctrl-C or SIGTERM must not leave processes or trials behind.
-        with _ignoring(signal.SIGINT, signal.SIGTERM):
+        with ignoring(signal.SIGINT, signal.SIGTERM):
             super()._stop()
 
     def _shown(self) -> tuple[tuple[WorkerProgress, ...], str]:
@@ -203,7 +205,7 @@ class LocalPool(Pool):
         return shown, waiting[0] if waiting else ""
 
 
-def _process_context() -> BaseContext:
+def process_context() -> BaseContext:
     """How processes are started: never by forking this one, which may use CUDA and threads.
 
     On Linux a helper process imports torch once and is forked for every worker: the second
@@ -217,7 +219,7 @@ def _process_context() -> BaseContext:
 
 
 @contextlib.contextmanager
-def _ignoring(*numbers: signal.Signals) -> Iterator[None]:
+def ignoring(*numbers: signal.Signals) -> Iterator[None]:
     """Ignore signals; processes started inside ignore them for good."""
     if threading.current_thread() is not threading.main_thread():  # which alone sees them
         yield
@@ -231,7 +233,7 @@ def _ignoring(*numbers: signal.Signals) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _patient_threads() -> Iterator[None]:
+def patient_threads() -> Iterator[None]:
     """Let threads of processes started inside sleep while they wait for each other.
 
     By default OpenMP's threads wait by spinning. On a machine that also does something else,
@@ -248,11 +250,11 @@ def _patient_threads() -> Iterator[None]:
         del os.environ[name]
 
 
-def _end_of(code: int | None, said: WorkerStatus) -> End:
+def end_of(code: int | None, said: WorkerStatus | None = None) -> End:
     """Say how a process ended, by its exit code and the last that it said."""
     if code == DONE:
         return End()
-    message = said.message if said.state == "failed" else ""
+    message = said.message if said is not None and said.state == "failed" else ""
     if code is not None and code < 0:
         with contextlib.suppress(ValueError):
             return End(f"was killed by {signal.Signals(-code).name}")

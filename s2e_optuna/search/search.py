@@ -18,6 +18,7 @@ import optuna
 from optuna.exceptions import DuplicatedStudyError
 from optuna.pruners import NopPruner
 
+from s2e_optuna.cores import available_cores
 from s2e_optuna.data import NoisyData, OnImages
 from s2e_optuna.data.fingerprint import FINGERPRINT_FILE, Fingerprint, fingerprint
 from s2e_optuna.labels import Judgement, LabelReport, suspect_quality, write_suspects
@@ -41,6 +42,7 @@ from s2e_optuna.search.progress import Progress, Tally, tally
 from s2e_optuna.search.ray_pool import RayPool
 from s2e_optuna.search.samplers import make_sampler
 from s2e_optuna.search.stored import adopted, check_direction, check_same, read_stored
+from s2e_optuna.search.trainings import final_trainings
 from s2e_optuna.storages.open import HEARTBEAT, open_storage, resolve_url
 from s2e_optuna.stored_names import (
     COMPARISON_FILE,
@@ -350,15 +352,18 @@ def _compare(
     asked = config.data.noise_rate if config.data.noise is not None else None
     rate = data.noise_rate if asked is None else asked
     entries = comparison_entries(schedule, config.method, rate)
-    final = train_final(
-        entries,
-        data,
-        config.final_training,
-        seeds=config.final_seeds,
-        folds=config.folds,
-        kept=("standard", "s2e"),  # Co-teaching was told what nobody knows
-        progress=_relay(found, on_progress),
-    )
+    workers = min(config.workers, available_cores())  # those of a cluster are elsewhere
+    with final_trainings(workers, config.devices[0]) as run:
+        final = train_final(
+            entries,
+            data,
+            config.final_training,
+            seeds=config.final_seeds,
+            folds=config.folds,
+            kept=("standard", "s2e"),  # Co-teaching was told what nobody knows
+            progress=_relay(found, on_progress),
+            run=run,
+        )
     final.require_complete()
     model = final.complete[0].model
     assert model is not None

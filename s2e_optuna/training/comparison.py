@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from s2e_optuna.data.noisy_data import NoisyData
 from s2e_optuna.errors import DataError
 from s2e_optuna.training.config import TrainConfig
+from s2e_optuna.training.jobs import Runner, Tell, in_turn
 from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.results import EpochReport, TrainResult
 from s2e_optuna.training.trainer import ScheduleLike, train
@@ -26,7 +27,7 @@ class ComparisonProgress:
     epoch
         Epochs they have finished.
     done, total
-        Epochs of trials finished so far and in all.
+        Epochs of trials finished so far and in all, also of entries that train elsewhere.
     preparing
         Whether these are epochs of a training that only prepares the one that is asked for.
     number, of
@@ -51,6 +52,7 @@ def evaluate_schedules(
     progress: Callable[[ComparisonProgress], None] | None = None,
     *,
     keep_probabilities: bool = False,
+    run: Runner = in_turn,
 ) -> dict[str, list[TrainResult]]:
     """Train every entry with every seed.
 
@@ -71,6 +73,8 @@ def evaluate_schedules(
         Called after each epoch.
     keep_probabilities
         See `train`.
+    run
+        Runs the stacks; by default this process, one after the other.
 
     Returns
     -------
@@ -88,41 +92,62 @@ def evaluate_schedules(
     for name, (method, _) in entries.items():
         get_method(method)
         stacks.setdefault(method, []).append(name)
-    results: dict[str, list[TrainResult]] = {name: [] for name in entries}
+    jobs = [
+        _Stack(
+            tuple(names),
+            method,
+            tuple(entries[name][1] for name in names),
+            replace(config, seed=seed),
+            keep_probabilities,
+        )
+        for seed in seeds
+        for method, names in stacks.items()
+    ]
+    tally = [0] * len(jobs)
     total = len(entries) * len(seeds) * config.epochs
-    finished = 0
-    for number, seed in enumerate(seeds):
-        for method, names in stacks.items():
-            start = ComparisonProgress(
-                tuple(names), seed, 0, finished, total, number=number, of=len(seeds)
+
+    def tell(place: int, epoch: int, preparing: bool) -> None:
+        if progress is None:
+            return
+        job = jobs[place]
+        if not preparing:
+            tally[place] = len(job.names) * epoch
+        number = place // len(stacks)
+        progress(
+            ComparisonProgress(
+                job.names, job.config.seed, epoch, sum(tally), total, preparing, number, len(seeds)
             )
-            trained = train(
-                method,
-                [entries[name][1] for name in names],
-                data,
-                replace(config, seed=seed),
-                *_relays(progress, start),
-                keep_probabilities=keep_probabilities,
-            )
-            for name, result in zip(names, trained, strict=True):
-                results[name].append(result)
-            finished += len(names) * config.epochs
+        )
+
+    results: dict[str, list[TrainResult]] = {name: [] for name in entries}
+    for job, trained in zip(jobs, run(jobs, data, tell), strict=True):
+        for name, result in zip(job.names, trained, strict=True):
+            results[name].append(result)
     return results
 
 
-def _relays(
-    progress: Callable[[ComparisonProgress], None] | None, start: ComparisonProgress
-) -> tuple[Callable[[int, list[EpochReport]], None], Callable[[int], None]]:
-    """Turn the trainer's reports into progress of the whole comparison, from its start on."""
-    names, finished = start.names, start.done
+@dataclass(frozen=True)
+class _Stack:
+    """Entries of one method and seed."""
 
-    def on_epoch(epoch: int, reports: list[EpochReport]) -> None:
-        if progress is not None:
-            done = finished + len(names) * (epoch + 1)
-            progress(replace(start, epoch=epoch + 1, done=done))
+    names: tuple[str, ...]
+    method: str
+    schedules: tuple[ScheduleLike, ...]
+    config: TrainConfig
+    keep_probabilities: bool
 
-    def on_preparation(epoch: int) -> None:
-        if progress is not None:
-            progress(replace(start, epoch=epoch, preparing=True))
+    def __call__(self, data: NoisyData, tell: Tell) -> list[TrainResult]:
+        """Train them."""
 
-    return on_epoch, on_preparation
+        def on_epoch(epoch: int, _: list[EpochReport]) -> None:
+            tell(epoch + 1, False)
+
+        return train(
+            self.method,
+            self.schedules,
+            data,
+            self.config,
+            on_epoch,
+            lambda epoch: tell(epoch, True),
+            keep_probabilities=self.keep_probabilities,
+        )

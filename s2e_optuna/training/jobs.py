@@ -1,0 +1,48 @@
+"""Trainings that do not depend on each other, and who runs them: this process, or several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from s2e_optuna.data.noisy_data import NoisyData
+
+Tell = Callable[[int, bool], None]
+"""Told after each epoch the number of finished epochs, and whether they only prepare."""
+
+
+class Job(Protocol):
+    """Some trainings; a value that can be pickled, as what it returns."""
+
+    def __call__(self, data: NoisyData, tell: Tell) -> Any:
+        """Train on the data; tell after each epoch."""
+
+
+class Runner(Protocol):
+    """Runs jobs on the same data."""
+
+    def __call__(
+        self,
+        jobs: Sequence[Job],
+        data: NoisyData,
+        tell: Callable[[int, int, bool], None],
+    ) -> list[Any]:
+        """Return what the jobs return, in their order.
+
+        Parameters
+        ----------
+        jobs
+            What to do.
+        data
+            What every job gets.
+        tell
+            Called in this thread with the place of a job and what it tells.
+        """
+
+
+def in_turn(
+    jobs: Sequence[Job], data: NoisyData, tell: Callable[[int, int, bool], None]
+) -> list[Any]:
+    """Run jobs in this process, one after the other: a `Runner`."""
+    return [job(data, partial(tell, place)) for place, job in enumerate(jobs)]
