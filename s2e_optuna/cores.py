@@ -1,8 +1,14 @@
-"""How many processors there are to work with."""
+"""How many processors there are to work with, and how many to use."""
 
 from __future__ import annotations
 
 import os
+import threading
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
 
 
 def available_cores() -> int:
@@ -10,3 +16,43 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@lru_cache(maxsize=1)
+def _libraries() -> ThreadpoolController:
+    # Looking for them takes milliseconds, and those that NumPy and SciPy use are there by now.
+    return ThreadpoolController()
+
+
+class _OneThread:
+    """The process's limit: the first who needs it sets it, the last one takes it back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._limiter: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._limiter = _libraries().limit(limits=1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._limiter.restore_original_limits()
+
+
+_ONE_THREAD = _OneThread()
+
+
+def one_thread() -> AbstractContextManager[None]:
+    """Keep NumPy's and SciPy's linear algebra on one thread, for any number of callers at a time.
+
+    Sums are then taken in the same order everywhere. With small matrices several threads would
+    only wait for each other, too: by spinning, which takes the cores from whatever runs beside
+    them.
+    """
+    return _ONE_THREAD

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from s2e_optuna.cores import one_thread
 from s2e_optuna.errors import DataError
 from s2e_optuna.labels.arrays import Floats, Ints, Real, as_labels, as_probabilities
 from s2e_optuna.labels.calibration import cross_fitted, fit_calibration
@@ -167,7 +168,14 @@ def assess_labels(
             f"pred_probs has the shape {values.shape}: it needs [N, C] with a sample or more"
         )
     given = as_labels(labels, *values.shape)
-    rng, surest = np.random.default_rng(seed), fit_surest(given, values)
+    with one_thread():
+        return _assess(given, values, clean, np.random.default_rng(seed), draws)
+
+
+def _assess(
+    given: Ints, values: Real, clean: CleanPart | None, rng: np.random.Generator, draws: int
+) -> LabelQuality:
+    surest = fit_surest(given, values)
     if clean is None:
         return _by_surest(given, values, surest, rng, draws)
     found = _by_clean(given, values, clean, surest, rng, draws)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
+from s2e_optuna.cores import one_thread
 from s2e_optuna.relaxation import (
     DIRECTIONS,
     Estimate,
@@ -22,7 +23,6 @@ from s2e_optuna.sampler.ledger import Chain
 from s2e_optuna.sampler.options import Options
 from s2e_optuna.sampler.surrogate import Surrogate
 from s2e_optuna.sampler.tags import Commit, Origin, Tag, rounded
-from s2e_optuna.sampler.threads import one_thread
 from s2e_optuna.sampler.values import Reported, batch_values
 
 Array = NDArray[np.float64]

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
+from s2e_optuna.cores import one_thread
 from s2e_optuna.sampler.codec import Codec, fits
 from s2e_optuna.sampler.features import FeatureFunction
 from s2e_optuna.sampler.ledger import Chain, Ledger
 from s2e_optuna.sampler.options import Options
 from s2e_optuna.sampler.surrogate import Surrogate
-from s2e_optuna.sampler.threads import one_thread
 from s2e_optuna.sampler.values import Reported, batch_values
 
 Array = NDArray[np.float64]

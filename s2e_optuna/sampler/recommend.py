@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from s2e_optuna.cores import one_thread
 from s2e_optuna.sampler.codec import Codec, common_space, fits
 from s2e_optuna.sampler.surrogate import Surrogate, worth_fitting
-from s2e_optuna.sampler.threads import one_thread
 from s2e_optuna.sampler.values import batch_values, violation
 from s2e_optuna.schedules import Schedule, schedule_kind, trial_schedule
 

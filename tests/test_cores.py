@@ -4,7 +4,7 @@ import optuna
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from s2e_optuna import S2ESampler
-from s2e_optuna.sampler.threads import one_thread
+from s2e_optuna.cores import one_thread
 
 
 def blas_threads() -> set[int]:
