@@ -23,9 +23,9 @@ from optuna.trial import TrialState
 from s2e_optuna.sampler.values import violation
 from s2e_optuna.scores import BEST_EPOCHS
 
-RUNGS = (0.15, 0.3, 0.6)
+RUNGS = (0.2, 0.4, 0.7)
 """Shares of the epochs after which a stack is judged; chosen on recorded trainings, see
-`studies/bench_halving.py`."""
+`studies/bench_epochs.py`."""
 
 KEPT = 0.5
 """Share of the values at a rung that are good enough to go on."""

@@ -155,7 +155,7 @@ class SearchConfig:
     )
     leave_early: bool = option(
         True,
-        "Trials that will not win leave early: at 15, 30 and 60% of the epochs those whose best "
+        "Trials that will not win leave early: at 20, 40 and 70% of the epochs those whose best "
         "epochs so far are not in the better half. Only with --stop best.",
         panel=SEARCH_PANEL,
         before=False,
@@ -179,7 +179,7 @@ class SearchConfig:
     )
     workers: int = option(1, "Local processes.", panel=WORKERS_PANEL, metavar="N", stored=False)
     stack: int = option(
-        4, "Trials that a worker trains at once.", panel=WORKERS_PANEL, metavar="P", stored=False
+        8, "Trials that a worker trains at once.", panel=WORKERS_PANEL, metavar="P", stored=False
     )
     report_every: int | None = option(
         None,

@@ -26,10 +26,11 @@ def digits():
 @pytest.mark.parametrize(
     ("epochs", "every", "expected"),
     [
-        (60, 1, (8, 17, 35)),
-        (200, 1, (29, 59, 119)),
-        (10, 1, (2, 5)),  # the first has its three evaluations, so that two rungs are one
-        (60, 5, (14, 19, 39)),  # where something has been measured, three times at least
+        (60, 1, (11, 23, 41)),
+        (200, 1, (39, 79, 139)),
+        (10, 1, (2, 3, 6)),  # the first has its three evaluations
+        (60, 5, (14, 24, 44)),  # where something has been measured
+        (6, 1, (2, 4)),  # two rungs are one
         (3, 1, ()),
         (1, 1, ()),
     ],
@@ -89,7 +90,7 @@ def test_only_the_same_epoch_of_feasible_trials_that_did_not_fail_is_compared():
 def test_a_reporter_reports_and_judges_at_rungs_only():
     study = optuna.create_study(pruner=optuna.pruners.NopPruner())
     trials = [study.ask() for _ in range(4)]
-    config = TrainConfig(epochs=20)  # rungs after 3, 6 and 12 epochs
+    config = TrainConfig(epochs=20)  # rungs after 4, 8 and 14 epochs
     reporter = Reporter(trials, 100, config, leave_early=True)
     accuracies = (0.1, 0.2, 0.3, 0.4)
     left = {}
@@ -99,9 +100,9 @@ def test_a_reporter_reports_and_judges_at_rungs_only():
         ):
             left[i] = epoch
     reporter.flush()
-    assert left == {0: 2, 1: 2, 2: 5}
+    assert left == {0: 3, 1: 3, 2: 7}
     steps = [list(trial.intermediate_values) for trial in study.trials]
-    assert steps == [[2], [2], [2, 5], [2, 5, 11, 19]]
+    assert steps == [[3], [3], [3, 7], [3, 7, 13, 19]]
 
 
 def test_with_the_last_epochs_as_value_nobody_leaves():
@@ -134,8 +135,8 @@ def test_trials_leave_and_the_search_goes_on_with_what_is_known_of_them(digits):
     assert set(states) == {TrialState.COMPLETE, TrialState.PRUNED}
     for trial in study.trials:
         steps = sorted(trial.intermediate_values)
-        assert steps in ([2], [2, 5], [2, 5, 9])
-        assert (len(steps) == 3) == (trial.state == TrialState.COMPLETE)
+        assert steps in ([2], [2, 3], [2, 3, 6], [2, 3, 6, 9])
+        assert (len(steps) == 4) == (trial.state == TrialState.COMPLETE)
         assert np.all(np.diff([trial.intermediate_values[step] for step in steps]) <= 0)
         assert trial.user_attrs["stopped_epoch"] <= steps[-1]
     assert S2ESampler(seed=0).audit(study) == []
