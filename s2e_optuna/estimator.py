@@ -25,7 +25,7 @@ from s2e_optuna.data.class_numbers import is_missing
 from s2e_optuna.data.noisy_data import as_images
 from s2e_optuna.data.preparation import Preparation
 from s2e_optuna.errors import DataError
-from s2e_optuna.labels import check_folds
+from s2e_optuna.labels import Suspect, check_folds
 from s2e_optuna.objective import CoTeachingObjective
 from s2e_optuna.sampler import S2ESampler, best_schedule
 from s2e_optuna.search.final import train_final
@@ -364,7 +364,7 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         own = np.mean([p for p in found if p is not None], axis=0)
         self.pred_probs_ = _normalised(own if final.unseen is None else final.unseen.training)
         judged = final.judge(data)
-        self.suspects_ = judged.rows
+        self.suspects_ = [self._in_own_labels(row) for row in judged.rows]
         self.suspicion_ = np.empty(len(labels))
         for row in self.suspects_:
             self.suspicion_[int(row.id)] = row.score
@@ -373,6 +373,16 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.noise_rate_ = None if quality is None else quality.noise.overall
         self.transition_matrix_ = None if quality is None else quality.noise.matrix
         self.label_posterior_ = None if quality is None else quality.posterior
+
+    def _in_own_labels(self, row: Suspect) -> Suspect:
+        """Give a row the labels that were given, which need not be texts."""
+        own = {str(label): label for label in self.classes_.tolist()}
+        return replace(
+            row,
+            given=own[row.given],
+            predicted=own[row.predicted],
+            true=None if row.true is None else own[row.true],
+        )
 
     def _training(self, seed: int) -> TrainConfig:
         """How trials and the final trainings train."""

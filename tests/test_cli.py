@@ -265,7 +265,14 @@ def test_train_says_how_well_it_does_and_leaves_a_model(tmp_path: Path) -> None:
     assert "test accuracy" in result.stdout and "epochs" in result.stdout  # the curves
     assert "Validated on the 397 samples of the validation part." in result.stdout
     files = [
-        f"m/{f}" for f in ("model.safetensors", "learning.png", "suspects.csv", "results.json")
+        f"m/{f}"
+        for f in (
+            "model.safetensors",
+            "learning.png",
+            "suspects.csv",
+            "report.html",
+            "results.json",
+        )
     ]
     assert {path.name for path in (tmp_path / "m").iterdir()} == {Path(f).name for f in files}
     content = json.loads(run(f"{words} --json -q").stdout)
@@ -313,8 +320,21 @@ def test_co_teaching_without_a_schedule_takes_its_own(tmp_path: Path) -> None:
         "learning.png",
         "schedule.json",
         "suspects.csv",
+        "report.html",
         "results.json",
     }
+    report = (tmp_path / "m" / "report.html").read_text(encoding="utf-8")
+    for told in (
+        "S2E training",
+        "The schedule that was trained with",
+        "1 fresh seed",
+        "pixelated",
+    ):
+        assert told in report
+    (again,) = re.findall("<pre>(s2e train digits .*)</pre>", report)
+    for words in ("--noise pair --noise-rate 0.4", "--epochs 2", "--seeds 1", "--out m"):
+        assert words in again
+    assert "The search tries" not in report
 
 
 @pytest.fixture

@@ -77,6 +77,15 @@ def test_it_finds_the_wrong_labels(fitted, noisy):
     assert first.given == noisy[1][int(first.id)]
 
 
+def test_suspects_have_the_labels_that_were_given():
+    x, y = load_digits(return_X_y=True)
+    found = S2EClassifier(n_trials=1, epochs=2, n_seeds=1, cross_validate=None, random_state=0)
+    rows = found.fit(x[:300], y[:300] * 10).suspects_
+    for row in rows:
+        assert row.given == y[int(row.id)] * 10 and row.predicted in found.classes_
+        assert isinstance(row.given, int)
+
+
 def test_it_says_how_many_labels_are_wrong_and_what_to_train_on(fitted, noisy):
     wrong = (noisy[1] != noisy[2]).mean()
     assert fitted.noise_rate_ == pytest.approx(wrong, abs=0.1)

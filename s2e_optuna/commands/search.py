@@ -128,7 +128,7 @@ def draw_pictures(result: SearchResult, view: StudyView) -> dict[str, Path]:
         picture = distribution_figure(bands, best=schedule, title=config.study_name)
         figures["generations"] = ("generations.png", picture)
     for name, key in (("learning", "test_accuracy"), ("precision", "label_precision")):
-        if curves := learning_curves(result, key):
+        if curves := learning_curves(result.scores, key):
             label = key.replace("_", " ")
             picture = learning_figure(curves, y_label=label, title=config.study_name)
             figures[name] = (f"{name}.png", picture)

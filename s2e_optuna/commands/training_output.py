@@ -1,4 +1,4 @@
-"""What ``s2e train`` prints and writes."""
+"""What ``s2e train`` prints and writes: files, a report, a table."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from s2e_optuna.commands.locations import shell
+from s2e_optuna.commands.takes import flags
 from s2e_optuna.commands.training import TrainOutcome
 from s2e_optuna.reporting.label_words import list_words
-from s2e_optuna.reporting.plots import learning_figure, save_figure
+from s2e_optuna.reporting.plots import learning_figure, save_figure, schedule_figure
+from s2e_optuna.reporting.report import write_training_report
 from s2e_optuna.reporting.series import LearningCurves
 from s2e_optuna.reporting.terminal import (
     ascii_only,
@@ -36,7 +39,7 @@ from s2e_optuna.stored_names import (
 from s2e_optuna.writable import whole_file
 
 OF_ANOTHER_RUN = (
-    *(SCHEDULE_FILE, COMPARISON_FILE, REPORT_FILE, *COMPARISON_PICTURES),
+    *(SCHEDULE_FILE, COMPARISON_FILE, *COMPARISON_PICTURES),
     *("schedule.png", "progress.png", "generations.png", "fingerprint.npz"),
 )
 """What an earlier search or training may have left in the folder about another model."""
@@ -73,11 +76,30 @@ def save_outcome(outcome: TrainOutcome, folder: Path) -> list[Path]:
         written.append(folder / SCHEDULE_FILE)
     write_suspects(outcome.judgement.rows, folder / SUSPECTS_FILE)
     written.append(folder / SUSPECTS_FILE)
+    written.append(save_report(outcome, folder))
     written.append(folder / RESULTS_FILE)
     content = json.dumps(outcome_dict(outcome, written), allow_nan=False)
     with whole_file(written[-1]) as place:
         place.write_text(content + "\n", encoding="utf-8")
     return written
+
+
+def save_report(outcome: TrainOutcome, folder: Path) -> Path:
+    """Write the page that shows all of it."""
+    from s2e_optuna.search.final import scores
+
+    request, schedule = outcome.request, outcome.schedule
+    seeds = {"seeds": request.seeds, "folds": request.folds, "method": request.method}
+    return write_training_report(
+        folder / REPORT_FILE,
+        outcome.data,
+        scores({outcome.name: (request.method, schedule)}, outcome.final),
+        settings={**request.data.settings(), **outcome.config.settings(), **seeds},
+        suspects=outcome.judgement.rows,
+        labels=outcome.judgement.report,
+        schedule=None if schedule is None else schedule_figure(schedule, title=outcome.name),
+        command=shell("s2e", "train", *flags(request), "--out", str(folder)),
+    )
 
 
 def learning_curves(outcome: TrainOutcome) -> list[LearningCurves]:

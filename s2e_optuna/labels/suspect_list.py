@@ -9,6 +9,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,8 +45,8 @@ class Suspect:
     id
         Path or row of the sample in the user's data.
     given, predicted
-        Class names: the label in the data and what the networks say; of a label that is listed,
-        the most probable other class.
+        Classes: the label in the data and what the networks say; of a label that is listed, the
+        most probable other class. Names; by `s2e_optuna.S2EClassifier` labels as it was given.
     suspicion
         From 0 to 1; see `s2e_optuna.labels.judging`.
     given_probability, predicted_probability
@@ -64,13 +65,13 @@ class Suspect:
     """
 
     id: str
-    given: str
-    predicted: str
+    given: Any
+    predicted: Any
     suspicion: float
     given_probability: float
     predicted_probability: float
     kept_share: float | None = None
-    true: str | None = None
+    true: Any = None
     wrong_probability: float | None = None
     on_list: bool | None = None
     contradicts: str | None = None

@@ -1,11 +1,11 @@
-"""One HTML page with all that a search found: a single file that needs nothing else."""
+"""One HTML page with all that a search or a training found: a file that needs nothing else."""
 
 from __future__ import annotations
 
 import base64
 import io
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +29,7 @@ from s2e_optuna.reporting.series import LearningCurves
 from s2e_optuna.reporting.terminal import mean_std, share
 from s2e_optuna.reporting.validation import validation_words
 from s2e_optuna.reporting.verdict import METHOD_NAMES, verdict
-from s2e_optuna.scores import last_epochs
+from s2e_optuna.scores import MethodScore, last_epochs
 from s2e_optuna.writable import whole_file
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from s2e_optuna.data import NoisyData
-    from s2e_optuna.labels import Suspect
+    from s2e_optuna.labels import LabelReport, Suspect
     from s2e_optuna.search.search import SearchResult
 
 SHOWN_SAMPLES = 60
@@ -77,14 +77,68 @@ def write_report(
     command
         The command that runs this search.
     """
+    return _write(path, _content(result, suspects), schedule, command)
+
+
+def write_training_report(
+    path: str | Path,
+    data: NoisyData,
+    scores: Mapping[str, MethodScore],
+    *,
+    settings: Mapping[str, object],
+    suspects: Sequence[Suspect],
+    labels: LabelReport | None = None,
+    schedule: Figure | None = None,
+    command: str = "",
+) -> Path:
+    """Write the report of one way to train, over several seeds.
+
+    Parameters
+    ----------
+    path
+        The HTML file.
+    data
+        What was trained on.
+    scores
+        Name of the way to train to how well it did.
+    settings
+        Names and values to list.
+    suspects
+        The list of suspects, the most suspicious first.
+    labels
+        What the labels are worth; None without a cross-validation.
+    schedule
+        Picture of the schedule; None where nothing is dropped.
+    command
+        The command that trains so.
+    """
+    (name, score), *_ = scores.items()
+    content = {
+        **_about(data, settings),
+        "kind": "training",
+        "title": name,
+        "facts": _scored(scores) + _counted(suspects, data.noise_rate),
+        "sentences": [validation_words(data, "Validated")],
+        "has_coteaching": False,
+        "comparison": _comparison(scores, len(score.schedule)),
+        "curves": _curves(scores),
+        "suspects": _suspects(suspects, data, labels, "") if suspects else None,
+    }
+    return _write(path, content, schedule, command)
+
+
+def _write(
+    path: str | Path, content: Mapping[str, Any], schedule: Figure | None, command: str
+) -> Path:
     environment = Environment(
         loader=PackageLoader("s2e_optuna.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
+    picture = None if schedule is None else _svg(schedule)
     page = environment.get_template("report.html.j2").render(
-        **_content(result, suspects), schedule_picture=_svg(schedule), command=command
+        **content, schedule_picture=picture, command=command
     )
     target = Path(path)
     with whole_file(target) as place:
@@ -115,16 +169,27 @@ def _content(result: SearchResult, suspects: Sequence[Suspect]) -> dict[str, Any
     data = result.data
     settings = {**result.config.settings(), "workers": result.config.workers}
     settings |= {"stack": result.config.stack, "storage": result.config.masked_storage}
+    tried = {"value": str(result.n_trials), "words": "schedules tried"}
     return {
+        **_about(data, settings),
+        "kind": "search",
         "title": result.config.study_name,
-        "written": datetime.now().strftime("%Y-%m-%d %H:%M"),
-        "data_words": _data_words(data),
-        "facts": _facts(result, suspects),
+        "facts": [tried, *_scored(result.scores), *_counted(suspects, result.noise_rate)],
         "sentences": [*verdict(result), validation_words(data)],
         "has_coteaching": "coteaching" in result.scores or result.noise_rate is not None,
-        "comparison": _comparison(result),
-        "curves": _curves(result),
-        "suspects": _suspects(suspects, result) if suspects else None,
+        "comparison": _comparison(result.scores, result.schedule.epochs),
+        "curves": _curves(result.scores),
+        "suspects": _suspects(suspects, data, result.labels, result_truth(result))
+        if suspects
+        else None,
+    }
+
+
+def _about(data: NoisyData, settings: Mapping[str, object]) -> dict[str, Any]:
+    """Return what every report says of its data, its settings and itself."""
+    return {
+        "written": datetime.now().strftime("%Y-%m-%d %H:%M"),
+        "data_words": _data_words(data),
         "settings": [(name, _words(value)) for name, value in settings.items()],
         "pixelated": max(data.input_shape[1:]) < 64,
         "versions": _versions(),
@@ -140,26 +205,40 @@ def _data_words(data: NoisyData) -> str:
     )
 
 
-def _facts(result: SearchResult, suspects: Sequence[Suspect]) -> list[dict[str, str]]:
-    facts = [{"value": str(result.n_trials), "words": "schedules tried"}]
-    scores = result.scores
-    if "s2e" in scores:
-        kind = "test" if np.isfinite(scores["s2e"].test_accuracy).any() else "validation"
-        for name, score in scores.items():
-            values = getattr(score, f"{kind}_accuracy")
-            facts.append({"value": mean_std(values), "words": f"{kind}, {METHOD_NAMES[name]}"})
+def _scored(scores: Mapping[str, MethodScore]) -> list[dict[str, str]]:
+    ours = _ours(scores)
+    if ours is None:
+        return []
+    kind = "test" if np.isfinite(ours.test_accuracy).any() else "validation"
+    return [
+        {
+            "value": mean_std(getattr(score, f"{kind}_accuracy")),
+            "words": f"{kind}, {METHOD_NAMES.get(name, name)}",
+        }
+        for name, score in scores.items()
+    ]
+
+
+def _ours(scores: Mapping[str, MethodScore]) -> MethodScore | None:
+    """Return the score of the schedule that was found, or of the only way to train."""
+    return scores.get("s2e", next(iter(scores.values()), None))
+
+
+def _counted(suspects: Sequence[Suspect], noise_rate: float | None) -> list[dict[str, str]]:
+    facts = []
     if suspects:
         listed = sum(one.listed for one in suspects)
         facts.append({"value": f"{listed:,}", "words": "labels look wrong"})
-    if result.noise_rate is not None:
-        facts.append({"value": share(result.noise_rate), "words": "labels are wrong"})
+    if noise_rate is not None:
+        facts.append({"value": share(noise_rate), "words": "labels are wrong"})
     return facts
 
 
-def _comparison(result: SearchResult) -> dict[str, Any] | None:
-    if not result.scores:
+def _comparison(scores: Mapping[str, MethodScore], epochs: int) -> dict[str, Any] | None:
+    ours = _ours(scores)
+    if ours is None:
         return None
-    stopped = bool(result.scores["s2e"].stopped_epoch)
+    stopped = bool(ours.stopped_epoch)
     columns = {
         "test accuracy": "test_accuracy",
         **({"last epochs": "last_epochs"} if stopped else {}),
@@ -169,58 +248,58 @@ def _comparison(result: SearchResult) -> dict[str, Any] | None:
     used = {
         words: name
         for words, name in columns.items()
-        if any(np.isfinite(getattr(score, name)).any() for score in result.scores.values())
+        if any(np.isfinite(getattr(score, name)).any() for score in scores.values())
     }
     rows = [
         {
-            "ours": name == "s2e",
+            "ours": score is ours,
             "cells": [
-                METHOD_NAMES[name],
+                METHOD_NAMES.get(name, name),
                 *(mean_std(getattr(score, column)) for column in used.values()),
             ],
         }
-        for name, score in result.scores.items()
+        for name, score in scores.items()
     ]
     return {
         "header": ["method", *used],
         "rows": rows,
-        "seeds": len(result.scores["s2e"].validation_accuracy),
+        "seeds": len(ours.validation_accuracy),
         "stopped": stopped,
-        "last_epochs": last_epochs(result.schedule.epochs),
+        "last_epochs": last_epochs(epochs),
         "test": "test accuracy" in used,
         "precision": "label precision" in used,
     }
 
 
-def learning_curves(result: SearchResult, key: str) -> list[LearningCurves]:
+def learning_curves(scores: Mapping[str, MethodScore], key: str) -> list[LearningCurves]:
     """Collect a curve of the final comparison for each method; empty where it was not measured."""
     found = [
         LearningCurves(METHOD_NAMES.get(name, name), np.array(score.curves[key]))
-        for name, score in reversed(list(result.scores.items()))  # ours first: the main colour
+        for name, score in reversed(list(scores.items()))  # ours first: the main colour
         if key in score.curves
     ]
     return [curve for curve in found if np.isfinite(curve.values).any()]
 
 
-def _curves(result: SearchResult) -> list[dict[str, str]]:
+def _curves(scores: Mapping[str, MethodScore]) -> list[dict[str, str]]:
     drawn: list[dict[str, str]] = []
     for name, words in _CURVES.items():
-        curves = learning_curves(result, name)
+        curves = learning_curves(scores, name)
         if curves and not (name == "validation_accuracy" and drawn):
             figure = learning_figure(curves, y_label=name.replace("_", " "))
             drawn.append({"words": words, "picture": _svg(figure)})
     return drawn
 
 
-def _suspects(rows: Sequence[Suspect], result: SearchResult) -> dict[str, Any]:
-    data = result.data
+def _suspects(
+    rows: Sequence[Suspect], data: NoisyData, report: LabelReport | None, truth: str
+) -> dict[str, Any]:
     listed = [row for row in rows if row.listed]
     words = (
         f"{len(listed):,} of {len(rows):,} labels ({share(len(listed) / len(rows))}) look wrong."
     )
-    report = result.labels
     worth = [UNKNOWN] if report is None else report_words(report, len(listed), len(rows))
-    words = " ".join(filter(None, (words, *worth, result_truth(result))))
+    words = " ".join(filter(None, (words, *worth, truth)))
     pairs = count_pairs(listed)
     small = 1 < data.n_classes <= LARGEST_MATRIX
     position = {name: i for i, name in enumerate(data.ids)}
