@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
     from s2e_optuna.data import NoisyData
+    from s2e_optuna.search.budget import Budget
 else:  # evaluated where the command line is made of these types; Optuna would be imported for it
     BaseStorage = Any
 
@@ -65,8 +66,13 @@ class SearchConfig:
         Search space of the schedule.
     trials
         The budget N: finished trials in the study.
+    epochs_total, minutes
+        Further budgets: epochs of all trials together, and minutes of trials in a run. The search
+        ends with its results when the first of them is spent; None sets no limit.
     sampler, sampler_options
         One of `SAMPLERS`, and keyword arguments for it.
+    leave_early
+        Whether trials that will not win leave, see `s2e_optuna.objective.leaving`.
     final_seeds
         Seeds of the final comparison; 0 leaves it out.
     folds
@@ -129,6 +135,21 @@ class SearchConfig:
         "Finished trials in the study; fewer than it was to have end it with its results.",
         panel=SEARCH_PANEL,
         metavar="N",
+        stored=False,
+    )
+    epochs_total: int | None = option(
+        None,
+        "End the search after so many epochs of all trials together, if it has fewer trials then.",
+        panel=SEARCH_PANEL,
+        metavar="N",
+        stored=False,
+    )
+    minutes: float | None = option(
+        None,
+        "End the search after that time and write its results, if it has fewer trials then; "
+        "what follows it takes as long again, about.",
+        panel=SEARCH_PANEL,
+        metavar="M",
         stored=False,
     )
     sampler: str = option(
@@ -291,6 +312,10 @@ class SearchConfig:
             check_integer(name, getattr(self, name), 0, ConfigError)
         if self.report_every is not None:
             check_integer("report_every", self.report_every, 1, ConfigError)
+        if self.epochs_total is not None:
+            check_integer("epochs_total", self.epochs_total, 1, ConfigError)
+        if self.minutes is not None and not 0.0 < self.minutes < math.inf:
+            raise ConfigError(f"`minutes` must be more than 0, but is {self.minutes}.")
         if self.gpus_per_worker is not None and self.launcher != "ray":
             raise ConfigError("`gpus_per_worker` needs the launcher ray; else name a `device`.")
         if self.gpus_per_worker is not None and not 0.0 <= self.gpus_per_worker < math.inf:
@@ -390,6 +415,15 @@ class SearchConfig:
         if isinstance(self.storage, str):
             return mask_password(self.storage)
         return type(self.storage).__name__
+
+    @property
+    def budget(self) -> Budget | None:
+        """What trials may cost together; None without a limit."""
+        from s2e_optuna.search.budget import Budget
+
+        if self.minutes is None and self.epochs_total is None:
+            return None
+        return Budget(self.training.epochs, self.minutes, self.epochs_total)
 
     def settings(self) -> dict[str, Any]:
         """Return what decides about a trial's result: stored, and compared on resuming."""

@@ -20,6 +20,7 @@ import optuna
 from optuna.storages import BaseStorage
 
 from s2e_optuna.cores import available_cores
+from s2e_optuna.search.budget import Budget
 from s2e_optuna.search.progress import Progress, WorkerProgress, WorkerStatus
 from s2e_optuna.search.watch import TICK, End, Place, Pool, SearchError, clear_study
 from s2e_optuna.search.worker import (
@@ -71,6 +72,8 @@ class LocalPool(Pool):
         What trials do; must be importable by name.
     on_progress
         Told about twice a second how far it is.
+    budget
+        What the search may cost; None for what its trials do.
     heartbeat
         Seconds between a worker's signs of life.
     """
@@ -85,6 +88,7 @@ class LocalPool(Pool):
         stack: int = 1,
         make_job: MakeJob = search_job,
         on_progress: Callable[[Progress], None] = lambda progress: None,
+        budget: Budget | None = None,
         heartbeat: int = HEARTBEAT,
     ) -> None:
         super().__init__(
@@ -94,6 +98,7 @@ class LocalPool(Pool):
             stack=stack,
             make_job=make_job,
             on_progress=on_progress,
+            budget=budget,
         )
         self._heartbeat = heartbeat
         self._threads = max(1, available_cores() // workers)

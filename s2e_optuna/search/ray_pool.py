@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage
 
+from s2e_optuna.search.budget import Budget
 from s2e_optuna.search.progress import Progress, WorkerProgress
 from s2e_optuna.search.watch import End, Place, Pool, SearchError
 from s2e_optuna.search.worker import MakeJob, fatal_reason, new_owner, run_worker, search_job
@@ -39,6 +40,8 @@ class RayPool(Pool):
         What trials do.
     on_progress
         Told about twice a second how far it is.
+    budget
+        What the search may cost; None for what its trials do.
 
     Raises
     ------
@@ -56,6 +59,7 @@ class RayPool(Pool):
         stack: int = 1,
         make_job: MakeJob = search_job,
         on_progress: Callable[[Progress], None] = lambda progress: None,
+        budget: Budget | None = None,
     ) -> None:
         try:
             import ray
@@ -70,6 +74,7 @@ class RayPool(Pool):
             stack=stack,
             make_job=make_job,
             on_progress=on_progress,
+            budget=budget,
         )
         self._ray: Any = ray
         self._gpus = gpus

@@ -232,6 +232,7 @@ def _pool(
             gpus=gpus,
             stack=config.stack,
             on_progress=on_progress,
+            budget=config.budget,
         )
     return LocalPool(
         study,
@@ -240,6 +241,7 @@ def _pool(
         devices=config.devices,
         stack=config.stack,
         on_progress=on_progress,
+        budget=config.budget,
     )
 
 

@@ -17,6 +17,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
+from s2e_optuna.search.budget import Budget
 from s2e_optuna.search.loop import names_owners, read_target
 from s2e_optuna.search.progress import (
     SURPLUS,
@@ -32,6 +33,7 @@ from s2e_optuna.storages.cached import SharedStorage
 from s2e_optuna.storages.failures import failed
 from s2e_optuna.storages.leases import Reaper, release, release_owned
 from s2e_optuna.storages.rows import OWNER_ATTR
+from s2e_optuna.stored_names import TARGET_ATTR
 
 TICK = 0.5
 """Seconds between two reports of progress."""
@@ -112,6 +114,8 @@ class Pool(abc.ABC):
         What trials do.
     on_progress
         Told about twice a second how far it is.
+    budget
+        What the search may cost; None for what its trials do.
     """
 
     def __init__(
@@ -123,7 +127,9 @@ class Pool(abc.ABC):
         stack: int = 1,
         make_job: MakeJob = search_job,
         on_progress: Callable[[Progress], None] = lambda progress: None,
+        budget: Budget | None = None,
     ) -> None:
+        self._budget = budget
         self._study = study
         self._storage = storage
         self._stack = stack
@@ -193,6 +199,8 @@ class Pool(abc.ABC):
             next_tick = now + TICK
             target = read_target(self._study)  # somebody may have changed it
             seen = self._report(target)
+            if seen.finished < target and self._has_spent(seen, now):
+                continue
             if seen.finished < target:
                 enough_since = None
                 continue
@@ -207,6 +215,18 @@ class Pool(abc.ABC):
                 )
                 self._stop()
         self._report(read_target(self._study))
+
+    def _has_spent(self, seen: Tally, now: float) -> bool:
+        """End the search if its budget is spent and there is something to write."""
+        if self._budget is None or seen.best_value is None:
+            return False
+        trials = self._study.get_trials(deepcopy=False)
+        spent = self._budget.spent(trials, now - self._started)
+        if spent is None:
+            return False
+        _logger.warning("%s It ends with the trials that have finished.", spent)
+        self._study.set_user_attr(TARGET_ATTR, seen.finished)
+        return True
 
     def _ended(self, place: Place, end: End, target: int) -> None:
         """Clean up after a worker; start another one if it died before the work was done."""

@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 from s2e_optuna import Schedule, open_storage
 from s2e_optuna.errors import ConfigError, DataError
 from s2e_optuna.objective.resuming import study_folder
+from s2e_optuna.search.budget import Budget
 from s2e_optuna.search.config import SearchConfig
 from s2e_optuna.search.samplers import make_sampler
 from s2e_optuna.search.search import _remove_checkpoints, search
@@ -103,6 +104,33 @@ def test_a_search_that_is_to_have_fewer_trials_ends_with_its_results(
     study.set_user_attr("s2e:trials", 100_000)  # as a search that was begun with so many
     assert search(make(trials=1, final_seeds=0)).n_trials == 2
     assert "was to have 100,000 trials, and is to have 1 now; 2 have finished" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("budget", "told"),
+    [
+        ({"epochs_total": 7}, "The 7 epochs of this search are trained."),
+        ({"minutes": 0.001}, "The 0.001 minutes of this search are over."),
+    ],
+    ids=["epochs", "minutes"],
+)
+def test_a_budget_ends_a_search_with_its_results(make, caplog, budget, told):
+    result = search(make(trials=5000, final_seeds=1, folds=0, stack=2, **budget))
+    assert 2 <= result.n_trials < 5000 and result.files["model"].exists()
+    assert f"{told} It ends with the trials that have finished." in caplog.text
+
+
+def test_epochs_are_those_that_trials_have_had():
+    study = optuna.create_study()
+    budget = Budget(epochs=10, epochs_total=15)
+    study.add_trial(optuna.trial.create_trial(value=0.5))
+    left = optuna.trial.create_trial(
+        value=None, state=TrialState.PRUNED, intermediate_values={1: 0.7, 3: 0.6}
+    )
+    study.add_trial(left)
+    assert budget.spent(study.trials, 0.0) is None
+    study.ask().report(0.9, 0)
+    assert budget.spent(study.trials, 0.0) is not None
 
 
 def test_a_worker_from_elsewhere(make, sqlite_url):
