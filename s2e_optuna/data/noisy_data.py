@@ -76,6 +76,9 @@ class NoisyData:
         Paths of the images of ``"train"``, ``"val"`` and ``"test"``, where they are files.
     reading
         How the data were read, in sentences: what they were taken for, what was left out.
+    targets
+        Soft labels to learn from in place of `y_train`, float32 [N, C], not negative: a sample
+        counts as much as its row sums to. None learns from the given labels.
     """
 
     name: str
@@ -97,6 +100,7 @@ class NoisyData:
     preparation: Preparation = PIXELS
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reading: tuple[str, ...] = ()
+    targets: Tensor | None = None
 
     def __repr__(self) -> str:
         """Say what it is in a line, without its numbers."""
@@ -129,7 +133,8 @@ class NoisyData:
         """
         files = "\0".join(self.files.get("train", ()))
         digest = hashlib.blake2b(files.encode(), digest_size=16)
-        digest.update(self.y_train.numpy().tobytes())
+        for labels in (self.y_train, self.targets):
+            digest.update(b"" if labels is None else labels.numpy().tobytes())
         if isinstance(self.x_train, Tensor):
             rows = self.x_train.reshape(len(self.x_train), -1)
             some = rows[:, :: max(1, rows.shape[1] // _SKETCHED)]

@@ -113,11 +113,13 @@ class EpochBuffers:
                 self._trusted.index_select(0, self._slot).squeeze(0)
             )
         images = self._data.images_of(samples) if self._images is None else self._images
+        targets = self._data.targets
         return Step(
             forward=forward,
             parameters=parameters,
             images=scale_pixels(images),
             labels=self._data.labels[samples],
+            targets=None if targets is None else targets.index_select(0, samples),
             clean=trusted,
             samples=samples,
             rate=self._rate,

@@ -143,10 +143,19 @@ def evaluate(
 
 
 def sample_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy [M, B] of logits [M, B, C] with labels [B] that all models share."""
+    """Cross-entropy [M, B] of logits [M, B, C] with labels that all models share.
+
+    Parameters
+    ----------
+    logits
+        Outputs [M, B, C].
+    labels
+        Classes [B], or a weight for each class [B, C]: soft labels.
+    """
     # Stacked networks compute [M, C, B], so this is their own layout.
     classes_first = logits.transpose(1, 2)
-    given = labels.expand(len(logits), -1)
+    given = labels.T if labels.ndim == 2 else labels
+    given = given.expand(len(logits), *given.shape)
     return functional.cross_entropy(classes_first, given, reduction="none")
 
 

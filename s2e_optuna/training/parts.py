@@ -50,6 +50,8 @@ class TrainingPart:
         Changes the images that are learnt from; None leaves them as they are.
     augmented
         Room for those of an epoch, where all images lie on the device; else None.
+    targets
+        Soft labels that are learnt from in place of the given ones [N, C]; else None.
     """
 
     images: Images
@@ -58,6 +60,7 @@ class TrainingPart:
     trusted: ImagesLabels | None = None
     augmentation: Augmentation | None = None
     augmented: Tensor | None = None
+    targets: Tensor | None = None
 
     def begin_epoch(self, order: EpochOrder, epoch: int) -> None:
         """Augment the images of an epoch (from 0), each of which is learnt from once.
@@ -148,8 +151,9 @@ def put_on_device(
             augmented = torch.empty_like(images)
         else:
             images = AugmentedImages(images, augmentation)
+    targets = None if data.targets is None else data.targets.to(device)
     training = TrainingPart(
-        images, data.y_train.to(device), clean, trusted, augmentation, augmented
+        images, data.y_train.to(device), clean, trusted, augmentation, augmented, targets
     )
     return Parts(training, validation, test, whole[0])
 

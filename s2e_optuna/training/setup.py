@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from s2e_optuna.data.augmentation import Augmentation
 from s2e_optuna.data.noisy_data import NoisyData
@@ -110,6 +111,8 @@ class Setup:
             cannot be recorded as `TrainConfig.cuda_graph` asks for.
         """
         rule = get_method(method).fitted_to(data)
+        if data.targets is not None:
+            _check_targets(data.targets, data, rule)
         device = resolve_device(config.device)
         network = make_network(
             config.network,
@@ -166,6 +169,19 @@ class Setup:
         """First parameters and buffers of so many trials [P * networks, ...], on the device."""
         tensors = self.network.initial(self.seeds.networks, copies=trials)
         return {name: tensor.to(self.device) for name, tensor in tensors.items()}
+
+
+def _check_targets(targets: Tensor, data: NoisyData, method: Method) -> None:
+    """Raise DataError unless soft labels fit the data, and the method can learn from them."""
+    if not method.learns_soft:
+        raise DataError(
+            f"method {method.name!r} learns from labels, not from soft ones: use standard"
+        )
+    if targets.shape != (len(data.y_train), data.n_classes) or targets.min() < 0:
+        raise DataError(
+            f"the soft labels have shape {list(targets.shape)}: give one number, 0 or more, for "
+            f"each of {len(data.y_train)} samples and {data.n_classes} classes"
+        )
 
 
 def step_operations(network: StackedNetwork, batch_size: int) -> int:

@@ -13,6 +13,7 @@ def view_of(losses, logits, labels, samples, *, rate=0.5, epoch=0, state=None):
         parameters={},
         images=torch.empty(0),
         labels=labels,
+        targets=None,
         clean=None,
         samples=samples,
         rate=torch.full((trials, 1, 1), rate, dtype=torch.float64),

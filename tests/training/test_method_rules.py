@@ -222,6 +222,7 @@ def step_of(data, method, trials=1, epoch=0, count=20, network="mlp"):
         parameters={name: tensor.requires_grad_() for name, tensor in parameters.items()},
         images=scale_pixels(data.x_train[:count]),
         labels=data.y_train[:count],
+        targets=None,
         clean=(scale_pixels(data.x_val[:count]), data.y_val[:count]),
         samples=torch.arange(count),
         rate=torch.ones(trials, 1, 1, dtype=torch.float64),

@@ -50,6 +50,8 @@ class Step:
         Stacked parameters [P * networks, ...], which ask for gradients.
     images, labels
         Scaled images [B, channels, height, width] and given labels [B].
+    targets
+        Soft labels [B, C] to learn from in place of them, or None.
     clean
         Images and labels of a batch of clean samples, for methods that use such; else None.
     samples
@@ -66,6 +68,7 @@ class Step:
     parameters: Mapping[str, Tensor]
     images: Tensor
     labels: Tensor
+    targets: Tensor | None
     clean: tuple[Tensor, Tensor] | None
     samples: Tensor
     rate: Tensor
@@ -149,6 +152,8 @@ class Method(ABC):
     uses_clean_data
         Whether it learns from clean samples. They are taken from the validation part, and the
         validation accuracy of such a method is measured on the others.
+    learns_soft
+        Whether it can learn from soft labels.
     runs_in_threads
         Whether shards of trials may take their steps at the same time, a thread each.
     """
@@ -159,6 +164,7 @@ class Method(ABC):
     uses_schedule: ClassVar[bool]
     drops_doubtful: ClassVar[bool] = False
     uses_clean_data: ClassVar[bool] = False
+    learns_soft: ClassVar[bool] = True
     runs_in_threads: ClassVar[bool] = True
 
     @abstractmethod
@@ -175,7 +181,7 @@ class Method(ABC):
         Parameters
         ----------
         logits, labels
-            Outputs [P, networks, B, C] for a batch, and its labels [B].
+            Outputs [P, networks, B, C] for a batch, and its labels: [B], or soft ones [B, C].
         step
             The rest of what there is to know.
         """
@@ -185,7 +191,8 @@ class Method(ABC):
     def step(self, step: Step) -> Decision:
         """Decide what is learnt from a batch."""
         logits = step.forward(step.parameters, step.images)
-        losses = self.losses(logits, step.labels, step)
+        labels = step.labels if step.targets is None else step.targets
+        losses = self.losses(logits, labels, step)
         batch = BatchView(**vars(step), losses=losses.detach(), logits=logits.detach())
         return Decision(batch.logits, losses, self.weights(batch))
 

@@ -42,6 +42,7 @@ class CoMining(Method):
     networks = 2
     uses_schedule = True
     drops_doubtful = True
+    learns_soft = False
 
     def __post_init__(self) -> None:
         if self.scale < 0:

@@ -46,6 +46,7 @@ class ForwardCorrection(Method):
     summary = "corrects the loss by estimated mistakes (Patrini, 2017)"
     networks = 1
     uses_schedule = False
+    learns_soft = False
 
     def __post_init__(self) -> None:
         if self.percentile is not None and not 0.0 < self.percentile <= 100.0:

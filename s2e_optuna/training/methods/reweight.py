@@ -30,6 +30,7 @@ class Reweight(Method):
     uses_schedule = False
     drops_doubtful = True
     uses_clean_data = True
+    learns_soft = False
     runs_in_threads = False  # the levels of PyTorch's forward mode belong to the whole process
 
     def prepare(self, stack: Preparation) -> None:
