@@ -72,7 +72,7 @@ class _Place:
 class Processes:
     """A `Runner` with several processes, which wait for further jobs until `close`."""
 
-    workers: int
+    processes: int
     _places: list[_Place] = field(default_factory=list)
 
     def __call__(self, jobs: Sequence[Job], data: NoisyData, tell: Tell) -> list[Any]:
@@ -123,11 +123,11 @@ class Processes:
         for place in self._places:
             if place.job is None:
                 return place
-        if len(self._places) == self.workers:
+        if len(self._places) == self.processes:
             return None
         context = process_context()
         parent, child = context.Pipe()
-        threads = max(1, available_cores() // self.workers)
+        threads = max(1, available_cores() // self.processes)
         process: BaseProcess = context.Process(  # type: ignore[attr-defined]
             target=_work, args=(child, threads), name="s2e-final", daemon=False
         )

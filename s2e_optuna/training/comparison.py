@@ -11,6 +11,7 @@ from s2e_optuna.training.config import TrainConfig
 from s2e_optuna.training.jobs import Runner, Tell, in_turn
 from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.results import EpochReport, TrainResult
+from s2e_optuna.training.setup import takes_own_batches
 from s2e_optuna.training.trainer import ScheduleLike, train
 
 
@@ -23,7 +24,7 @@ class ComparisonProgress:
     names
         Entries that train at the moment, side by side.
     seed
-        Their seed.
+        Their seed, the first of several.
     epoch
         Epochs they have finished.
     done, total
@@ -56,8 +57,8 @@ def evaluate_schedules(
 ) -> dict[str, list[TrainResult]]:
     """Train every entry with every seed.
 
-    Entries of the same method and seed train in one stack, so they see the same batches and
-    initial weights.
+    Entries of the same method and seed see the same batches and initial weights. They train in
+    one stack; where the network takes it, several seeds do.
 
     Parameters
     ----------
@@ -97,11 +98,12 @@ def evaluate_schedules(
             tuple(names),
             method,
             tuple(entries[name][1] for name in names),
-            replace(config, seed=seed),
+            tuple(some),
+            config,
             keep_probabilities,
         )
-        for seed in seeds
         for method, names in stacks.items()
+        for some in _side_by_side(seeds, method, data, config, run.processes)
     ]
     tally = [0] * len(jobs)
     total = len(entries) * len(seeds) * config.epochs
@@ -111,43 +113,55 @@ def evaluate_schedules(
             return
         job = jobs[place]
         if not preparing:
-            tally[place] = len(job.names) * epoch
-        number = place // len(stacks)
+            tally[place] = len(job.names) * len(job.seeds) * epoch
+        first = job.seeds[0]
+        number = list(seeds).index(first)
         progress(
             ComparisonProgress(
-                job.names, job.config.seed, epoch, sum(tally), total, preparing, number, len(seeds)
+                job.names, first, epoch, sum(tally), total, preparing, number, len(seeds)
             )
         )
 
     results: dict[str, list[TrainResult]] = {name: [] for name in entries}
     for job, trained in zip(jobs, run(jobs, data, tell), strict=True):
-        for name, result in zip(job.names, trained, strict=True):
-            results[name].append(result)
+        for place, result in enumerate(trained):
+            results[job.names[place % len(job.names)]].append(result)
     return results
+
+
+def _side_by_side(
+    seeds: Sequence[int], method: str, data: NoisyData, config: TrainConfig, processes: int
+) -> list[Sequence[int]]:
+    """Divide seeds into those that train in one stack: a part for each process, or one by one."""
+    parts = processes if takes_own_batches(method, data, config) else len(seeds)
+    size = -(-len(seeds) // parts)
+    return [seeds[i : i + size] for i in range(0, len(seeds), size)]
 
 
 @dataclass(frozen=True)
 class _Stack:
-    """Entries of one method and seed."""
+    """Entries of one method, with every one of some seeds."""
 
     names: tuple[str, ...]
     method: str
     schedules: tuple[ScheduleLike, ...]
+    seeds: tuple[int, ...]
     config: TrainConfig
     keep_probabilities: bool
 
     def __call__(self, data: NoisyData, tell: Tell) -> list[TrainResult]:
-        """Train them."""
+        """Train them; all entries with the first seed come first."""
 
         def on_epoch(epoch: int, _: list[EpochReport]) -> None:
             tell(epoch + 1, False)
 
         return train(
             self.method,
-            self.schedules,
+            self.schedules * len(self.seeds),
             data,
-            self.config,
+            replace(self.config, seed=self.seeds[0]),
             on_epoch,
             lambda epoch: tell(epoch, True),
             keep_probabilities=self.keep_probabilities,
+            seeds=[seed for seed in self.seeds for _ in self.names],
         )

@@ -57,7 +57,8 @@ class EpochBuffers:
         self._rate = torch.empty((trials, 1, 1), dtype=torch.float64, device=device)
         self._keep = torch.empty((trials, 1, 1), dtype=torch.int64, device=device)
         self._number = torch.zeros((), dtype=torch.int64, device=device)
-        steps, batch = order.samples.shape
+        self._own = order.of_each_trial
+        steps, batch = len(order.samples), order.samples.shape[-1]
         shape = (steps, trials, networks, batch)
         self._losses = torch.empty(shape, device=device)
         self._correct, self._chosen = (
@@ -118,8 +119,8 @@ class EpochBuffers:
             forward=forward,
             parameters=parameters,
             images=scale_pixels(images),
-            labels=self._data.labels[samples],
-            targets=None if targets is None else targets.index_select(0, samples),
+            labels=_of_networks(self._data.labels[samples], self._own),
+            targets=None if targets is None else _of_networks(targets[samples], self._own),
             clean=trusted,
             samples=samples,
             rate=self._rate,
@@ -130,7 +131,15 @@ class EpochBuffers:
 
     @torch.no_grad()
     def record(self, decision: Decision, labels: Tensor) -> None:
-        """Write down what was decided for given labels [B], and go on to the next batch."""
+        """Write down what was decided for given labels, and go on to the next batch.
+
+        Parameters
+        ----------
+        decision
+            What was learnt.
+        labels
+            [B], or [P, 1, B].
+        """
         for history, now in (
             (self._losses, decision.losses.detach()),
             # Classes come first in memory; turned round, argmax takes a fifth of the time.
@@ -145,10 +154,11 @@ class EpochBuffers:
         clean = self._data.clean
         kept_clean = None
         if clean is not None:
-            truth = clean[self._samples][:, None, None]
+            truth = clean[self._samples]
+            truth = truth[:, :, None] if self._own else truth[:, None, None]
             kept_clean = (self._chosen & truth).sum((0, 3)).flatten()
         return EpochTally(
-            samples=self._samples.numel(),
+            samples=self._samples[:, 0].numel() if self._own else self._samples.numel(),
             loss=self._losses.sum((0, 3), dtype=torch.float64).flatten(),
             correct=self._correct.sum((0, 3)).flatten(),
             kept=self._chosen.sum((0, 3)).flatten(),
@@ -156,10 +166,21 @@ class EpochBuffers:
         )
 
     def count(self, kept: Tensor, offered: Tensor) -> None:
-        """Add to how often each sample was kept [P, N] and could have been kept [N]."""
-        samples = self._samples.flatten()
+        """Add to how often each sample was kept [P, N] and could have been kept.
+
+        The latter is [N], or [P, N] where trials have batches of their own.
+        """
         # A sample occurs at most once in an epoch, so no sum gets lost. Trial by trial it needs
         # less memory than the tally, for which there was enough in all epochs.
         for trial, counts in enumerate(kept):
+            samples = (self._samples[:, trial] if self._own else self._samples).flatten()
             counts[samples] += self._chosen[:, trial].sum(1, dtype=torch.int32).flatten()
-        offered[samples] += self._networks
+            if self._own:
+                offered[trial, samples] += self._networks
+        if not self._own:
+            offered[self._samples.flatten()] += self._networks
+
+
+def _of_networks(values: Tensor, own: bool) -> Tensor:
+    """Make values of each trial [P, ...] those of its networks [P, 1, ...]; leave shared ones."""
+    return values.unsqueeze(1) if own else values

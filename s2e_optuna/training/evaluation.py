@@ -142,8 +142,8 @@ def evaluate(
     return Evaluation(loss / len(labels), correct.to(torch.float64) / len(labels))
 
 
-def sample_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy [M, B] of logits [M, B, C] with labels that all models share.
+def sample_losses(logits: Tensor, labels: Tensor, *, own: bool = False) -> Tensor:
+    """Cross-entropy [M, B] of logits [M, B, C] with labels.
 
     Parameters
     ----------
@@ -151,11 +151,14 @@ def sample_losses(logits: Tensor, labels: Tensor) -> Tensor:
         Outputs [M, B, C].
     labels
         Classes [B], or a weight for each class [B, C]: soft labels.
+    own
+        Whether each model has labels of its own: [M, B] or [M, B, C].
     """
     # Stacked networks compute [M, C, B], so this is their own layout.
     classes_first = logits.transpose(1, 2)
-    given = labels.T if labels.ndim == 2 else labels
-    given = given.expand(len(logits), *given.shape)
+    soft = labels.ndim == (3 if own else 2)
+    given = labels.mT if soft else labels
+    given = given if own else given.expand(len(logits), *given.shape)
     return functional.cross_entropy(classes_first, given, reduction="none")
 
 

@@ -20,7 +20,17 @@ class Job(Protocol):
 
 
 class Runner(Protocol):
-    """Runs jobs on the same data."""
+    """Runs jobs on the same data.
+
+    Attributes
+    ----------
+    processes
+        Jobs that run at a time.
+    """
+
+    @property
+    def processes(self) -> int:
+        """Jobs that run at a time."""
 
     def __call__(
         self,
@@ -41,8 +51,16 @@ class Runner(Protocol):
         """
 
 
-def in_turn(
-    jobs: Sequence[Job], data: NoisyData, tell: Callable[[int, int, bool], None]
-) -> list[Any]:
-    """Run jobs in this process, one after the other: a `Runner`."""
-    return [job(data, partial(tell, place)) for place, job in enumerate(jobs)]
+class InTurn:
+    """Runs jobs in this process, one after the other: a `Runner`."""
+
+    processes = 1
+
+    def __call__(
+        self, jobs: Sequence[Job], data: NoisyData, tell: Callable[[int, int, bool], None]
+    ) -> list[Any]:
+        """See `Runner`."""
+        return [job(data, partial(tell, place)) for place, job in enumerate(jobs)]
+
+
+in_turn = InTurn()

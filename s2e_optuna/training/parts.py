@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,10 +28,22 @@ MOST_TRUSTED = 1000
 
 @dataclass(frozen=True, eq=False)
 class EpochOrder:
-    """Positions of the samples of each batch [S, B], each at most once, and of trusted ones."""
+    """Positions of the samples of each batch [S, B], each at most once, and of trusted ones.
+
+    Where trials have batches of their own, samples are [S, P, B], each at most once a trial.
+    """
 
     samples: Tensor
     trusted: Tensor | None = None
+
+    @property
+    def of_each_trial(self) -> bool:
+        """Whether trials have batches of their own."""
+        return self.samples.ndim == 3
+
+    def of(self, trials: Sequence[int]) -> EpochOrder:
+        """Return the batches of some trials, by their positions."""
+        return EpochOrder(self.samples[:, list(trials)]) if self.of_each_trial else self
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +90,12 @@ class TrainingPart:
             self.augmented.index_copy_(0, samples, images)
 
     def images_of(self, samples: Tensor) -> Tensor:
-        """Return the images to learn from at these positions [B]; they lie on the device."""
+        """Return the images to learn from at these positions [B] or [P, B], on the device."""
         images = self.images if self.augmented is None else self.augmented
         assert isinstance(images, Tensor)
-        return images.index_select(0, samples)  # ten times as fast as indexing
+        # Ten times as fast as indexing.
+        chosen = images.index_select(0, samples.flatten())
+        return chosen.view(*samples.shape, *chosen.shape[1:])
 
     def trusted_batch(self, samples: Tensor) -> ImagesLabels | None:
         """Return scaled images and labels of the trusted samples at these positions."""
@@ -232,3 +247,26 @@ class Batches:
             torch.randperm(count, generator=self._order_of_trusted)[:size] for _ in range(steps)
         ]
         return EpochOrder(samples, torch.stack(draws).to(labels.device))
+
+
+class OwnBatches(Batches):
+    """Draws batches of its own for each trial, those that a training of its seed alone would have.
+
+    Parameters
+    ----------
+    data
+        What they are drawn of; all of it lies on the device, and nothing is changed or trusted.
+    batch_size
+        Samples of a batch B.
+    seeds
+        Seed of the order of the samples, of each trial.
+    """
+
+    def __init__(self, data: TrainingPart, batch_size: int, seeds: Sequence[int]) -> None:
+        super().__init__(data, batch_size, seeds[0], 0)
+        self._of_seed = {seed: Batches(data, batch_size, seed, 0) for seed in seeds}
+        self._seeds = tuple(seeds)
+
+    def _draw(self) -> EpochOrder:
+        drawn = {seed: one._draw().samples for seed, one in self._of_seed.items()}
+        return EpochOrder(torch.stack([drawn[seed] for seed in self._seeds], 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from s2e_optuna.errors import DataError
 from s2e_optuna.training.config import TrainConfig, default_batch_size
 from s2e_optuna.training.methods import Method, get_method
 from s2e_optuna.training.networks import Parameters, StackedNetwork, make_network
-from s2e_optuna.training.parts import Batches, Parts, put_on_device
+from s2e_optuna.training.parts import Batches, OwnBatches, Parts, put_on_device
 from s2e_optuna.training.recording import GraphMemory
 
 WORK_OF_LEAVING_OUT = 7e7
@@ -78,6 +79,9 @@ class Setup:
         Changes the images that are learnt from; None leaves them as they are.
     memory
         Of the CUDA graphs as which steps are recorded; None records nothing.
+    own_seeds
+        Seeds of each trial, where trials have batches and first weights of their own; None where
+        all share those of `seeds`.
     """
 
     method_name: str
@@ -90,9 +94,16 @@ class Setup:
     seeds: Seeds
     augmentation: Augmentation | None = None
     memory: GraphMemory | None = None
+    own_seeds: tuple[Seeds, ...] | None = None
 
     @classmethod
-    def of(cls, method: str, data: NoisyData, config: TrainConfig) -> Setup:
+    def of(
+        cls,
+        method: str,
+        data: NoisyData,
+        config: TrainConfig,
+        seeds: Sequence[int] | None = None,
+    ) -> Setup:
         """Look up what the names mean, and check that it fits the data.
 
         Parameters
@@ -103,12 +114,15 @@ class Setup:
             Training, validation and test parts.
         config
             How to train.
+        seeds
+            Of each trial, where they are not all that of `config`; see `takes_own_batches`.
 
         Raises
         ------
         DataError
             Unknown method, network or device, fewer samples than a batch, steps that
-            cannot be recorded as `TrainConfig.cuda_graph` asks for.
+            cannot be recorded as `TrainConfig.cuda_graph` asks for, seeds that differ where
+            trials have to share their batches.
         """
         rule = get_method(method).fitted_to(data)
         if data.targets is not None:
@@ -128,7 +142,16 @@ class Setup:
                 f"the training part has {n_samples} samples, fewer than one batch of "
                 f"{batch_size}: use a batch_size of at most {n_samples}"
             )
+        own_seeds = None
+        if seeds is not None and set(seeds) != {config.seed}:
+            if not takes_own_batches(method, data, config):
+                raise DataError(
+                    f"trials of the method {method} on these data share their batches: train them "
+                    "seed by seed"
+                )
+            own_seeds = tuple(Seeds.of(seed, rule.networks) for seed in seeds)
         return cls(
+            own_seeds=own_seeds,
             method_name=method,
             method=rule,
             network=network,
@@ -163,11 +186,18 @@ class Setup:
 
     def batches(self, parts: Parts) -> Batches:
         """Begin to draw batches; always the same ones."""
+        if self.own_seeds is not None:
+            orders = [seeds.order for seeds in self.own_seeds]
+            return OwnBatches(parts.training, self.batch_size, orders)
         return Batches(parts.training, self.batch_size, self.seeds.order, self.seeds.trusted)
 
-    def initial(self, trials: int) -> Parameters:
-        """First parameters and buffers of so many trials [P * networks, ...], on the device."""
-        tensors = self.network.initial(self.seeds.networks, copies=trials)
+    def initial(self, trials: Sequence[int]) -> Parameters:
+        """First parameters and buffers [P * networks, ...] of trials by position."""
+        if self.own_seeds is None:
+            tensors = self.network.initial(self.seeds.networks, copies=len(trials))
+        else:
+            of_each = [seed for trial in trials for seed in self.own_seeds[trial].networks]
+            tensors = self.network.initial(of_each)
         return {name: tensor.to(self.device) for name, tensor in tensors.items()}
 
 
@@ -182,6 +212,35 @@ def _check_targets(targets: Tensor, data: NoisyData, method: Method) -> None:
             f"the soft labels have shape {list(targets.shape)}: give one number, 0 or more, for "
             f"each of {len(data.y_train)} samples and {data.n_classes} classes"
         )
+
+
+def takes_own_batches(method: str, data: NoisyData, config: TrainConfig) -> bool:
+    """Whether trials of several seeds can train in one stack.
+
+    Each then has the batches and the first weights that it would have alone. Small networks take
+    most of a step's time for its many short operations, so five seeds at once take little longer
+    than one.
+
+    Parameters
+    ----------
+    method, data, config
+        As for `train`.
+    """
+    device = resolve_device(config.device)
+    network = make_network(
+        config.network,
+        data.input_shape,
+        data.n_classes,
+        execution=config.execution,
+        device_type=device.type,
+    )
+    return (
+        device.type == "cpu"  # nobody has tried it elsewhere
+        and get_method(method).takes_own_batches
+        and network.takes_own_batches
+        and Augmentation.of(config.augment, config.seed, data.input_shape) is None
+        and isinstance(data.x_train, Tensor)
+    )
 
 
 def step_operations(network: StackedNetwork, batch_size: int) -> int:

@@ -49,7 +49,8 @@ class Stack:
     state
         What the method remembers, a row a trial.
     kept_counts, offered_counts
-        How often each sample was kept [P, N] and could have been kept [N], where it was counted.
+        How often each sample was kept [P, N] and could have been kept [N], where it was counted;
+        the latter [P, N], too, where trials have batches of their own.
     best
         The trials as they were after their best epochs, where those are kept.
     """
@@ -76,7 +77,9 @@ class Stack:
         self.training_pass = TrainingPass(setup.method.networks, generator, kept)
         self.state: State = setup.method.state(count, setup.network.n_classes, device)
         self.kept_counts = torch.zeros((count, setup.n_samples), dtype=torch.int32, device=device)
-        self.offered_counts = torch.zeros(setup.n_samples, dtype=torch.int32, device=device)
+        self.offered_counts = torch.zeros_like(self.kept_counts)
+        if setup.own_seeds is None:
+            self.offered_counts = torch.zeros(setup.n_samples, dtype=torch.int32, device=device)
         self.best: BestEpochs | None = None
         self._epoch: EpochBuffers | None = None
         self._run: RecordedStep | None = None
@@ -96,10 +99,11 @@ class Stack:
         trials
             Position of each trial in the user's list of schedules; by default 0 .. P-1.
         """
-        trained, initial = setup.network.parameter_names, setup.initial(len(rates))
+        trials = range(len(rates)) if trials is None else trials
+        trained, initial = setup.network.parameter_names, setup.initial(trials)
         stack = cls(
             setup,
-            range(len(rates)) if trials is None else trials,
+            trials,
             rates,
             make_optimizer(
                 setup.config.optimizer, {n: t for n, t in initial.items() if n in trained}
@@ -138,6 +142,10 @@ class Stack:
         networks = torch.arange(self.method.networks, device=rows.device)
         return (rows[:, None] * self.method.networks + networks).flatten()
 
+    def offered_of(self, row: int) -> Tensor:
+        """How often each sample could have been kept by a trial [N], by its row in the stack."""
+        return self.offered_counts if self.setup.own_seeds is None else self.offered_counts[row]
+
     def set_learning_rate(self, epoch: int) -> None:
         """Take learning rate and beta1 of an epoch (from 0)."""
         schedule = self.setup.config.learning_rate_schedule
@@ -151,10 +159,11 @@ class Stack:
         data
             What is learnt from.
         order
-            The batches.
+            The batches, where trials have their own those of all trials of the training.
         epoch
             From 0: R(t) of this epoch counts.
         """
+        order = order.of(self.trials)
         if self._epoch is None:
             self._epoch = EpochBuffers(data, order, len(self.trials), self.method.networks)
             if self.setup.memory is not None:
@@ -210,6 +219,8 @@ class Stack:
 
     def _forward(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
         state = {**parameters, **self.buffers}
+        if images.ndim > 4:  # each trial's own
+            images = images.repeat_interleave(self.method.networks, 0)
         if self.setup.config.precision == "bfloat16":
             with torch.autocast(images.device.type, torch.bfloat16):
                 logits = self.network.forward(state, images, self.training_pass).float()
@@ -238,7 +249,8 @@ class Stack:
         chosen.training_pass.generator.set_state(self.training_pass.generator.get_state())
         chosen.state = {name: value[index] for name, value in self.state.items()}
         chosen.kept_counts = self.kept_counts[index]
-        chosen.offered_counts = self.offered_counts.clone()
+        own = self.setup.own_seeds is not None
+        chosen.offered_counts = self.offered_counts[index] if own else self.offered_counts.clone()
         if self.best is not None:
             chosen.best = self.best.select(index, models)
         return chosen

@@ -53,6 +53,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     *,
     keep_probabilities: bool = False,
+    seeds: Sequence[int] | None = None,
 ) -> list[TrainResult]:
     """Train one trial for each schedule, all at once.
 
@@ -80,6 +81,9 @@ def train(
     keep_probabilities
         Predict the training part when a trial is complete: `TrainResult.training_probabilities`.
         Nothing is predicted otherwise.
+    seeds
+        Of each trial, in place of ``config.seed``: it then has the batches and first weights that
+        it would have alone. Only where `takes_own_batches` says so, and without a checkpoint.
 
     Returns
     -------
@@ -91,7 +95,8 @@ def train(
     ------
     DataError
         Unknown method, network or device, schedules of another length, fewer samples than a
-        batch, steps that cannot be recorded as `TrainConfig.cuda_graph` asks for.
+        batch, seeds that cannot train side by side, steps that cannot be recorded as
+        `TrainConfig.cuda_graph` asks for.
 
     Examples
     --------
@@ -103,7 +108,9 @@ def train(
     'complete'
     """
     rates = _rates(schedules, config.epochs)
-    setup = Setup.of(method, data, config)
+    if seeds is not None and (len(seeds) != len(rates) or checkpoint is not None):
+        raise DataError("seeds are one for each schedule, and go without a checkpoint")
+    setup = Setup.of(method, data, config, seeds)
     if not len(rates):
         return []
     keep_freed_memory()
@@ -112,14 +119,14 @@ def train(
     return [
         TrainResult(
             method=method,
-            seed=config.seed,
+            seed=config.seed if seeds is None else seeds[trial],
             rates=rate,
             failure=log.failure,
             seconds=log.seconds,
             samples=data.identity,
             **log.outcome,
         )
-        for rate, log in zip(rates, logs, strict=True)
+        for trial, (rate, log) in enumerate(zip(rates, logs, strict=True))
     ]
 
 
@@ -269,7 +276,7 @@ class _Log:
             "model": None if failed else model,
             "stopped_epoch": None if failed else epoch,
             "kept_counts": stack.kept_counts[row].cpu().numpy().astype(np.int64),
-            "offered_counts": stack.offered_counts.cpu().numpy().astype(np.int64),
+            "offered_counts": stack.offered_of(row).cpu().numpy().astype(np.int64),
             "training_probabilities": probabilities,
         }
 

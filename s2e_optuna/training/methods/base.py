@@ -49,13 +49,14 @@ class Step:
     parameters
         Stacked parameters [P * networks, ...], which ask for gradients.
     images, labels
-        Scaled images [B, channels, height, width] and given labels [B].
+        Scaled images [B, channels, height, width] and given labels [B]. Where trials have batches
+        of their own, images [P, B, channels, height, width] and labels [P, 1, B].
     targets
-        Soft labels [B, C] to learn from in place of them, or None.
+        Soft labels [B, C], or [P, 1, B, C], to learn from in place of them, or None.
     clean
         Images and labels of a batch of clean samples, for methods that use such; else None.
     samples
-        Positions of the samples in the training part [B].
+        Positions of the samples in the training part [B], or [P, B].
     rate, keep
         R(t), float64 [P, 1, 1], and samples to keep, floor(R(t) B), integers [P, 1, 1].
     epoch
@@ -154,6 +155,9 @@ class Method(ABC):
         validation accuracy of such a method is measured on the others.
     learns_soft
         Whether it can learn from soft labels.
+    takes_own_batches
+        Whether trials of a stack may each have batches of their own: it looks at losses and
+        outputs alone, and prepares nothing.
     runs_in_threads
         Whether shards of trials may take their steps at the same time, a thread each.
     """
@@ -165,6 +169,7 @@ class Method(ABC):
     drops_doubtful: ClassVar[bool] = False
     uses_clean_data: ClassVar[bool] = False
     learns_soft: ClassVar[bool] = True
+    takes_own_batches: ClassVar[bool] = False
     runs_in_threads: ClassVar[bool] = True
 
     @abstractmethod
@@ -181,11 +186,15 @@ class Method(ABC):
         Parameters
         ----------
         logits, labels
-            Outputs [P, networks, B, C] for a batch, and its labels: [B], or soft ones [B, C].
+            Outputs [P, networks, B, C] for a batch, and its labels: [B], or soft ones [B, C];
+            with two dimensions more in front where trials have batches of their own.
         step
             The rest of what there is to know.
         """
-        flat = sample_losses(logits.flatten(0, 1), labels)
+        own = labels.ndim > 2  # [P, 1, B] and [P, 1, B, C]: those of each network
+        if own:
+            labels = labels.expand(-1, self.networks, *labels.shape[2:]).flatten(0, 1)
+        flat = sample_losses(logits.flatten(0, 1), labels, own=own)
         return torch.unflatten(flat, 0, (-1, self.networks))
 
     def step(self, step: Step) -> Decision:

@@ -18,6 +18,7 @@ class CoTeaching(Method):
     name = "coteaching"
     summary = "two networks, each other's smallest losses (Han, 2018)"
     networks = 2
+    takes_own_batches = True
     uses_schedule = True
     drops_doubtful = True
 

@@ -18,6 +18,7 @@ class MentorNet(Method):
     name = "mentornet"
     summary = "one network, its own smallest losses (Jiang, 2018)"
     networks = 1
+    takes_own_batches = True
     uses_schedule = True
     drops_doubtful = True
 

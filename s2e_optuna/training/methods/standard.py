@@ -14,6 +14,7 @@ class Standard(Method):
     name = "standard"
     summary = "plain cross-entropy on everything"
     networks = 1
+    takes_own_batches = True
     uses_schedule = False
 
     def weights(self, batch: BatchView) -> Tensor:

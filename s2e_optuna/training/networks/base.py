@@ -122,6 +122,8 @@ class StackedNetwork(ABC):
         and threads would draw each other's numbers.
     leaves_out
         Whether it leaves out of its backward pass what is not kept, where it is told.
+    takes_own_batches
+        Whether `forward` takes images of each model's own [M, B, channels, height, width], too.
     cpu_threads
         With how many threads a model's numbers do not depend on its neighbours by a bit:
         ``"any"``, ``"same"`` (always the same number) or ``"one"``. The gradient of a convolution
@@ -134,6 +136,7 @@ class StackedNetwork(ABC):
     models_side_by_side: int = 8
     uses_host_randomness: bool = False
     leaves_out: bool = False
+    takes_own_batches: bool = False
     cpu_threads: Literal["any", "same", "one"] = "one"
     factory: NetworkFactory | None = None
 

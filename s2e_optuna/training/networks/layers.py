@@ -43,12 +43,12 @@ def linear(inputs: Tensor, state: State, layer: str) -> Tensor:
 def shared_linear(
     inputs: Tensor, state: State, layer: str, kept: KeptSamples | None = None
 ) -> Tensor:
-    """Apply M linear layers to inputs that they share, and of which no gradient is asked for.
+    """Apply M linear layers to images, of which no gradient is asked for.
 
     Parameters
     ----------
     inputs
-        [B, in].
+        [B, in], shared by all of them, or [M, B, in].
     state, layer
         Holds ``layer.weight`` [M, out, in] and ``layer.bias`` [M, out].
     kept
@@ -61,9 +61,14 @@ def shared_linear(
     """
     weight, bias = state[f"{layer}.weight"], state[f"{layer}.bias"]
     if kept is None:
-        return torch.baddbmm(bias.unsqueeze(2), weight, inputs.t().expand(len(weight), -1, -1))
+        return torch.baddbmm(bias.unsqueeze(2), weight, _of_each(inputs, weight).mT)
     output: Tensor = _SharedLinear.apply(inputs, weight, bias, kept)
     return output
+
+
+def _of_each(inputs: Tensor, models: Tensor) -> Tensor:
+    """Return the inputs of each of M models [M, B, in], without a copy."""
+    return inputs if inputs.ndim == 3 else inputs.expand(len(models), -1, -1)
 
 
 class _SharedLinear(Function):
@@ -75,22 +80,21 @@ class _SharedLinear(Function):
     ) -> Tensor:
         ctx.save_for_backward(inputs)
         ctx.kept = kept
-        return torch.baddbmm(bias.unsqueeze(2), weight, inputs.t().expand(len(weight), -1, -1))
+        return torch.baddbmm(bias.unsqueeze(2), weight, _of_each(inputs, weight).mT)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor, None]:
-        (inputs,) = ctx.saved_tensors
+        inputs = _of_each(ctx.saved_tensors[0], gradient)
         of_bias, positions = gradient.sum(2), ctx.kept.positions
         if not positions:
-            everything = inputs.expand(len(gradient), -1, -1)
-            return None, torch.bmm(gradient, everything), of_bias, None
-        of_weight = gradient.new_empty((*gradient.shape[:2], inputs.shape[1]))
+            return None, torch.bmm(gradient, inputs), of_bias, None
+        of_weight = gradient.new_empty((*gradient.shape[:2], inputs.shape[2]))
         # Each model keeps others, and as many as its own R(t) says.
         for model, samples in enumerate(positions):
             place = slice(model, model + 1)
             own = gradient[place].index_select(2, samples)
-            torch.bmm(own, inputs.index_select(0, samples).unsqueeze(0), out=of_weight[place])
+            torch.bmm(own, inputs[model].index_select(0, samples)[None], out=of_weight[place])
         return None, of_weight, of_bias, None
 
 

@@ -17,6 +17,7 @@ class Mlp(StackedNetwork):
     name = "mlp"
     cpu_threads = "any"
     leaves_out = True
+    takes_own_batches = True
     hidden = 256
     # More than fit the cache: with batches of 32 the small operations of a step cost as much as
     # a few models. A third faster than 8 there, level with it with batches of 128.
@@ -39,11 +40,14 @@ class Mlp(StackedNetwork):
     ) -> Tensor:
         """Multiply weights [M, out, in] by activations [M, in, B].
 
+        Images may be each model's own, [M, B, channels, height, width].
+
         With the samples last, gradients of the weights come out of their products in the layout
         of the weights, and the optimiser needs no copy. One product a model, also for the shared
         input: as fast as one for all (the input stays in the cache), and no model's sums depend
         on how many others there are.
         """
         kept = None if training is None else training.kept
-        hidden = shared_linear(images.flatten(1), state, "hidden", kept).relu_()
+        flat = images.flatten(-3)
+        hidden = shared_linear(flat, state, "hidden", kept).relu_()
         return linear(hidden, state, "output").transpose(1, 2)
