@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,11 +14,12 @@ from s2e_optuna.data.assemble import stratified_order
 from s2e_optuna.data.noisy_data import NoisyData
 from s2e_optuna.data.streaming import take
 from s2e_optuna.errors import DataError
-from s2e_optuna.training.config import TrainConfig
+from s2e_optuna.training.config import TrainConfig, default_batch_size
 from s2e_optuna.training.jobs import Runner, Tell, in_turn
 from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.model import predict_proba
-from s2e_optuna.training.results import EpochReport
+from s2e_optuna.training.results import EpochReport, TrainResult
+from s2e_optuna.training.setup import Share, takes_own_batches
 from s2e_optuna.training.trainer import ScheduleLike, train
 
 
@@ -101,25 +102,31 @@ def unseen_probabilities(
     halves = None
     if clean and config.stop == "best" and len(data.y_val) > 1:
         halves = _halves(data, config.seed)
-    jobs = [
-        _Fold(
-            method,
-            schedule,
-            replace(config, seed=config.seed + fold),
-            np.flatnonzero(fold_of == fold),
-            None if halves is None else halves[fold % 2],
-            clean and get_method(method).uses_clean_data,
+    outs = [np.flatnonzero(fold_of == fold) for fold in range(folds)]
+    shares = [
+        Share(
+            config.seed + fold,
+            np.setdiff1d(np.arange(n_samples), out),
+            None if halves is None else halves[fold % 2].numpy(),
         )
-        for fold in range(folds)
+        for fold, out in enumerate(outs)
     ]
+    learns = clean and get_method(method).uses_clean_data
+    jobs = [
+        _Folds(method, schedule, config, tuple(some), learns)
+        for some in _side_by_side(shares, method, data, config, run.processes)
+    ]
+    first = np.cumsum([0, *(len(job.shares) for job in jobs)])
 
-    def tell(fold: int, epoch: int, _: bool) -> None:
+    def tell(place: int, epoch: int, _: bool) -> None:
         if on_epoch is not None:
-            on_epoch(fold, epoch)
+            for fold in range(first[place], first[place + 1]):
+                on_epoch(fold, epoch)
 
     of_validation = []
-    for job, (unseen, validation) in zip(jobs, run(jobs, data, tell), strict=True):
-        found[job.out] = unseen
+    trained = [one for group in run(jobs, data, tell) for one in group]
+    for out, (unseen, validation) in zip(outs, trained, strict=True):
+        found[out] = unseen
         if validation is not None:
             of_validation.append(validation)
     if not of_validation:
@@ -148,51 +155,82 @@ def _by_the_others(
     return kept
 
 
+def _side_by_side(
+    shares: Sequence[Share], method: str, data: NoisyData, config: TrainConfig, processes: int
+) -> list[Sequence[Share]]:
+    """Divide folds into those that train in one stack: a part for each process, or one by one."""
+    size = _batch_size(config, shares)
+    steps = {len(share.samples) // size for share in shares if share.samples is not None}
+    together = len(steps) == 1 and takes_own_batches(method, data, config)
+    each = -(-len(shares) // processes) if together else 1
+    return [shares[i : i + each] for i in range(0, len(shares), each)]
+
+
+def _batch_size(config: TrainConfig, shares: Sequence[Share]) -> int:
+    """Return the batch size of folds: as asked for, or as the first of them would have."""
+    least = min(len(share.samples) for share in shares if share.samples is not None)
+    return min(config.batch_size or default_batch_size(least), least)
+
+
 @dataclass(frozen=True, eq=False)
-class _Fold:
-    """One training, without its fold."""
+class _Folds:
+    """Trainings side by side, each without its fold."""
 
     method: str
     schedule: ScheduleLike
     config: TrainConfig
-    out: NDArray[np.int64]
-    """Samples that are left out."""
-    stopping: Tensor | None
-    """Validation samples that stop it; None for all."""
+    shares: tuple[Share, ...]
     learns_from_validation: bool
 
     def __call__(
         self, data: NoisyData, tell: Tell
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Train and predict what is left out [n, C] and the validation samples [V, C]."""
+    ) -> list[tuple[NDArray[np.float32], NDArray[np.float32] | None]]:
+        """Train; of each predict what is left out [n, C] and the validation samples [V, C]."""
         config = self.config
-        rest, out = np.ones(len(data.y_train), dtype=bool), torch.from_numpy(self.out)
-        rest[self.out] = False
-        kept = torch.from_numpy(np.flatnonzero(rest))
-        part = replace(
-            data,
-            x_train=take(data.x_train, kept),
-            y_train=data.y_train[kept],
-            y_clean=None,
-            x_test=None,
-            y_test=None,
-        )
-        if self.stopping is not None:
-            x_val, y_val = take(data.x_val, self.stopping), data.y_val[self.stopping]
-            part = replace(part, x_val=x_val, y_val=y_val, y_val_clean=None)
         settings = replace(
             config,
-            batch_size=None if config.batch_size is None else min(config.batch_size, len(kept)),
+            seed=self.shares[0].seed,
+            batch_size=_batch_size(config, self.shares),
             evaluate_every=config.epochs if config.stop == "last" else config.evaluate_every,
         )
+        part = replace(data, y_clean=None, x_test=None, y_test=None)
+        shares: Sequence[Share] | None = self.shares
+        if len(self.shares) == 1:  # any method, on any data
+            part, shares = _alone(part, self.shares[0]), None
 
         def on_epoch(epoch: int, _: list[EpochReport]) -> None:
             tell(epoch + 1, False)
 
-        (run,) = train(self.method, [self.schedule], part, settings, on_epoch)
+        schedules = [self.schedule] * len(self.shares)
+        runs = train(self.method, schedules, part, settings, on_epoch, shares=shares)
+        return [
+            self._predict(run, share, data) for run, share in zip(runs, self.shares, strict=True)
+        ]
+
+    def _predict(
+        self, run: TrainResult, share: Share, data: NoisyData
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         if run.status != "complete" or run.model is None:
             raise DataError(f"a training of the cross-validation failed: {run.failure}")
-        unseen = predict_proba(run.model, take(data.x_train, out), config.device)
+        out = np.ones(len(data.y_train), dtype=bool)
+        out[share.samples] = False
+        left_out = take(data.x_train, torch.from_numpy(np.flatnonzero(out)))
+        unseen = predict_proba(run.model, left_out, self.config.device)
         if self.learns_from_validation:
             return unseen, None
-        return unseen, predict_proba(run.model, data.x_val, config.device)
+        return unseen, predict_proba(run.model, data.x_val, self.config.device)
+
+
+def _alone(data: NoisyData, share: Share) -> NoisyData:
+    """Return the data of one fold: its training samples, and those that stop it."""
+    assert share.samples is not None
+    kept = torch.from_numpy(share.samples)
+    part = replace(data, x_train=take(data.x_train, kept), y_train=data.y_train[kept])
+    if part.targets is not None:
+        part = replace(part, targets=part.targets[kept])
+    if share.validation is None:
+        return part
+    stopping = torch.from_numpy(share.validation)
+    return replace(
+        part, x_val=take(data.x_val, stopping), y_val=data.y_val[stopping], y_val_clean=None
+    )

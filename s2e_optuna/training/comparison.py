@@ -11,7 +11,7 @@ from s2e_optuna.training.config import TrainConfig
 from s2e_optuna.training.jobs import Runner, Tell, in_turn
 from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.results import EpochReport, TrainResult
-from s2e_optuna.training.setup import takes_own_batches
+from s2e_optuna.training.setup import Share, takes_own_batches
 from s2e_optuna.training.trainer import ScheduleLike, train
 
 
@@ -163,5 +163,7 @@ class _Stack:
             on_epoch,
             lambda epoch: tell(epoch, True),
             keep_probabilities=self.keep_probabilities,
-            seeds=[seed for seed in self.seeds for _ in self.names],
+            shares=None
+            if len(self.seeds) == 1
+            else [Share(seed) for seed in self.seeds for _ in self.names],
         )

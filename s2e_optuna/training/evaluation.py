@@ -112,9 +112,13 @@ def _tried(
 
 @torch.inference_mode()
 def evaluate(
-    network: StackedNetwork, state: Mapping[str, Tensor], images: Images, labels: Tensor
+    network: StackedNetwork,
+    state: Mapping[str, Tensor],
+    images: Images,
+    labels: Tensor,
+    among: Tensor | None = None,
 ) -> Evaluation:
-    """Measure every model on every image.
+    """Measure every model on every image, or each on some of them.
 
     Parameters
     ----------
@@ -124,14 +128,19 @@ def evaluate(
         [N, channels, height, width], uint8 or float32.
     labels
         int64 [N].
+    among
+        The images on which each model is measured, booleans [M, N]; None for all.
     """
     models, device = len(next(iter(state.values()))), labels.device
 
     def measure(part: Tensor, position: int) -> tuple[Tensor, Tensor]:
         given = labels[position : position + len(part)]
         logits = network.forward(state, part)
-        losses = sample_losses(logits, given).sum(1, dtype=torch.float64)
-        return losses, (logits.argmax(2) == given).sum(1)
+        losses, hits = sample_losses(logits, given), logits.argmax(2) == given
+        if among is not None:
+            chosen = among[:, position : position + len(part)]
+            losses, hits = losses * chosen, hits & chosen
+        return losses.sum(1, dtype=torch.float64), hits.sum(1)
 
     loss = torch.zeros(models, dtype=torch.float64, device=device)
     correct = torch.zeros(models, dtype=torch.int64, device=device)
@@ -139,7 +148,8 @@ def evaluate(
     for losses, hits in in_chunks(measure, images, size, device):
         loss += losses
         correct += hits
-    return Evaluation(loss / len(labels), correct.to(torch.float64) / len(labels))
+    measured = len(labels) if among is None else among.sum(1)
+    return Evaluation(loss / measured, correct.to(torch.float64) / measured)
 
 
 def sample_losses(logits: Tensor, labels: Tensor, *, own: bool = False) -> Tensor:

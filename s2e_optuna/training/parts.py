@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from s2e_optuna.data.assemble import SPLIT_SEED, stratified_order
@@ -260,13 +261,41 @@ class OwnBatches(Batches):
         Samples of a batch B.
     seeds
         Seed of the order of the samples, of each trial.
+    samples
+        Positions of the samples that each trial learns from; None for all.
+
+    Raises
+    ------
+    DataError
+        Trials have so different numbers of samples that their epochs differ in steps.
     """
 
-    def __init__(self, data: TrainingPart, batch_size: int, seeds: Sequence[int]) -> None:
+    def __init__(
+        self,
+        data: TrainingPart,
+        batch_size: int,
+        seeds: Sequence[int],
+        samples: Sequence[NDArray[np.int64] | None],
+    ) -> None:
         super().__init__(data, batch_size, seeds[0], 0)
-        self._of_seed = {seed: Batches(data, batch_size, seed, 0) for seed in seeds}
-        self._seeds = tuple(seeds)
+        everything = np.arange(len(data.labels))
+        self._positions = [
+            torch.from_numpy(everything if chosen is None else chosen) for chosen in samples
+        ]
+        if len({len(chosen) // batch_size for chosen in self._positions}) > 1:
+            raise DataError("trials of one stack need as many batches an epoch as each other")
+        # Trials of one seed and as many samples have the same draws.
+        self._keys = [(seed, len(p)) for seed, p in zip(seeds, self._positions, strict=True)]
+        self._generators = {key: torch.Generator().manual_seed(key[0]) for key in self._keys}
 
     def _draw(self) -> EpochOrder:
-        drawn = {seed: one._draw().samples for seed, one in self._of_seed.items()}
-        return EpochOrder(torch.stack([drawn[seed] for seed in self._seeds], 1))
+        size = self.batch_size
+        drawn = {
+            key: torch.randperm(key[1], generator=generator)[: key[1] // size * size]
+            for key, generator in self._generators.items()
+        }
+        samples = [
+            chosen[drawn[key]].view(-1, size)
+            for key, chosen in zip(self._keys, self._positions, strict=True)
+        ]
+        return EpochOrder(torch.stack(samples, 1).to(self.data.labels.device))

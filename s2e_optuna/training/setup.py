@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from s2e_optuna.data.augmentation import Augmentation
@@ -55,6 +56,25 @@ class Seeds:
         return cls(order, trusted, dropout, tuple(of_networks))
 
 
+@dataclass(frozen=True, eq=False)
+class Share:
+    """What a trial has for itself, where trials of a stack do not share everything.
+
+    Attributes
+    ----------
+    seed
+        Of its batches and first weights: those that it would have alone.
+    samples
+        Positions of the training samples that it learns from, int64 [n]; None for all.
+    validation
+        Positions of the validation samples by which it is measured, int64 [v]; None for all.
+    """
+
+    seed: int
+    samples: NDArray[np.int64] | None = None
+    validation: NDArray[np.int64] | None = None
+
+
 @dataclass(frozen=True)
 class Setup:
     """A training once all names are looked up and checked; what its stacks are made from.
@@ -79,9 +99,8 @@ class Setup:
         Changes the images that are learnt from; None leaves them as they are.
     memory
         Of the CUDA graphs as which steps are recorded; None records nothing.
-    own_seeds
-        Seeds of each trial, where trials have batches and first weights of their own; None where
-        all share those of `seeds`.
+    shares
+        What each trial has for itself; None where all share batches and first weights.
     """
 
     method_name: str
@@ -94,7 +113,7 @@ class Setup:
     seeds: Seeds
     augmentation: Augmentation | None = None
     memory: GraphMemory | None = None
-    own_seeds: tuple[Seeds, ...] | None = None
+    shares: tuple[Share, ...] | None = None
 
     @classmethod
     def of(
@@ -102,7 +121,7 @@ class Setup:
         method: str,
         data: NoisyData,
         config: TrainConfig,
-        seeds: Sequence[int] | None = None,
+        shares: Sequence[Share] | None = None,
     ) -> Setup:
         """Look up what the names mean, and check that it fits the data.
 
@@ -114,15 +133,15 @@ class Setup:
             Training, validation and test parts.
         config
             How to train.
-        seeds
-            Of each trial, where they are not all that of `config`; see `takes_own_batches`.
+        shares
+            What each trial has for itself; see `takes_own_batches`. None where they share all.
 
         Raises
         ------
         DataError
             Unknown method, network or device, fewer samples than a batch, steps that
-            cannot be recorded as `TrainConfig.cuda_graph` asks for, seeds that differ where
-            trials have to share their batches.
+            cannot be recorded as `TrainConfig.cuda_graph` asks for, shares where trials cannot
+            have batches of their own.
         """
         rule = get_method(method).fitted_to(data)
         if data.targets is not None:
@@ -142,16 +161,12 @@ class Setup:
                 f"the training part has {n_samples} samples, fewer than one batch of "
                 f"{batch_size}: use a batch_size of at most {n_samples}"
             )
-        own_seeds = None
-        if seeds is not None and set(seeds) != {config.seed}:
-            if not takes_own_batches(method, data, config):
-                raise DataError(
-                    f"trials of the method {method} on these data share their batches: train them "
-                    "seed by seed"
-                )
-            own_seeds = tuple(Seeds.of(seed, rule.networks) for seed in seeds)
+        if shares is not None and not takes_own_batches(method, data, config):
+            raise DataError(
+                f"trials of the method {method} on these data share their batches: train them "
+                "seed by seed"
+            )
         return cls(
-            own_seeds=own_seeds,
             method_name=method,
             method=rule,
             network=network,
@@ -162,6 +177,7 @@ class Setup:
             seeds=Seeds.of(config.seed, rule.networks),
             augmentation=Augmentation.of(config.augment, config.seed, data.input_shape),
             memory=GraphMemory(device) if is_recorded(config, network, device) else None,
+            shares=None if shares is None else tuple(shares),
         )
 
     @property
@@ -186,19 +202,38 @@ class Setup:
 
     def batches(self, parts: Parts) -> Batches:
         """Begin to draw batches; always the same ones."""
-        if self.own_seeds is not None:
-            orders = [seeds.order for seeds in self.own_seeds]
-            return OwnBatches(parts.training, self.batch_size, orders)
+        if self.shares is not None:
+            orders = [self._seeds_of(share).order for share in self.shares]
+            samples = [share.samples for share in self.shares]
+            return OwnBatches(parts.training, self.batch_size, orders, samples)
         return Batches(parts.training, self.batch_size, self.seeds.order, self.seeds.trusted)
 
     def initial(self, trials: Sequence[int]) -> Parameters:
         """First parameters and buffers [P * networks, ...] of trials by position."""
-        if self.own_seeds is None:
+        if self.shares is None:
             tensors = self.network.initial(self.seeds.networks, copies=len(trials))
         else:
-            of_each = [seed for trial in trials for seed in self.own_seeds[trial].networks]
-            tensors = self.network.initial(of_each)
+            of_each = [self._seeds_of(self.shares[trial]).networks for trial in trials]
+            tensors = self.network.initial([seed for group in of_each for seed in group])
         return {name: tensor.to(self.device) for name, tensor in tensors.items()}
+
+    def _seeds_of(self, share: Share) -> Seeds:
+        return Seeds.of(share.seed, self.method.networks)
+
+    def measured_by(self, trials: Sequence[int], validation: int) -> Tensor | None:
+        """Mark the validation samples by which trials are measured, booleans [P * networks, V].
+
+        None where all are measured by all of them.
+        """
+        if self.shares is None or all(share.validation is None for share in self.shares):
+            return None
+        marked = torch.ones((len(trials), validation), dtype=torch.bool, device=self.device)
+        for row, trial in enumerate(trials):
+            chosen = self.shares[trial].validation
+            if chosen is not None:
+                marked[row] = False
+                marked[row, torch.from_numpy(chosen).to(self.device)] = True
+        return marked.repeat_interleave(self.method.networks, 0)
 
 
 def _check_targets(targets: Tensor, data: NoisyData, method: Method) -> None:
@@ -215,7 +250,7 @@ def _check_targets(targets: Tensor, data: NoisyData, method: Method) -> None:
 
 
 def takes_own_batches(method: str, data: NoisyData, config: TrainConfig) -> bool:
-    """Whether trials of several seeds can train in one stack.
+    """Whether trials can train in one stack that differ in more than their schedules (`Share`).
 
     Each then has the batches and the first weights that it would have alone. Small networks take
     most of a step's time for its many short operations, so five seeds at once take little longer

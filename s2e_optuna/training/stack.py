@@ -78,7 +78,7 @@ class Stack:
         self.state: State = setup.method.state(count, setup.network.n_classes, device)
         self.kept_counts = torch.zeros((count, setup.n_samples), dtype=torch.int32, device=device)
         self.offered_counts = torch.zeros_like(self.kept_counts)
-        if setup.own_seeds is None:
+        if setup.shares is None:
             self.offered_counts = torch.zeros(setup.n_samples, dtype=torch.int32, device=device)
         self.best: BestEpochs | None = None
         self._epoch: EpochBuffers | None = None
@@ -144,7 +144,7 @@ class Stack:
 
     def offered_of(self, row: int) -> Tensor:
         """How often each sample could have been kept by a trial [N], by its row in the stack."""
-        return self.offered_counts if self.setup.own_seeds is None else self.offered_counts[row]
+        return self.offered_counts if self.setup.shares is None else self.offered_counts[row]
 
     def set_learning_rate(self, epoch: int) -> None:
         """Take learning rate and beta1 of an epoch (from 0)."""
@@ -249,7 +249,7 @@ class Stack:
         chosen.training_pass.generator.set_state(self.training_pass.generator.get_state())
         chosen.state = {name: value[index] for name, value in self.state.items()}
         chosen.kept_counts = self.kept_counts[index]
-        own = self.setup.own_seeds is not None
+        own = self.setup.shares is not None
         chosen.offered_counts = self.offered_counts[index] if own else self.offered_counts.clone()
         if self.best is not None:
             chosen.best = self.best.select(index, models)

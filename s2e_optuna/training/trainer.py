@@ -22,7 +22,7 @@ from s2e_optuna.training.model import Model
 from s2e_optuna.training.parts import Batches, Parts
 from s2e_optuna.training.preparation import ShardPreparation
 from s2e_optuna.training.results import EpochReport, TrainResult, curves_of
-from s2e_optuna.training.setup import Setup
+from s2e_optuna.training.setup import Setup, Share
 from s2e_optuna.training.shards import make_shards, train_shards, without
 from s2e_optuna.training.stack import Stack
 
@@ -53,7 +53,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     *,
     keep_probabilities: bool = False,
-    seeds: Sequence[int] | None = None,
+    shares: Sequence[Share] | None = None,
 ) -> list[TrainResult]:
     """Train one trial for each schedule, all at once.
 
@@ -81,9 +81,10 @@ def train(
     keep_probabilities
         Predict the training part when a trial is complete: `TrainResult.training_probabilities`.
         Nothing is predicted otherwise.
-    seeds
-        Of each trial, in place of ``config.seed``: it then has the batches and first weights that
-        it would have alone. Only where `takes_own_batches` says so, and without a checkpoint.
+    shares
+        What each trial has for itself, its seed in place of ``config.seed``: it then has the
+        batches and first weights that it would have alone. Only where `takes_own_batches` says
+        so, and without a checkpoint.
 
     Returns
     -------
@@ -95,7 +96,7 @@ def train(
     ------
     DataError
         Unknown method, network or device, schedules of another length, fewer samples than a
-        batch, seeds that cannot train side by side, steps that cannot be recorded as
+        batch, shares that cannot train side by side, steps that cannot be recorded as
         `TrainConfig.cuda_graph` asks for.
 
     Examples
@@ -108,9 +109,9 @@ def train(
     'complete'
     """
     rates = _rates(schedules, config.epochs)
-    if seeds is not None and (len(seeds) != len(rates) or checkpoint is not None):
-        raise DataError("seeds are one for each schedule, and go without a checkpoint")
-    setup = Setup.of(method, data, config, seeds)
+    if shares is not None and (len(shares) != len(rates) or checkpoint is not None):
+        raise DataError("shares are one for each schedule, and go without a checkpoint")
+    setup = Setup.of(method, data, config, shares)
     if not len(rates):
         return []
     keep_freed_memory()
@@ -119,7 +120,7 @@ def train(
     return [
         TrainResult(
             method=method,
-            seed=config.seed if seeds is None else seeds[trial],
+            seed=config.seed if shares is None else shares[trial].seed,
             rates=rate,
             failure=log.failure,
             seconds=log.seconds,
@@ -314,7 +315,8 @@ def _reports(
     nothing = torch.full_like(tally.loss, float("nan"))
     validation = test = Evaluation(nothing, nothing)
     if parts is not None:
-        validation = evaluate(stack.network, stack.tensors, *parts.validation)
+        measured_by = stack.setup.measured_by(stack.trials, len(parts.validation[1]))
+        validation = evaluate(stack.network, stack.tensors, *parts.validation, measured_by)
         if parts.test is not None:
             test = evaluate(stack.network, stack.tensors, *parts.test)
     kept = tally.kept.to(torch.float64)

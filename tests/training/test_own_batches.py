@@ -12,7 +12,7 @@ from s2e_optuna.training import TrainConfig, evaluate_schedules, train
 from s2e_optuna.training import setup as setups
 from s2e_optuna.training.jobs import in_turn
 from s2e_optuna.training.networks.mlp import Mlp
-from s2e_optuna.training.setup import takes_own_batches
+from s2e_optuna.training.setup import Share, takes_own_batches
 
 CONFIG = TrainConfig(epochs=4, device="cpu", batch_size=32)
 FALLING = [1.0, 0.7, 0.5, 0.5]
@@ -36,7 +36,7 @@ def alike(ours, theirs):
 def test_each_is_what_it_would_be_alone(digits, method):
     seeds = [5, 5, 9, 2]
     schedules = [FALLING, None, FALLING, FALLING]
-    together = train(method, schedules, digits, CONFIG, seeds=seeds)
+    together = train(method, schedules, digits, CONFIG, shares=[Share(seed) for seed in seeds])
     for seed, schedule, ours in zip(seeds, schedules, together, strict=True):
         (alone,) = train(method, [schedule], digits, replace(CONFIG, seed=seed))
         alike(ours, alone)
@@ -49,7 +49,14 @@ def test_in_shards_and_when_some_leave(digits, monkeypatch):
     def second_leaves(epoch, reports):
         return {1} if epoch == 1 else ()
 
-    together = train("coteaching", [FALLING] * 4, digits, CONFIG, second_leaves, seeds=seeds)
+    together = train(
+        "coteaching",
+        [FALLING] * 4,
+        digits,
+        CONFIG,
+        second_leaves,
+        shares=[Share(seed) for seed in seeds],
+    )
     assert [run.status for run in together] == ["complete", "stopped", "complete", "complete"]
     for place in (0, 2, 3):
         (alone,) = train("coteaching", [FALLING], digits, replace(CONFIG, seed=seeds[place]))
@@ -58,7 +65,7 @@ def test_in_shards_and_when_some_leave(digits, monkeypatch):
 
 def test_where_what_is_dropped_is_left_out_of_products(digits, monkeypatch):
     monkeypatch.setattr(setups, "WORK_OF_LEAVING_OUT", 0)
-    together = train("coteaching", [FALLING] * 2, digits, CONFIG, seeds=[3, 4])
+    together = train("coteaching", [FALLING] * 2, digits, CONFIG, shares=[Share(3), Share(4)])
     for seed, ours in zip([3, 4], together, strict=True):
         (alone,) = train("coteaching", [FALLING], digits, replace(CONFIG, seed=seed))
         alike(ours, alone)
@@ -67,19 +74,50 @@ def test_where_what_is_dropped_is_left_out_of_products(digits, monkeypatch):
 def test_with_soft_labels(digits):
     soft = torch.nn.functional.one_hot(digits.y_train, digits.n_classes) * 0.8 + 0.02
     data = replace(digits, targets=soft.to(torch.float32))
-    together = train("coteaching", [FALLING] * 2, data, CONFIG, seeds=[3, 4])
+    together = train("coteaching", [FALLING] * 2, data, CONFIG, shares=[Share(3), Share(4)])
     for seed, ours in zip([3, 4], together, strict=True):
         (alone,) = train("coteaching", [FALLING], data, replace(CONFIG, seed=seed))
         alike(ours, alone)
+
+
+def test_on_samples_of_its_own_and_stopped_by_some(digits):
+    shares, alone = [], []
+    for seed, out in enumerate(np.array_split(np.arange(300), 3)):
+        rest = np.setdiff1d(np.arange(300), out)
+        stopping = np.arange(seed, len(digits.y_val), 3)
+        shares.append(Share(seed, rest, stopping))
+        part = replace(
+            digits,
+            x_train=digits.x_train[rest],
+            y_train=digits.y_train[rest],
+            y_clean=None,
+            x_val=digits.x_val[stopping],
+            y_val=digits.y_val[stopping],
+            y_val_clean=None,
+        )
+        alone += train("coteaching", [FALLING], part, replace(CONFIG, seed=seed))
+    together = train("coteaching", [FALLING] * 3, digits, CONFIG, shares=shares)
+    for share, ours, theirs in zip(shares, together, alone, strict=True):
+        assert ours.stopped_epoch == theirs.stopped_epoch
+        for name in ("validation_accuracy", "validation_loss", "kept_share", "test_accuracy"):
+            np.testing.assert_allclose(ours.curves[name], theirs.curves[name], atol=1e-4)
+        assert ours.offered_counts[share.samples].tolist() == theirs.offered_counts.tolist()
+        assert ours.offered_counts.sum() == theirs.offered_counts.sum()
+
+
+def test_epochs_of_a_stack_have_as_many_steps(digits):
+    shares = [Share(0), Share(1, np.arange(100))]
+    with pytest.raises(DataError, match="as many batches an epoch"):
+        train("coteaching", [FALLING] * 2, digits, CONFIG, shares=shares)
 
 
 def test_what_shares_its_batches_is_refused(digits):
     assert takes_own_batches("coteaching", digits, CONFIG)
     assert not takes_own_batches("coteaching", digits, replace(CONFIG, augment="crop_flip"))
     with pytest.raises(DataError, match="share their batches: train them seed by seed"):
-        train("reweight", [None] * 2, digits, CONFIG, seeds=[1, 2])
+        train("reweight", [None] * 2, digits, CONFIG, shares=[Share(1), Share(2)])
     with pytest.raises(DataError, match="one for each schedule"):
-        train("coteaching", [FALLING] * 2, digits, CONFIG, seeds=[1])
+        train("coteaching", [FALLING] * 2, digits, CONFIG, shares=[Share(1)])
 
 
 class Halves:
