@@ -31,6 +31,7 @@ from s2e_optuna.commands.running import (
     print_json,
     sentences,
     silence_optuna,
+    with_workers_early,
 )
 from s2e_optuna.commands.takes import takes
 from s2e_optuna.search.config import SearchConfig
@@ -78,6 +79,7 @@ def _root(
 
 @app.command(epilog="Example: s2e search mnist --noise pair --noise-rate 0.45 --workers 2")
 @sentences("Interrupted. The same command goes on where this one stopped.", SearchConfig)
+@with_workers_early
 @takes(SearchConfig)
 def search(
     config: SearchConfig,

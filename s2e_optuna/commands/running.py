@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import typer
 
 from s2e_optuna.commands.locations import require_existing
 from s2e_optuna.commands.takes import as_flags
+
+R = TypeVar("R")
 
 
 @contextmanager
@@ -31,6 +34,23 @@ def sentences(interrupted: str = "Interrupted.", config: type | None = None) -> 
             raise
         message, code = said
         fail(message if config is None else as_flags(message, config), code)
+
+
+def with_workers_early(command: Callable[..., R]) -> Callable[..., R]:
+    """Begin to make local workers before the command has looked at what it was given.
+
+    Both take seconds, most of them to import torch: so they take them at the same time.
+    """
+
+    @functools.wraps(command)
+    def run(**given: Any) -> R:
+        if given["launcher"] == "local":
+            from s2e_optuna.search.processes import start_early
+
+            start_early()
+        return command(**given)
+
+    return run
 
 
 def fail(message: str, code: int = 2) -> NoReturn:

@@ -5,15 +5,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
-import multiprocessing
-import os
 import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 
 import optuna
@@ -21,6 +16,7 @@ from optuna.storages import BaseStorage
 
 from s2e_optuna.cores import available_cores
 from s2e_optuna.search.budget import Budget
+from s2e_optuna.search.processes import ignoring, patient_threads, process_context
 from s2e_optuna.search.progress import Progress, WorkerProgress, WorkerStatus
 from s2e_optuna.search.watch import TICK, End, Place, Pool, SearchError, clear_study
 from s2e_optuna.search.worker import (
@@ -34,20 +30,8 @@ from s2e_optuna.search.worker import (
     search_job,
 )
 from s2e_optuna.storages.open import HEARTBEAT
-from s2e_optuna.storages.private import MAPPED_CLASSES
 
 __all__ = ["TICK", "LocalPool", "SearchError", "available_cores", "clear_study"]
-
-PRELOAD = (
-    "alembic.command",
-    "alembic.migration",
-    MAPPED_CLASSES,
-    "s2e_optuna.objective.objective",  # and with it torch, which takes seconds
-    "s2e_optuna.search.samplers",
-    "s2e_optuna.search.trainings",
-    "s2e_optuna.search.worker",
-)
-"""What worker processes import, once for all of them; nothing here may compute or touch a GPU."""
 
 STOP_PATIENCE = 10.0
 """Seconds that a worker has to hand its trials back before it is killed."""
@@ -208,51 +192,6 @@ class LocalPool(Pool):
             for place in busy
         )
         return shown, waiting[0] if waiting else ""
-
-
-def process_context() -> BaseContext:
-    """How processes are started: never by forking this one, which may use CUDA and threads.
-
-    On Linux a helper process imports torch once and is forked for every worker: the second
-    worker, and one that replaces a dead one, starts in a tenth of a second instead of three.
-    """
-    if sys.platform != "linux":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOAD))
-    return context
-
-
-@contextlib.contextmanager
-def ignoring(*numbers: signal.Signals) -> Iterator[None]:
-    """Ignore signals; processes started inside ignore them for good."""
-    if threading.current_thread() is not threading.main_thread():  # which alone sees them
-        yield
-        return
-    previous = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def patient_threads() -> Iterator[None]:
-    """Let threads of processes started inside sleep while they wait for each other.
-
-    By default OpenMP's threads wait by spinning. On a machine that also does something else,
-    two threads for a small network were 30 to 100 times slower than one, all of it spinning.
-    """
-    name = "OMP_WAIT_POLICY"  # read when torch is loaded: too late for this process itself
-    if name in os.environ:
-        yield
-        return
-    os.environ[name] = "PASSIVE"
-    try:
-        yield
-    finally:
-        del os.environ[name]
 
 
 def end_of(code: int | None, said: WorkerStatus | None = None) -> End:

@@ -22,7 +22,8 @@ from typing import Any
 
 from s2e_optuna.cores import available_cores
 from s2e_optuna.data import NoisyData
-from s2e_optuna.search.pool import end_of, ignoring, patient_threads, process_context
+from s2e_optuna.search.pool import end_of
+from s2e_optuna.search.processes import ignoring, patient_threads, process_context
 from s2e_optuna.search.watch import SearchError
 from s2e_optuna.training.jobs import Job, Runner, in_turn
 

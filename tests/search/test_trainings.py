@@ -16,7 +16,7 @@ from s2e_optuna.data import load_data
 from s2e_optuna.errors import DataError
 from s2e_optuna.schedules import Schedule
 from s2e_optuna.search.final import comparison_entries, train_final
-from s2e_optuna.search.pool import PRELOAD
+from s2e_optuna.search.processes import PRELOADED
 from s2e_optuna.search.trainings import Processes, final_trainings
 from s2e_optuna.search.watch import SearchError
 from s2e_optuna.training import TrainConfig
@@ -141,5 +141,13 @@ def test_nobody_stays_when_the_parent_is_killed(tmp_path):
 
 
 def test_processes_are_forked_from_one_that_has_torch():
-    code = "import sys\n" + "\n".join(f"import {name}" for name in PRELOAD)
-    subprocess.run([sys.executable, "-c", f"{code}\nassert 'torch' in sys.modules"], check=True)
+    code = f"import sys, {PRELOADED}; assert {{'torch', 'optuna', 'alembic'}} <= set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_starts_processes_imports_nothing_that_takes_long():
+    code = (
+        "import sys, s2e_optuna.search.processes as p; p.start_early(); "
+        "assert not {'torch', 'numpy', 'optuna'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
