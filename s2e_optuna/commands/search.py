@@ -173,8 +173,9 @@ def print_search(target: Console, result: SearchResult, files: dict[str, Path]) 
     config = result.config
     took = duration(result.seconds.get("search"))
     target.print(Text.assemble(("Search ", "bold"), (config.study_name, "bold")))
+    left = f" ({result.left_early} left early)" if result.left_early else ""
     target.print(
-        f"{result.n_trials} trials, {took} in this run. "
+        f"{result.n_trials} trials{left}, {took} in this run. "
         f"Lowest validation error: {number(result.best_value)}."
     )
     if result.noise_rate is not None:

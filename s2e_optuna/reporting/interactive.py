@@ -193,7 +193,7 @@ def best_so_far_plot(
     return _figure(
         [dots, stairs],
         f"Best {value_label} so far",
-        {"title": "finished trials"},
+        {"title": "complete trials"},
         {"title": value_label},
     )
 

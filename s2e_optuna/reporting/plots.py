@@ -299,7 +299,7 @@ def best_so_far_figure(
         seen.append(values.ravel())
     ax.set_xlim(0.5, longest + 0.5)
     whole_numbers(ax)
-    ax.set(xlabel="finished trials", ylabel=y_label)
+    ax.set(xlabel="complete trials", ylabel=y_label)
     percent_axis(ax, np.concatenate(seen))
     finish(figure, ax, title)
     return figure

@@ -169,7 +169,8 @@ def _content(result: SearchResult, suspects: Sequence[Suspect]) -> dict[str, Any
     data = result.data
     settings = {**result.config.settings(), "workers": result.config.workers}
     settings |= {"stack": result.config.stack, "storage": result.config.masked_storage}
-    tried = {"value": str(result.n_trials), "words": "schedules tried"}
+    left = f", {result.left_early} left early" if result.left_early else ""
+    tried = {"value": str(result.n_trials), "words": f"schedules tried{left}"}
     return {
         **_about(data, settings),
         "kind": "search",

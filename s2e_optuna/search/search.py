@@ -93,6 +93,8 @@ class SearchResult:
         Key in `scores` of the way to train whose model is kept: the best by validation.
     labels
         Noise rates and transition matrix, estimated; None without a cross-validation.
+    left_early
+        How many of the finished trials left early.
     seconds
         Wall-clock seconds by phase: ``search`` and ``retrain``.
     files
@@ -115,6 +117,7 @@ class SearchResult:
     data: NoisyData = field(repr=False)
     kept: str | None = None
     labels: LabelReport | None = None
+    left_early: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as the JSON object of ``s2e search --json``; null where there is no number."""
@@ -127,6 +130,7 @@ class SearchResult:
             "study": self.config.study_name,
             "storage": self.config.masked_storage,
             "n_trials": self.n_trials,
+            "left_early": self.left_early,
             "best_value": self.best_value,
             "recommended_trial": self.recommended,
             "schedule": [float(rate) for rate in self.schedule.rates],
@@ -335,6 +339,7 @@ def _finish(
         suspects_quality=comparison.suspects,
         kept=comparison.kept,
         labels=comparison.labels,
+        left_early=found.counts["pruned"],
         seconds={"search": searched, "retrain": time.monotonic() - started},
         files=files,
         data=data,

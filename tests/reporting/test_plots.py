@@ -89,7 +89,7 @@ def test_every_picture_has_named_axes_and_is_not_blank(name: str) -> None:
     assert (np.abs(pixels - blue).sum(axis=1) < 60).sum() > 20  # the main line
     assert (pixels == 255).all(axis=1).mean() < 0.99
     texts = " ".join(text.get_text() for text in figure.findobj(match=_is_text))
-    assert any(word in texts for word in ("epoch", "finished trials", "generation"))
+    assert any(word in texts for word in ("epoch", "complete trials", "generation"))
 
 
 def _is_text(artist: object) -> bool:
