@@ -110,7 +110,8 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     study_
         The Optuna study.
     models_
-        Trained models, one a seed.
+        Trained models, one a seed: with the schedule or, given `X_val` and `cross_validate`, on
+        `label_posterior_` or on ``X_val`` alone, whichever is best on ``X_val``.
     n_features_in_
         Size of the second axis of X.
 
@@ -353,12 +354,13 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             seeds=self.n_seeds,
             folds=self.cross_validate or 0,
             progress=_ticking(bar, 1),
+            posterior=len(searched.y_train) == len(labels),  # else what validates is trained on
         )
         final.require_complete()
         if final.unseen is not None and len(searched.y_train) < len(labels):
             # What validates is trained on, and is noisy.
             final = replace(final, unseen=replace(final.unseen, clean=None))
-        self.models_ = [run.model for run in final.complete if run.model is not None]
+        self.models_ = list(final.models)
         self.given_labels_ = labels
         found = [run.training_probabilities for run in final.complete]
         own = np.mean([p for p in found if p is not None], axis=0)
@@ -418,6 +420,8 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _epochs_in_all(self) -> int:
         trainings = self.n_trials + self.n_seeds + (self.cross_validate or 0)
+        if self.cross_validate and self._stop == "best":  # on the clean part, on the posterior
+            trainings += max(self.n_seeds, 2) + self.n_seeds
         return trainings * self.epochs
 
 

@@ -93,20 +93,17 @@ def unseen_probabilities(
         What `train` and `check_folds` refuse; a training diverged.
     """
     check_folds(folds, len(data.y_train))
-    n_samples = len(data.y_train)
-    order = stratified_order(data.y_train.numpy(), np.random.default_rng(config.seed))
-    fold_of = np.empty(n_samples, dtype=np.int64)
-    fold_of[order] = np.arange(n_samples) % folds  # neighbours in this order are of one kind
-    found = np.empty((n_samples, data.n_classes), dtype=np.float32)
+    fold_of = folds_of(data.y_train.numpy(), folds, config.seed)
+    found = np.empty((len(fold_of), data.n_classes), dtype=np.float32)
     clean = data.validation == "clean"
     halves = None
     if clean and config.stop == "best" and len(data.y_val) > 1:
-        halves = _halves(data, config.seed)
+        halves = validation_halves(data, config.seed)
     outs = [np.flatnonzero(fold_of == fold) for fold in range(folds)]
     shares = [
         Share(
             config.seed + fold,
-            np.setdiff1d(np.arange(n_samples), out),
+            np.setdiff1d(np.arange(len(fold_of)), out),
             None if halves is None else halves[fold % 2].numpy(),
         )
         for fold, out in enumerate(outs)
@@ -138,7 +135,28 @@ def unseen_probabilities(
     return Unseen(found, clean_ones, samples=data.identity)
 
 
-def _halves(data: NoisyData, seed: int) -> tuple[Tensor, Tensor]:
+def folds_of(labels: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+    """Deal samples out to folds, each with its share of every given label.
+
+    Parameters
+    ----------
+    labels
+        Given labels [N].
+    folds, seed
+        How many folds, and which of the ways to deal.
+
+    Returns
+    -------
+    ndarray
+        The fold of each sample, integers [N].
+    """
+    order = stratified_order(labels, np.random.default_rng(seed))
+    fold_of = np.empty(len(labels), dtype=np.int64)
+    fold_of[order] = np.arange(len(labels)) % folds  # neighbours in this order are of one kind
+    return fold_of
+
+
+def validation_halves(data: NoisyData, seed: int) -> tuple[Tensor, Tensor]:
     """Divide the validation samples in two, each with its share of every class."""
     order = torch.from_numpy(stratified_order(data.y_val.numpy(), np.random.default_rng(seed)))
     return order[::2].sort().values, order[1::2].sort().values

@@ -272,12 +272,17 @@ def _comparison(scores: Mapping[str, MethodScore], epochs: int) -> dict[str, Any
     }
 
 
+_NOT_DRAWN = ("clean_only", "coteaching_estimated")
+"""Ways to train whose curves would only hide the others."""
+
+
 def learning_curves(scores: Mapping[str, MethodScore], key: str) -> list[LearningCurves]:
     """Collect a curve of the final comparison for each method; empty where it was not measured."""
+    names = sorted(reversed(list(scores)), key=lambda name: name != "s2e")  # the main colour
     found = [
-        LearningCurves(METHOD_NAMES.get(name, name), np.array(score.curves[key]))
-        for name, score in reversed(list(scores.items()))  # ours first: the main colour
-        if key in score.curves
+        LearningCurves(METHOD_NAMES.get(name, name), np.array(scores[name].curves[key]))
+        for name in names
+        if key in scores[name].curves and name not in _NOT_DRAWN
     ]
     return [curve for curve in found if np.isfinite(curve.values).any()]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,12 +12,23 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from s2e_optuna.search.search import SearchResult
 
-METHOD_NAMES = {"standard": "plain training", "coteaching": "Co-teaching", "s2e": "S2E"}
+METHOD_NAMES = {
+    "standard": "plain training",
+    "linear": "logistic regression",
+    "clean_only": "training on the clean part alone",
+    "coteaching": "Co-teaching",
+    "coteaching_estimated": "Co-teaching, rate estimated",
+    "s2e": "S2E",
+    "posterior": "training on the posterior",
+}
 """Ways to train, by their keys in a comparison."""
+
+_NOT_STOPPED = ("linear",)
+_NO_BASELINE = ("s2e", "posterior")
 
 
 def verdict(result: SearchResult) -> list[str]:
-    """Say whether the schedule gains anything over the best baseline, and which model is kept.
+    """Say what schedule and posterior gain over the best baseline, and which model is kept.
 
     A difference counts if the 95% interval of the means over the seeds (Welch) leaves out zero.
     Empty without a final comparison.
@@ -26,24 +37,20 @@ def verdict(result: SearchResult) -> list[str]:
     if not {"s2e", "standard"} <= scores.keys():
         return []
     kind = "test" if np.isfinite(scores["s2e"].test_accuracy).any() else "validation"
-    found = {name: _finite(getattr(score, f"{kind}_accuracy")) for name, score in scores.items()}
-    if not len(found["s2e"]) or not len(found["standard"]):
+    found = {
+        name: values
+        for name, score in scores.items()
+        if len(values := _finite(getattr(score, f"{kind}_accuracy")))
+    }
+    if not {"s2e", "standard"} <= found.keys():
         return []
-    others = [name for name in found if name != "s2e" and len(found[name])]
-    baseline = max(others, key=lambda name: found[name].mean())
-    ours, best = found["s2e"], found[baseline]
-    gain, margin = 100 * (ours.mean() - best.mean()), 100 * _margin(ours, best)
-    name = METHOD_NAMES.get(baseline, baseline)
-    if scores["s2e"].stopped_epoch:
-        name += ", stopped in time"
-    if baseline == "coteaching":
-        name += " and told the noise rate"
-    seeds = len(scores["s2e"].validation_accuracy)
-    between = f"{gain:+.1f} points, \u00b1 {margin:.1f}" if np.isfinite(margin) else f"{gain:+.1f}"
+    stopped = bool(scores["s2e"].stopped_epoch)
+    baseline = _best(found, [name for name in found if name not in _NO_BASELINE])
+    gain, margin = _gain(found, "s2e", baseline)
+    name = _in_words(baseline, stopped)
     if abs(gain) <= margin:
         words = (
-            f"The schedule is no better than {name}: no difference in {kind} accuracy that "
-            f"{seeds} {'seed' if seeds == 1 else 'seeds'} can show ({between})."
+            f"The schedule is no better than {name}: {_no_difference(result, gain, margin, kind)}"
         )
     elif gain < 0:
         words = (
@@ -55,9 +62,56 @@ def verdict(result: SearchResult) -> list[str]:
         words = f"The schedule gains {gain:.1f} points of {kind} accuracy over {name}."
     if kind == "validation":
         words += " There is no test part; the validation part has also chosen the schedule."
-    if result.kept == "standard":
-        words += " The model that is kept is that of plain training, the best by validation."
-    return [words]
+    sentences = [words]
+    if "posterior" in found:
+        sentences.append(_of_posterior(result, found, kind, stopped))
+    if result.kept not in (None, "s2e"):
+        kept = METHOD_NAMES.get(str(result.kept), str(result.kept))
+        sentences[-1] += f" The model that is kept is that of {kept}, the best by validation."
+    return sentences
+
+
+def _of_posterior(
+    result: SearchResult, found: Mapping[str, NDArray[np.float64]], kind: str, stopped: bool
+) -> str:
+    """Say what training on the posterior gains over the best of all else, the schedule too."""
+    other = _best(found, [name for name in found if name != "posterior"])
+    gain, margin = _gain(found, "posterior", other)
+    name = _in_words(other, stopped)
+    what = "Training on what the true labels probably are, and on the clean part,"
+    if abs(gain) <= margin:
+        return f"{what} is no better than {name}: {_no_difference(result, gain, margin, kind)}"
+    if gain < 0:
+        return f"{what} costs {-gain:.1f} points of {kind} accuracy beside {name}."
+    return f"{what} gains {gain:.1f} points of {kind} accuracy over {name}."
+
+
+def _best(found: Mapping[str, NDArray[np.float64]], names: Sequence[str]) -> str:
+    return max(names, key=lambda name: found[name].mean())
+
+
+def _gain(found: Mapping[str, NDArray[np.float64]], ours: str, other: str) -> tuple[float, float]:
+    """Return a difference of means and half of its 95% interval, in points."""
+    first, second = found[ours], found[other]
+    # A logistic regression is the same with every seed.
+    margin = _margin_of_mean(first) if other == "linear" else _margin(first, second)
+    return 100 * float(first.mean() - second.mean()), 100 * margin
+
+
+def _in_words(name: str, stopped: bool) -> str:
+    words = METHOD_NAMES.get(name, name)
+    if stopped and name not in _NOT_STOPPED:
+        words += ", stopped in time"
+    return words + (" and told the noise rate" if name == "coteaching" else "")
+
+
+def _no_difference(result: SearchResult, gain: float, margin: float, kind: str) -> str:
+    seeds = len(result.scores["s2e"].validation_accuracy)
+    between = f"{gain:+.1f} points, \u00b1 {margin:.1f}" if np.isfinite(margin) else f"{gain:+.1f}"
+    return (
+        f"no difference in {kind} accuracy that {seeds} {'seed' if seeds == 1 else 'seeds'} can "
+        f"show ({between})."
+    )
 
 
 def _finite(values: Sequence[float]) -> NDArray[np.float64]:
@@ -75,3 +129,12 @@ def _margin(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
         return 0.0
     interval = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
     return float(interval.high - interval.low) / 2.0
+
+
+def _margin_of_mean(values: NDArray[np.float64]) -> float:
+    """Half of the 95% interval of a mean (Student); infinite for a single value."""
+    from scipy import stats
+
+    if len(values) < 2:
+        return math.inf
+    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))

@@ -11,10 +11,21 @@ import numpy as np
 from s2e_optuna.data import NoisyData
 from s2e_optuna.errors import DataError
 from s2e_optuna.labels import Judgement, Unseen, check_folds, judge, unseen_probabilities
+from s2e_optuna.labels.linear import LinearModel
+from s2e_optuna.labels.out_of_fold import validation_halves
 from s2e_optuna.schedules import Schedule
 from s2e_optuna.scores import SCORED, MethodScore, best_epoch, judged, reached
+from s2e_optuna.search.posterior import (
+    averaged,
+    can_be_halved,
+    choose_predictor,
+    posterior_of_half,
+    train_on_clean,
+    train_on_posterior,
+)
 from s2e_optuna.training import (
     ComparisonProgress,
+    Model,
     TrainConfig,
     TrainResult,
     evaluate_schedules,
@@ -23,6 +34,13 @@ from s2e_optuna.training.jobs import Runner, in_turn
 
 FOLDING = "cross-validation"
 """Name under which the trainings of the cross-validation tell how far they are."""
+
+CLEAN_ONLY, POSTERIOR, LINEAR = "clean_only", "posterior", "linear"
+"""Ways to train that are no entries: by the clean part alone, on the posterior over true labels,
+and a logistic regression."""
+
+_HALVED = (CLEAN_ONLY, POSTERIOR)
+"""Ways whose trainings learn from the halves of the clean part in turn."""
 
 _FINAL = 1  # spawn key of the seeds of final trainings: they never meet a trial's seed
 
@@ -45,29 +63,52 @@ class Final:
     results
         Name of a way to train to its trainings, one a seed.
     kept
-        The way whose best model is kept, and whose models judge the labels.
+        The way whose best model is kept.
+    judging
+        The entry whose models judge the labels: the best by validation.
     unseen
-        Predictions by the trainings of the cross-validation; None without one.
+        Predictions by networks that have not seen the sample, those that the labels are judged
+        by; None without a cross-validation.
     training
         How all of them were trained, but for their seeds.
+    linear
+        The logistic regression that it is compared with, if there is one.
     """
 
     results: Mapping[str, tuple[TrainResult, ...]]
     kept: str
+    judging: str
     unseen: Unseen | None
     training: TrainConfig
+    linear: LinearModel | None = None
 
     @property
     def complete(self) -> tuple[TrainResult, ...]:
-        """Trainings of the way that is kept that ran to their end, best validation first."""
-        usable = _complete(self.results[self.kept])
+        """Trainings of the entry that judges that ran to their end, best validation first."""
+        return self._ordered(self.results[self.judging])
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """Models of the way that is kept, best validation first."""
+        return _models(self._ordered(self.results[self.kept]))
+
+    @property
+    def model(self) -> Model:
+        """The model that is kept; the best of each half, where halves are learnt from."""
+        runs = self.results[self.kept]
+        parts = (runs[::2], runs[1::2]) if self.kept in _HALVED else (runs,)
+        best = [models[0] for part in parts if (models := _models(self._ordered(part)))]
+        return averaged(best) if len(best) > 1 else best[0]
+
+    def _ordered(self, runs: Sequence[TrainResult]) -> tuple[TrainResult, ...]:
         stop = self.training.stop
+        usable = _complete(runs)
         return tuple(sorted(usable, key=lambda run: -judged(run.validation_accuracy, stop)))
 
     def require_complete(self) -> None:
         """Raise DataError if none of them ran to its end."""
         if not self.complete:
-            failure = self.results[self.kept][0].failure
+            failure = self.results[self.judging][0].failure
             raise DataError(f"every training with the schedule failed: {failure}")
 
     def judge(self, data: NoisyData) -> Judgement:
@@ -85,8 +126,10 @@ def train_final(
     kept: Sequence[str] = (),
     progress: Callable[[ComparisonProgress], None] | None = None,
     run: Runner = in_turn,
+    posterior: bool = False,
+    linear: LinearModel | None = None,
 ) -> Final:
-    """Train in every way with fresh seeds; cross-validate the one that is kept.
+    """Train in every way with fresh seeds; cross-validate the best one; train on the posterior.
 
     Parameters
     ----------
@@ -108,6 +151,11 @@ def train_final(
         Called after each epoch; its totals are those of trainings and folds together.
     run
         Runs the trainings; by default this process, one after the other.
+    posterior
+        Whether to train also on the clean part alone, and on the posterior over true labels;
+        nothing is where there are no folds or no clean part to be halved.
+    linear
+        A logistic regression on the same data, if there is one.
 
     Raises
     ------
@@ -117,32 +165,68 @@ def train_final(
     if folds:
         check_folds(folds, len(data.y_train))
     *fresh, folding = final_seeds(training.seed, seeds + 1)
-    trainings = len(entries) * seeds
-    total = (trainings + folds) * training.epochs
+    halving = posterior and folds > 0 and can_be_halved(data, training)
+    both = fresh if seeds > 1 else [*fresh, folding]  # both halves are learnt from
+    further = len(both) + seeds if halving else 0
+    total = (len(entries) * seeds + folds + further) * training.epochs
+    done = 0
 
     def tell(found: ComparisonProgress) -> None:
         if progress is not None:
             progress(replace(found, total=total))
 
-    of_fold = [0] * folds
+    def telling(name: str, trainings: Sequence[int]) -> Callable[[int, int, bool], None]:
+        """Return what jobs of so many trainings each tell."""
+        so_far = [0] * len(trainings)
 
-    def tell_fold(fold: int, epoch: int) -> None:
-        of_fold[fold] = epoch
-        done = trainings * training.epochs + sum(of_fold)
-        tell(ComparisonProgress((FOLDING,), folding, epoch, done, total, number=fold, of=folds))
+        def tell_job(place: int, epoch: int, _: bool) -> None:
+            so_far[place] = trainings[place] * epoch
+            now, of = done + sum(so_far), len(trainings)
+            tell(ComparisonProgress((name,), folding, epoch, now, total, False, place, of))
+
+        return tell_job
 
     # Probabilities are for the list of suspects.
     results = evaluate_schedules(
         entries, data, training, fresh, tell, keep_probabilities=True, run=run
     )
-    best = _best(results, kept or tuple(entries), training.stop)
+    usual = kept or tuple(entries)
+    best = _best(results, usual, training.stop)
+    done = len(entries) * seeds * training.epochs
     unseen = None
     if folds and _complete(results[best]):
         method, schedule = entries[best]
+        tell_fold = telling(FOLDING, [1] * folds)
         unseen = unseen_probabilities(
-            method, schedule, data, replace(training, seed=folding), folds, tell_fold, run
+            method,
+            schedule,
+            data,
+            replace(training, seed=folding),
+            folds,
+            lambda fold, epoch: tell_fold(fold, epoch, False),
+            run,
         )
-    return Final({name: tuple(runs) for name, runs in results.items()}, best, unseen, training)
+    found = {name: tuple(runs) for name, runs in results.items()}
+    if unseen is None or unseen.clean is None or not posterior:
+        return Final(found, best, best, unseen, training, linear)
+    done += folds * training.epochs
+    halves, clean = validation_halves(data, folding), None
+    if halving:
+        tell_clean = telling(CLEAN_ONLY, [len(both[half::2]) for half in (0, 1)])
+        clean = train_on_clean(data, halves, training, both, tell_clean, run)
+    other = None if linear is None else linear.unseen
+    unseen, base, with_clean = choose_predictor(data, unseen, other, clean)
+    if clean is not None:
+        found[CLEAN_ONLY] = clean.runs
+        done += len(both) * training.epochs
+        used = clean if with_clean else None
+        targets = [posterior_of_half(data, base, used, half, halves) for half in (0, 1)]
+        tell_posterior = telling(POSTERIOR, [len(fresh[half::2]) for half in (0, 1)])
+        found[POSTERIOR] = train_on_posterior(
+            data, targets, halves, training, fresh, tell_posterior, run
+        )
+    ways = (*(name for name in _HALVED if name in found), *usual)
+    return Final(found, _best(found, ways, training.stop), best, unseen, training, linear)
 
 
 def _best(results: Mapping[str, Sequence[TrainResult]], names: Sequence[str], stop: str) -> str:
@@ -154,7 +238,10 @@ def _best(results: Mapping[str, Sequence[TrainResult]], names: Sequence[str], st
 
 
 def comparison_entries(
-    schedule: Schedule, method: str = "coteaching", noise_rate: float | None = None
+    schedule: Schedule,
+    method: str = "coteaching",
+    noise_rate: float | None = None,
+    estimated_rate: float | None = None,
 ) -> dict[str, tuple[str, Schedule]]:
     """Return what a schedule that was found is compared with, and itself as ``s2e``.
 
@@ -166,15 +253,20 @@ def comparison_entries(
         The method that it was searched for.
     noise_rate
         Share that Co-teaching drops in the end; without one there is no Co-teaching.
+    estimated_rate
+        Likewise, as it is estimated.
 
     Returns
     -------
     dict
-        ``standard``, plain training, ``coteaching`` and ``s2e``: method and schedule.
+        ``standard``, plain training, ``coteaching``, ``coteaching_estimated`` and ``s2e``: method
+        and schedule.
     """
     entries = {"standard": ("standard", Schedule.constant(schedule.epochs))}
-    if noise_rate is not None:
-        entries["coteaching"] = ("coteaching", Schedule.coteaching(schedule.epochs, noise_rate))
+    rates = {"coteaching": noise_rate, "coteaching_estimated": estimated_rate}
+    for name, rate in rates.items():
+        if rate is not None:
+            entries[name] = ("coteaching", Schedule.coteaching(schedule.epochs, rate))
     return {**entries, "s2e": (method, schedule)}
 
 
@@ -189,10 +281,11 @@ def scores(entries: Entries, final: Final) -> dict[str, MethodScore]:
         What it returned.
     """
     epochs, stop = final.training.epochs, final.training.stop
-    return {
+    everything: Entries = {**dict.fromkeys(_HALVED, ("standard", None)), **entries}
+    found = {
         name: MethodScore(
-            method=entries[name][0],
-            schedule=tuple(map(float, (entries[name][1] or Schedule.constant(epochs)).rates)),
+            method=everything[name][0],
+            schedule=tuple(map(float, (everything[name][1] or Schedule.constant(epochs)).rates)),
             test_accuracy=_each(runs, lambda run: _reached(run, "test_accuracy", stop)),
             validation_accuracy=_each(runs, lambda run: judged(run.validation_accuracy, stop)),
             label_precision=_each(runs, lambda run: _reached(run, "label_precision", stop)),
@@ -205,6 +298,17 @@ def scores(entries: Entries, final: Final) -> dict[str, MethodScore]:
         )
         for name, runs in final.results.items()
     }
+    if final.linear is not None:
+        found[LINEAR] = MethodScore(
+            method="logistic_regression",
+            schedule=(),
+            test_accuracy=(final.linear.test_accuracy,),
+            validation_accuracy=(final.linear.validation_accuracy,),
+            label_precision=(math.nan,),
+            seconds=final.linear.seconds,
+        )
+    first = [name for name in ("standard", LINEAR, CLEAN_ONLY) if name in found]
+    return {name: found[name] for name in dict.fromkeys([*first, *found])}
 
 
 def _curves(runs: Sequence[TrainResult], name: str, epochs: int) -> tuple[tuple[float, ...], ...]:
@@ -223,6 +327,10 @@ def _each(
     runs: Sequence[TrainResult], number: Callable[[TrainResult], float]
 ) -> tuple[float, ...]:
     return tuple(number(run) if run.status == "complete" else math.nan for run in runs)
+
+
+def _models(runs: Sequence[TrainResult]) -> tuple[Model, ...]:
+    return tuple(run.model for run in runs if run.model is not None)
 
 
 def _complete(runs: Sequence[TrainResult]) -> list[TrainResult]:

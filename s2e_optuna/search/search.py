@@ -22,6 +22,7 @@ from s2e_optuna.cores import available_cores
 from s2e_optuna.data import NoisyData, OnImages
 from s2e_optuna.data.fingerprint import FINGERPRINT_FILE, Fingerprint, fingerprint
 from s2e_optuna.labels import Judgement, LabelReport, suspect_quality, write_suspects
+from s2e_optuna.labels.linear import fits_linear, linear_model
 from s2e_optuna.objective.resuming import study_folder
 from s2e_optuna.sampler import recommended_trial
 from s2e_optuna.schedules import Schedule, trial_schedule
@@ -38,6 +39,7 @@ from s2e_optuna.search.config import SearchConfig
 from s2e_optuna.search.final import comparison_entries, scores, train_final
 from s2e_optuna.search.loop import read_target, set_target
 from s2e_optuna.search.pool import TICK, LocalPool, SearchError, clear_study
+from s2e_optuna.search.posterior import estimated_rate
 from s2e_optuna.search.progress import Progress, Tally, tally
 from s2e_optuna.search.ray_pool import RayPool
 from s2e_optuna.search.samplers import make_sampler
@@ -358,7 +360,11 @@ def _compare(
     # The rate that was asked for is what somebody who knows the noise would use.
     asked = config.data.noise_rate if config.data.noise is not None else None
     rate = data.noise_rate if asked is None else asked
-    entries = comparison_entries(schedule, config.method, rate)
+    linear, estimated = None, None
+    if config.folds and fits_linear(data):
+        linear = linear_model(data, config.training.seed, config.folds)
+        estimated = estimated_rate(data, linear.unseen)
+    entries = comparison_entries(schedule, config.method, rate, estimated)
     workers = min(config.workers, available_cores())  # those of a cluster are elsewhere
     with final_trainings(workers, config.devices[0]) as run:
         final = train_final(
@@ -367,14 +373,15 @@ def _compare(
             config.final_training,
             seeds=config.final_seeds,
             folds=config.folds,
-            kept=("standard", "s2e"),  # Co-teaching was told what nobody knows
+            # Co-teaching was told what nobody knows.
+            kept=[name for name in entries if name != "coteaching"],
             progress=_relay(found, on_progress),
             run=run,
+            posterior=True,
+            linear=linear,
         )
     final.require_complete()
-    model = final.complete[0].model
-    assert model is not None
-    save_model(model, files["model"])
+    save_model(final.model, files["model"])
     judged = final.judge(data)
     write_suspects(judged.rows, files["suspects"])
     return Comparison(scores(entries, final), _quality(judged), final.kept, judged.report)

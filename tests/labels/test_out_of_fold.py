@@ -7,7 +7,7 @@ import pytest
 
 from s2e_optuna.errors import DataError
 from s2e_optuna.labels import out_of_fold, suspect_quality, suspects, unseen_probabilities
-from s2e_optuna.labels.out_of_fold import _by_the_others, _halves
+from s2e_optuna.labels.out_of_fold import _by_the_others, validation_halves
 from s2e_optuna.training import TrainConfig, train
 
 CONFIG = TrainConfig(epochs=2, batch_size=20, learning_rate=3e-3)
@@ -32,7 +32,7 @@ def test_memorised_labels_are_found_by_cross_validation(blobs):
 
 def test_clean_samples_are_judged_by_trainings_that_the_other_half_has_stopped(blobs):
     assert unseen_probabilities("standard", None, blobs, CONFIG, 5).clean.shape == (2, 60, 3)
-    halves = _halves(blobs, 0)
+    halves = validation_halves(blobs, 0)
     both = np.concatenate([half.numpy() for half in halves])
     np.testing.assert_array_equal(np.sort(both), np.arange(60))
     counts = [np.bincount(blobs.y_val[half].numpy()) for half in halves]

@@ -173,6 +173,26 @@ def test_the_verdict_is_one_that_the_seeds_can_show(tmp_path, ours, plain, words
 
 
 @pytest.mark.parametrize(
+    ("posterior", "kept", "words"),
+    [
+        (BETTER, "posterior", "clean part, gains 10.0 points of test accuracy over logistic"),
+        (BETTER, "posterior", "kept is that of training on the posterior, the best by validation"),
+        ((0.605, 0.59, 0.6), "s2e", r"is no better than logistic regression: no difference"),
+        ((0.5, 0.51, 0.49), "linear", r"costs 10.0 points of test accuracy beside logistic"),
+        (BETTER, "posterior", r"The schedule is no better than logistic regression: no diff"),
+    ],
+)
+def test_the_verdict_speaks_of_the_posterior_and_of_the_best_baseline(
+    tmp_path, posterior, kept, words
+):
+    score = replace(result().scores["s2e"], validation_accuracy=BETTER)
+    rows = {"standard": (0.5, 0.5, 0.5), "linear": (0.6,), "s2e": PLAIN, "posterior": posterior}
+    scores = {name: replace(score, test_accuracy=row) for name, row in rows.items()}
+    scores["linear"] = replace(scores["linear"], curves={}, stopped_epoch=(), schedule=())
+    assert re.search(words, write(tmp_path, result(scores=scores, kept=kept)))
+
+
+@pytest.mark.parametrize(
     ("image", "shown"),
     [
         (torch.zeros(1, 1, 30), False),

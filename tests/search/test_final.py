@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,8 @@ import torch
 from s2e_optuna import CoTeachingObjective, Schedule
 from s2e_optuna.data import from_arrays, load_data
 from s2e_optuna.errors import DataError
+from s2e_optuna.labels.linear import linear_model
+from s2e_optuna.scores import judged
 from s2e_optuna.search.final import (
     FOLDING,
     comparison_entries,
@@ -14,6 +17,7 @@ from s2e_optuna.search.final import (
     scores,
     train_final,
 )
+from s2e_optuna.search.posterior import estimated_rate
 from s2e_optuna.training import TrainConfig
 
 EPOCHS = 3
@@ -69,6 +73,69 @@ def test_trainings_and_folds_are_one_piece_of_work():
     assert [p.done for p in seen] == [2, 4, 5, 6, 7, 8] and {p.total for p in seen} == {8}
     assert final.unseen is not None and final.unseen.training.shape == (300, 10)
     assert len(final.judge(data).rows) == 300
+
+
+def test_the_posterior_gives_a_better_model_than_the_labels():
+    data = load_data("digits", noise="pair", noise_rate=0.4, train_size=600)
+    training = TrainConfig(epochs=8, device="cpu", learning_rate=3e-3, batch_size=32)
+    linear, seen = linear_model(data), []
+    entries = comparison_entries(
+        Schedule.constant(8, 0.8), "mentornet", estimated_rate=estimated_rate(data, linear.unseen)
+    )
+    final = train_final(
+        entries,
+        data,
+        training,
+        seeds=1,
+        folds=2,
+        progress=seen.append,
+        posterior=True,
+        linear=linear,
+    )
+    found = scores(entries, final)
+    names = ["standard", "linear", "clean_only", "coteaching_estimated", "s2e", "posterior"]
+    assert list(found) == names and (seen[-1].done, seen[-1].total) == (8 * 8, 8 * 8)
+    assert [len(found[name].test_accuracy) for name in names] == [1, 1, 2, 1, 1, 1]
+    usual = max(found[name].test_accuracy[0] for name in ("standard", "linear", "s2e"))
+    assert found["posterior"].test_accuracy[0] > usual + 0.02
+    assert final.kept == "posterior" and final.judging in entries
+    assert final.models[0].states == final.model.states
+    assert all(row.curves.keys() >= {"test_accuracy"} for n, row in found.items() if n != "linear")
+
+
+def test_the_model_of_both_halves_has_the_best_network_of_each(trained_on_halves):
+    final = trained_on_halves(kept="clean_only")
+    runs = final.results["clean_only"]
+    assert len(final.model.states) == 2 and len(final.models) == len(runs) == 4
+    best = [
+        max(runs[half::2], key=lambda run: judged(run.validation_accuracy, "best"))
+        for half in (0, 1)
+    ]
+    assert final.model.states == tuple(run.model.states[0] for run in best)
+
+
+@pytest.mark.parametrize("change", [{"validation": "noisy"}, {"few": 12}, {"stop": "last"}])
+def test_without_a_clean_part_to_halve_nothing_learns_from_it(change):
+    data = load_data("digits", noise="symmetric", noise_rate=0.4, train_size=300)
+    if "few" in change:
+        data = replace(data, x_val=data.x_val[:12], y_val=data.y_val[:12])
+    data = replace(data, validation=change.get("validation", "clean"))
+    training = TrainConfig(epochs=2, device="cpu", stop=change.get("stop", "best"))
+    final = train_final(
+        {"plain": ("standard", None)}, data, training, seeds=1, folds=2, posterior=True
+    )
+    assert list(final.results) == ["plain"] and final.kept == final.judging == "plain"
+    assert final.unseen is not None
+
+
+@pytest.fixture
+def trained_on_halves():
+    data = load_data("digits", noise="symmetric", noise_rate=0.4, train_size=300)
+    training = TrainConfig(epochs=2, device="cpu")
+    final = train_final(
+        {"plain": ("standard", None)}, data, training, seeds=4, folds=2, posterior=True
+    )
+    return lambda kept: replace(final, kept=kept)
 
 
 def test_where_every_training_fails_that_is_said():

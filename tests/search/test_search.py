@@ -65,7 +65,16 @@ def test_a_search_from_beginning_to_end_and_again(make, tmp_path, sqlite_url):
     assert content["study"] == "digits-symmetric-0.4"
     assert content["storage"] == sqlite_url
     assert content["n_trials"] == 4
-    assert list(content["test_accuracy"]) == ["standard", "coteaching", "s2e"]
+    assert list(content["test_accuracy"]) == [
+        "standard",
+        "linear",
+        "clean_only",
+        "coteaching",
+        "coteaching_estimated",
+        "s2e",
+        "posterior",
+    ]
+    assert content["kept"] not in (None, "coteaching", "linear")
     assert all(0 < accuracy < 1 for accuracy in content["test_accuracy"].values())
     assert len(content["schedule"]) == 3
 

@@ -1,0 +1,328 @@
+"""The last step from a schedule to a model: trainings on the posterior, and on the clean part.
+
+The clean validation part is used both ways round: what learns from one half of it is stopped and
+judged by the other. Training number i learns from half i modulo 2, and the model that is kept
+averages the best of each.
+
+| symbol | meaning |
+|---|---|
+| h | a half of the clean validation part, which is learnt from |
+| p_h | probabilities of the training samples by networks that have learnt h alone |
+| p' | the same by the cross-validation or a logistic regression, whichever is best |
+| q_h | posterior over true labels from p' p_h, calibrated on the other half |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from s2e_optuna.data import NoisyData
+from s2e_optuna.data.streaming import take
+from s2e_optuna.labels import CleanPart, Unseen, assess_labels
+from s2e_optuna.labels.predictors import best_predictor, geometric_mean, together
+from s2e_optuna.training import Model, TrainConfig, TrainResult, predict_proba, train
+from s2e_optuna.training.config import default_batch_size
+from s2e_optuna.training.jobs import Runner, Tell
+from s2e_optuna.training.setup import Share, takes_own_batches
+
+Single = NDArray[np.float32]
+Halves = tuple[Tensor, Tensor]
+OnJob = Callable[[int, int, bool], None]
+
+MOST_WRONG = 0.95
+"""Share of wrong labels with which nothing is left to learn from."""
+
+LARGEST_BATCH = 128
+
+LEAST_CLEAN = 20
+"""Clean samples, and two a class, below which halves of them are too small."""
+
+
+def can_be_halved(data: NoisyData, training: TrainConfig) -> bool:
+    """Whether there is a clean validation part to learn from, and to stop by."""
+    enough = len(data.y_val) >= max(LEAST_CLEAN, 2 * data.n_classes)
+    return data.validation == "clean" and training.stop == "best" and enough
+
+
+@dataclass(frozen=True, eq=False)
+class CleanHalf:
+    """A job: learn from one half of the clean part alone, stopped by the other."""
+
+    learnt: Tensor
+    stopping: Tensor
+    seeds: tuple[int, ...]
+    config: TrainConfig
+
+    def __call__(
+        self, data: NoisyData, tell: Tell
+    ) -> tuple[list[TrainResult], Single | None, Single | None]:
+        """Train; return also means of what is predicted of training and clean part [n, C]."""
+        labels = data.y_val[self.learnt]
+        part = _stopped_by(data, self.stopping, take(data.x_val, self.learnt), labels, None)
+        runs = _train(part, self.config, self.seeds, tell)
+        models = [run.model for run in runs if run.status == "complete" and run.model is not None]
+        if not models:
+            return runs, None, None
+        both, device = averaged(models), self.config.device
+        of_training = predict_proba(both, data.x_train, device)
+        return runs, of_training, predict_proba(both, data.x_val, device)
+
+
+@dataclass(frozen=True, eq=False)
+class OnPosterior:
+    """A job: learn from the posterior and one half of the clean part, stopped by the other."""
+
+    learnt: Tensor
+    stopping: Tensor
+    targets: Tensor
+    seeds: tuple[int, ...]
+    config: TrainConfig
+
+    def __call__(self, data: NoisyData, tell: Tell) -> list[TrainResult]:
+        """Train on soft labels [N, C]."""
+        x, labels, targets = data.x_train, data.y_train, self.targets
+        clean = take(data.x_val, self.learnt)
+        if isinstance(x, Tensor) and isinstance(clean, Tensor) and x.dtype == clean.dtype:
+            x = torch.cat([x, clean])
+            labels = torch.cat([labels, data.y_val[self.learnt]])
+            certain = one_hot(data.y_val[self.learnt], data.n_classes).float()
+            targets = torch.cat([targets, certain])
+        part = _stopped_by(data, self.stopping, x, labels, targets)
+        return _train(part, self.config, self.seeds, tell)
+
+
+def _stopped_by(
+    data: NoisyData, stopping: Tensor, x: Tensor, labels: Tensor, targets: Tensor | None
+) -> NoisyData:
+    return replace(
+        data,
+        x_train=x,
+        y_train=labels,
+        y_clean=None,
+        x_val=take(data.x_val, stopping),
+        y_val=data.y_val[stopping],
+        y_val_clean=None,
+        targets=targets,
+    )
+
+
+def _train(
+    part: NoisyData, config: TrainConfig, seeds: Sequence[int], tell: Tell
+) -> list[TrainResult]:
+    """Train plainly with every seed, side by side where that is possible."""
+    # No small loss is looked for, so an epoch needs fewer steps: as accurate in half the time.
+    usual = min(2 * default_batch_size(len(part.y_train)), LARGEST_BATCH)
+    size = min(config.batch_size or usual, len(part.y_train))
+    config = replace(config, batch_size=size, seed=seeds[0])
+    if len(seeds) > 1 and takes_own_batches("standard", part, config):
+        shares = [Share(seed) for seed in seeds]
+        return train(
+            "standard",
+            [None] * len(seeds),
+            part,
+            config,
+            lambda epoch, _: tell(epoch + 1, False),
+            shares=shares,
+        )
+    found = []
+    for number, seed in enumerate(seeds):
+        before = number * config.epochs
+
+        def on_epoch(epoch: int, _: object, before: int = before) -> None:
+            tell((before + epoch + 1) // len(seeds), False)
+
+        found += train("standard", [None], part, replace(config, seed=seed), on_epoch)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class CleanAlone:
+    """What the clean part gives alone.
+
+    Attributes
+    ----------
+    runs
+        Trainings, the halves in turn.
+    by_half
+        What those that learnt from each half predict of the training part [N, C] and of the
+        clean part [V, C].
+    unseen
+        Both together: each clean sample by networks that have learnt the other half.
+    """
+
+    runs: tuple[TrainResult, ...]
+    by_half: tuple[tuple[Single, Single], tuple[Single, Single]]
+    unseen: Unseen
+
+
+def train_on_clean(
+    data: NoisyData,
+    halves: Halves,
+    training: TrainConfig,
+    seeds: Sequence[int],
+    tell: OnJob,
+    run: Runner,
+) -> CleanAlone | None:
+    """Train on the clean part alone, both ways round; None where a training fails.
+
+    Parameters
+    ----------
+    data
+        Whose validation part is clean.
+    halves
+        Positions of its samples.
+    training
+        How; its seed is replaced.
+    seeds
+        Two or more, one a training.
+    tell, run
+        As for a `Runner`, which runs the trainings.
+    """
+    jobs = [
+        CleanHalf(halves[half], halves[1 - half], tuple(seeds[half::2]), training)
+        for half in (0, 1)
+    ]
+    first, second = run(jobs, data, tell)
+    if first[1] is None or second[1] is None:
+        return None
+    of_clean = np.empty((1, len(data.y_val), data.n_classes), dtype=np.float32)
+    for (_, _, predicted), others in zip((first, second), reversed(halves), strict=True):
+        of_clean[0, others.numpy()] = predicted[others.numpy()]
+    unseen = Unseen(geometric_mean(first[1], second[1]), of_clean, samples=data.identity)
+    return CleanAlone(in_turns(first[0], second[0]), (first[1:], second[1:]), unseen)
+
+
+def in_turns(
+    first: Sequence[TrainResult], second: Sequence[TrainResult]
+) -> tuple[TrainResult, ...]:
+    """Return trainings of two halves in the order of their seeds: the halves in turn."""
+    pairs = zip_longest(first, second)
+    return tuple(run for pair in pairs for run in pair if run is not None)
+
+
+def choose_predictor(
+    data: NoisyData, networks: Unseen, linear: Unseen | None, clean: CleanAlone | None
+) -> tuple[Unseen, Unseen, bool]:
+    """Choose what the posterior stands on, by log loss on the clean part.
+
+    Parameters
+    ----------
+    data
+        Whose validation part is clean.
+    networks, linear, clean
+        Predictions by a cross-validation, by a logistic regression's, and by the clean part.
+
+    Returns
+    -------
+    tuple
+        The predictor; the same without the clean part's networks; whether these are in it.
+    """
+    noisy = {} if linear is None else {"linear": linear}
+    noisy["networks"] = networks
+    if linear is not None:
+        noisy["both"] = together(networks, linear)
+    candidates = dict(noisy)
+    if clean is not None:
+        candidates |= {f"{n}, clean": together(one, clean.unseen) for n, one in noisy.items()}
+    chosen = best_predictor(candidates, data.y_val.numpy())
+    base = chosen.removesuffix(", clean")
+    return candidates[chosen], noisy[base], base != chosen
+
+
+def posterior_of_half(
+    data: NoisyData,
+    base: Unseen,
+    clean: CleanAlone | None,
+    half: int,
+    halves: Halves,
+) -> Tensor:
+    """Return q_h, float32 [N, C]: it knows nothing of the other half but the calibration.
+
+    Parameters
+    ----------
+    data
+        Whose labels are judged.
+    base
+        p'.
+    clean
+        Where p_h is from; None leaves it out.
+    half, halves
+        h, and positions of the clean samples.
+    """
+    assert base.clean is not None
+    others = halves[1 - half].numpy()
+    training, of_clean = base.training, base.clean[:, others]
+    if clean is not None:
+        of_training, of_validation = clean.by_half[half]
+        training = geometric_mean(training, of_training)
+        of_clean = geometric_mean(of_clean, of_validation[others][None])
+    known = CleanPart(data.y_val[halves[1 - half]].numpy(), of_clean)
+    found = assess_labels(data.y_train.numpy(), training, known, draws=2)
+    return torch.from_numpy(found.posterior.astype(np.float32))
+
+
+def train_on_posterior(
+    data: NoisyData,
+    targets: Sequence[Tensor],
+    halves: Halves,
+    training: TrainConfig,
+    seeds: Sequence[int],
+    tell: OnJob,
+    run: Runner,
+) -> tuple[TrainResult, ...]:
+    """Train on the posteriors and the clean part, both ways round.
+
+    Parameters
+    ----------
+    data
+        Whose validation part is clean.
+    targets
+        q_h of both halves [N, C].
+    halves
+        Positions of the clean samples.
+    training, seeds, tell, run
+        As for `train_on_clean`.
+    """
+    jobs = [
+        OnPosterior(halves[half], halves[1 - half], targets[half], tuple(some), training)
+        for half in (0, 1)
+        if (some := seeds[half::2])
+    ]
+    return in_turns(*([*run(jobs, data, tell), []][:2]))
+
+
+def averaged(models: Sequence[Model]) -> Model:
+    """Return one model whose networks are those of several, of the same architecture."""
+    return replace(models[0], states=tuple(state for one in models for state in one.states))
+
+
+def estimated_rate(data: NoisyData, unseen: Unseen) -> float | None:
+    """Return the share of wrong labels that somebody could tell without a search.
+
+    Parameters
+    ----------
+    data
+        Whose labels are judged.
+    unseen
+        Predictions of its samples by networks that have not seen them.
+
+    Returns
+    -------
+    float or None
+        None where no clean samples tell it, or all labels look wrong.
+    """
+    if unseen.clean is None:
+        return None
+    known = CleanPart(
+        data.y_val.numpy(), unseen.clean[:2]
+    )  # all would take longer, and say no more
+    rate = assess_labels(data.y_train.numpy(), unseen.training, known, draws=2).noise.overall
+    return rate if rate < MOST_WRONG else None
