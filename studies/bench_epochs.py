@@ -227,7 +227,8 @@ def page(found: dict[str, Runs], uses: dict[str, str]) -> str:
         "`python -m studies.bench_epochs`. A column is what a search has cost, in trainings of "
         "full length. Cells: expected test error in % of a fresh training with the recommended "
         "schedule, stopped at its best validation epoch; mean ± standard error over seeds. "
-        "Options of S2E and the rule for leaving were chosen on the tuning tasks.",
+        "Options of S2E and the rule for leaving were chosen on the tuning tasks. The tasks are "
+        "answered by a Gaussian process, and S2E's surrogate is one, too: that may suit it.",
         "",
         *(f"* **{name}**: {search.words}." for name, search in SEARCHES.items()),
     ]
