@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+import torch
 from numpy.typing import ArrayLike, NDArray
 from optuna.pruners import NopPruner
 from optuna.storages import BaseStorage
@@ -22,10 +23,10 @@ from tqdm import tqdm
 from s2e_optuna.data import NoisyData, from_arrays
 from s2e_optuna.data.assemble import stratified_order
 from s2e_optuna.data.class_numbers import is_missing
-from s2e_optuna.data.noisy_data import as_images
+from s2e_optuna.data.noisy_data import NOT_CHECKED, as_images
 from s2e_optuna.data.preparation import Preparation
 from s2e_optuna.errors import DataError
-from s2e_optuna.labels import Suspect, check_folds
+from s2e_optuna.labels import Suspect, check_folds, expected_validation
 from s2e_optuna.objective import CoTeachingObjective
 from s2e_optuna.sampler import S2ESampler, best_schedule
 from s2e_optuna.search.final import train_final
@@ -183,6 +184,8 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y: ArrayLike,
         X_val: ArrayLike | None = None,
         y_val: ArrayLike | None = None,
+        *,
+        checked: Mapping[int, Any] | tuple[ArrayLike, ArrayLike] | None = None,
     ) -> S2EClassifier:
         """Search a schedule and train with it.
 
@@ -193,6 +196,10 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X_val, y_val
             A part to judge schedules by, if there is one whose labels are right. They are taken to
             be: if they may be as wrong as those of y, append both to X and y instead.
+        checked
+            Without such a part: right labels of some rows of X, best drawn at random, as a mapping
+            or as rows and their labels. These are held out first, and say what the labels of the
+            others are worth: twenty do almost what a part does whose labels are all right.
 
         Returns
         -------
@@ -219,9 +226,17 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.cross_validate is not None:
             check_folds(self.cross_validate, len(labels))
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        searched = self._search_data(samples, labels, X_val, y_val, seed)
+        if (X_val is None) != (y_val is None):
+            raise ValueError("a validation part needs both X_val and y_val.")
         # What is held out of X is trained on in the end, and cannot say then when to stop.
         self._stop = "last" if X_val is None else "best"
+        if X_val is None:
+            searched = self._held_out(samples, labels, self._checked(checked, len(labels)), seed)
+        elif checked is None:
+            searched = self._search_data(samples, labels, X_val, y_val)
+        else:
+            raise ValueError("checked labels are for a part that is held out: leave X_val out.")
+        searched = expected_validation(searched, self._training(seed))
         with tqdm(disable=not self.verbose, unit="epoch", desc="S2E") as bar:
             bar.total = self._epochs_in_all()
             self.study_ = self._study(samples, searched, seed)
@@ -254,29 +269,57 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels: NDArray[np.int64],
         X_val: ArrayLike | None,
         y_val: ArrayLike | None,
+    ) -> NoisyData:
+        _check_no_label_missing(y_val, "y_val")
+        samples, given = validate_data(
+            self, X_val, y_val, reset=False, allow_nd=True, dtype="numeric"
+        )
+        part = (samples, self._numbers(given, "y_val"))
+        return self._data(images, labels, *part)
+
+    def _numbers(self, labels: ArrayLike, name: str) -> NDArray[np.int64]:
+        unknown = set(np.unique(labels)) - set(self.classes_)
+        if unknown:
+            raise ValueError(f"{name} holds classes that y has not, such as {min(unknown)}.")
+        return np.searchsorted(self.classes_, labels)
+
+    def _checked(
+        self, checked: Mapping[int, Any] | tuple[ArrayLike, ArrayLike] | None, n_samples: int
+    ) -> NDArray[np.int64]:
+        """Return the class of each sample [N] that is checked, `NOT_CHECKED` of the others."""
+        found = np.full(n_samples, NOT_CHECKED, dtype=np.int64)
+        if checked is None:
+            return found
+        pair = (list(checked), list(checked.values())) if isinstance(checked, Mapping) else checked
+        rows, labels = (np.asarray(values) for values in pair)
+        if rows.ndim != 1 or rows.shape != labels.shape or rows.dtype.kind not in "ui":
+            raise ValueError("checked needs row numbers of X and one label for each.")
+        if not len(rows) or rows.min() < 0 or rows.max() >= n_samples:
+            raise ValueError(f"checked names rows that X has not: it has {n_samples}, from 0.")
+        found[rows] = self._numbers(labels, "checked")
+        return found
+
+    def _held_out(
+        self,
+        images: NDArray[Any],
+        labels: NDArray[np.int64],
+        checked: NDArray[np.int64],
         seed: int,
     ) -> NoisyData:
-        if (X_val is None) != (y_val is None):
-            raise ValueError("a validation part needs both X_val and y_val.")
-        if X_val is not None:
-            _check_no_label_missing(y_val, "y_val")
-            samples, given = validate_data(
-                self, X_val, y_val, reset=False, allow_nd=True, dtype="numeric"
-            )
-            unknown = set(np.unique(given)) - set(self.classes_)
-            if unknown:
-                raise ValueError(f"y_val holds classes that y has not, such as {min(unknown)}.")
-            part = (samples, np.searchsorted(self.classes_, given))
-            return self._data(images, labels, *part)
+        """Hold out a part of the samples: those that are checked, and others at random."""
         order = stratified_order(labels, np.random.default_rng([seed, 0]))
         order = order[np.bincount(labels)[labels[order]] > 1]  # a class keeps its only sample
         if not len(order):
             raise ValueError(
                 "every class has one sample, so none can be held out: give X_val and y_val."
             )
-        out = np.sort(order[: max(1, round(self.validation_fraction * len(order)))])
+        known = np.flatnonzero(checked != NOT_CHECKED)
+        size = max(1, len(known), round(self.validation_fraction * len(order)))
+        out = np.sort(np.concatenate([known, order[~np.isin(order, known)]])[:size])
         rest = np.setdiff1d(np.arange(len(labels)), out)
-        return self._data(images[rest], labels[rest], images[out], labels[out])
+        data = self._data(images[rest], labels[rest], images[out], labels[out])
+        self._out = out
+        return replace(data, val_checked=torch.from_numpy(checked[out])) if len(known) else data
 
     def _data(
         self,
@@ -312,6 +355,8 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for part in (samples, *(t.numpy() for t in (data.y_train, x_val, data.y_val))):
             digest.update(f"{part.dtype}{part.shape}".encode())
             digest.update(np.ascontiguousarray(part).data)
+        if data.val_checked is not None:
+            digest.update(data.val_checked.numpy().tobytes())
         return digest.hexdigest()[:32]
 
     def _search(self, data: NoisyData, seed: int, bar: tqdm[Any]) -> None:
@@ -358,8 +403,13 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         final.require_complete()
         if final.unseen is not None and len(searched.y_train) < len(labels):
-            # What validates is trained on, and is noisy.
-            final = replace(final, unseen=replace(final.unseen, clean=None))
+            # What validates is trained on, and is noisy but for what is checked of it.
+            clean = None
+            if searched.val_checked is not None:
+                data = replace(data, val_checked=searched.val_checked)
+                known = (searched.val_checked != NOT_CHECKED).numpy()
+                clean = final.unseen.training[self._out[known]]
+            final = replace(final, unseen=replace(final.unseen, clean=clean))
         self.models_ = list(final.models)
         self.given_labels_ = labels
         found = [run.training_probabilities for run in final.complete]

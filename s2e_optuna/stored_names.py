@@ -14,6 +14,10 @@ CONFIG_ATTR = "s2e:search"
 DATA_ATTR = "s2e:data"
 """User attribute of a study: what the data of its trials held (`Fingerprint.summary`)."""
 
+CHECKED_ATTR = "s2e:checked"
+"""User attributes of a study: what each class is worth for each validation sample, where some are
+checked. Its digest of these; with a number behind it, a piece of the compressed weights."""
+
 TARGET_ATTR = "s2e:trials"
 """User attribute of a study: the budget N."""
 

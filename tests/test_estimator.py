@@ -213,3 +213,31 @@ def test_progress_is_shown_when_asked_for(noisy, capsys):
     assert "8/8" in capsys.readouterr().err
     S2EClassifier(**{**SMALL, "epochs": 2}).fit(noisy[0], noisy[1])
     assert capsys.readouterr().err == ""
+
+
+def test_checked_rows_are_held_out_and_judge(noisy):
+    X, given, true, *_ = noisy
+    rows = list(range(0, 600, 30))
+    settings = {**SMALL, "epochs": 6, "n_trials": 1, "cross_validate": 2}
+    fitted = [
+        S2EClassifier(**settings, random_state=0).fit(X, given, checked=checked)
+        for checked in (None, dict(zip(rows, true[rows], strict=True)), (rows, true[rows]))
+    ]
+    values = [classifier.study_.best_value for classifier in fitted]
+    assert values[1] == values[2] != values[0]
+    assert fitted[1].label_posterior_.shape == (600, 10)
+
+
+@pytest.mark.parametrize(
+    ("checked", "says"),
+    [
+        ({600: "digit 1"}, "rows that X has not"),
+        (([1, 2], ["digit 1"]), "one label for each"),
+        ({1: "zebra"}, "checked holds classes that y has not"),
+    ],
+)
+def test_checked_labels_that_do_not_fit_are_refused(noisy, checked, says):
+    with pytest.raises(ValueError, match=says):
+        S2EClassifier(**SMALL).fit(noisy[0], noisy[1], checked=checked)
+    with pytest.raises(ValueError, match="leave X_val out"):
+        S2EClassifier(**SMALL).fit(noisy[0], noisy[1], noisy[0], noisy[1], checked={1: "digit 1"})

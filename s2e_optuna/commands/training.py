@@ -96,6 +96,7 @@ def run_training(request: TrainRequest, display: ProgressDisplay) -> TrainOutcom
     s2e_optuna.errors.DataError
         If the data, the method or the device cannot be used.
     """
+    from s2e_optuna.labels import expected_validation
     from s2e_optuna.search.final import FOLDING, train_final
     from s2e_optuna.training import get_method
 
@@ -106,6 +107,7 @@ def run_training(request: TrainRequest, display: ProgressDisplay) -> TrainOutcom
         training = replace(training, epochs=schedule.epochs)
     data = request.data.load(display.reading)
     display.data(data)
+    data = expected_validation(data, training)
     name = request.method
     if request.schedule is not None and schedule is not None:
         name = f"{request.method}, {request.schedule.name}"

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from s2e_optuna.data.checked import Checked, with_checked
 from s2e_optuna.data.class_numbers import number_classes
 from s2e_optuna.data.drawn_labels import draw_labels
 from s2e_optuna.data.noise import Noise
@@ -49,6 +50,7 @@ def from_arrays(
     layout: str = "arrays",
     words: Sequence[str] = (),
     preparation: Preparation | None = None,
+    checked: Checked | None = None,
 ) -> NoisyData:
     """Build a `NoisyData` from arrays, with every check.
 
@@ -81,6 +83,9 @@ def from_arrays(
         What they were taken for, and what else there is to say, for `NoisyData.reading`.
     preparation
         What is done to images; by default fitted to the training part.
+    checked
+        True labels of some samples of a validation part that is cut from the training data, see
+        `load_data`.
 
     Raises
     ------
@@ -108,7 +113,7 @@ def from_arrays(
     def read(wanted: Mapping[str, tuple[str, Rows]]) -> dict[str, Tensor]:
         return {part: _rows(images[source], rows) for part, (source, rows) in wanted.items()}
 
-    return assemble(
+    data = assemble(
         labels,
         read,
         y_clean=None
@@ -127,6 +132,7 @@ def from_arrays(
         words=words,
         preparation=preparation,
     )
+    return with_checked(data, checked)
 
 
 def dataset_arrays(dataset: Any, part: str = "training") -> tuple[Tensor, NDArray[np.int64]]:

@@ -126,6 +126,8 @@ def fingerprint(data: NoisyData, cache: Path | None = None) -> Fingerprint:
         summary[part] = {"samples": len(columns["names"])} | {
             name: _hex([column.tobytes()]) for name, column in columns.items()
         }
+    if data.val_checked is not None:
+        summary["checked"] = _hex([data.val_checked.numpy().tobytes()])
     summary["digest"] = _hex([json.dumps(summary, sort_keys=True).encode()], 16)
     return Fingerprint(summary, data.class_names, samples)
 
@@ -153,6 +155,8 @@ def differences(before: Fingerprint, now: Fingerprint) -> str | None:
             f"the images are read as {now.summary.get('images')} and were "
             f"{before.summary.get('images')}"
         )
+    if before.summary.get("checked") != now.summary.get("checked"):
+        found.append("other validation labels are checked, or with another answer")
     if before.samples is None or now.samples is None:
         found += _summaries(before.summary, now.summary)
     else:

@@ -15,6 +15,9 @@ from torch import Tensor
 from s2e_optuna.data.preparation import PIXELS, Preparation
 from s2e_optuna.errors import DataError
 
+NOT_CHECKED = -1
+"""True label of a sample that nobody has checked."""
+
 _SKETCHED = 16
 """Numbers of each image by which data are told from others."""
 
@@ -79,6 +82,12 @@ class NoisyData:
     targets
         Soft labels to learn from in place of `y_train`, float32 [N, C], not negative: a sample
         counts as much as its row sums to. None learns from the given labels.
+    val_checked
+        True labels of the validation samples that somebody has checked, int64 [V]; `NOT_CHECKED`
+        for the others. None where nobody has checked any.
+    val_weights
+        What each class is worth as a prediction of each validation sample, float32 [V, C]:
+        accuracies are the mean weight of what is predicted. None goes by `y_val`.
     """
 
     name: str
@@ -101,6 +110,8 @@ class NoisyData:
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reading: tuple[str, ...] = ()
     targets: Tensor | None = None
+    val_checked: Tensor | None = None
+    val_weights: Tensor | None = None
 
     def __repr__(self) -> str:
         """Say what it is in a line, without its numbers."""

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from s2e_optuna.data.array_layouts import read_arrays
 from s2e_optuna.data.assemble import dataset_arrays, from_arrays
+from s2e_optuna.data.checked import Checked, with_checked
 from s2e_optuna.data.class_numbers import number_classes
 from s2e_optuna.data.division import Found
 from s2e_optuna.data.image_folder import FolderOptions, LabelFiles, load_image_folder
@@ -44,6 +45,7 @@ def load_data(
     split_column: str | None = None,
     val_labels: str | Path | None = None,
     test_labels: str | Path | None = None,
+    checked: Checked | None = None,
     label_from_name: str | None = None,
     skip_broken: bool = False,
     image_size: int | Size | None = None,
@@ -78,6 +80,11 @@ def load_data(
         with true labels for half of the rows or fewer makes these the validation part.
     val_labels, test_labels
         Tables with the labels of validation and test samples, which are then not trained on.
+    checked
+        True labels of some samples of a validation part that is cut from the training data: a CSV
+        file with the columns ``id`` and ``label``, a mapping of ids, or of row numbers where
+        samples have no names, to labels, or a pair (samples, labels). See
+        `s2e_optuna.labels.expected_validation`.
     label_from_name
         Take labels from file names: ``"auto"``, or a pattern such as ``"{label}_*"``.
     skip_broken
@@ -118,7 +125,8 @@ def load_data(
         how = FolderOptions(
             image_size_of(image_size), label_from_name, skip_broken, root / "images", progress
         )
-        return load_image_folder(Path(source).expanduser(), files, how, options)
+        found = load_image_folder(Path(source).expanduser(), files, how, options)
+        return with_checked(found, checked)
     if label_from_name is not None:
         raise DataError("--label-from-name is for a folder of images: leave it out")
     loaded, noise_words = _numbered(_find(source, data_root, download)), None
@@ -133,7 +141,9 @@ def load_data(
         words=loaded.words,
         **options,
     )
-    return data if noise_words is None else replace(data, noise=noise_words)
+    if noise_words is not None:
+        data = replace(data, noise=noise_words)
+    return with_checked(data, checked)
 
 
 def _check_options(

@@ -12,11 +12,12 @@ from s2e_optuna.errors import DataError, check_integer
 from s2e_optuna.options import DATA_PANEL, option, settings, stored_values
 
 if TYPE_CHECKING:
+    from s2e_optuna.data.checked import Checked
     from s2e_optuna.data.noise import Noise
     from s2e_optuna.data.noisy_data import NoisyData
     from s2e_optuna.data.sources import InMemory
 else:  # evaluated where the command line is made of these types; torch would be imported for them
-    InMemory = Noise = Any
+    Checked = InMemory = Noise = Any
 
 TORCHVISION_SETS = {
     "mnist": "MNIST",
@@ -63,6 +64,8 @@ class DataSpec:
         A table of labels and its columns.
     val_labels, test_labels
         Tables with the labels of validation and test samples.
+    checked
+        Labels of validation samples that somebody has checked: a file, or samples and labels.
     label_from_name
         Pattern by which labels are read from file names.
     skip_broken
@@ -159,6 +162,13 @@ class DataSpec:
         panel=DATA_PANEL,
         metavar="FILE",
     )
+    checked: Path | str | Checked | None = option(
+        None,
+        "Table with the columns id and label: samples of a noisy validation part that somebody "
+        "has checked, with their right labels. Twenty do almost what a clean part does.",
+        panel=DATA_PANEL,
+        metavar="FILE",
+    )
     label_from_name: str | None = option(
         None,
         'Take labels from the names of files: auto, or a pattern such as "{label}_*".',
@@ -225,6 +235,7 @@ class DataSpec:
                 name: _resolved(getattr(self, name))
                 for name in ("labels", "val_labels", "test_labels")
             },
+            "checked": _stored_checked(self.checked),
             "contents": _digest(self.noise if self.labels is None else self.labels),
         }
 
@@ -260,6 +271,15 @@ class DataSpec:
 
 def _resolved(path: str | Path | None) -> str | None:
     return None if path is None else str(Path(path).expanduser().resolve())
+
+
+def _stored_checked(checked: Checked | None) -> Any:
+    """Return what is stored of checked labels: the file's path, or all of them as texts."""
+    if checked is None or isinstance(checked, str | Path):
+        return _resolved(checked)
+    from s2e_optuna.data.checked import as_pairs
+
+    return dict(as_pairs(checked))
 
 
 def _digest(file: object) -> str | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         tempered_average,
     )
     from s2e_optuna.labels.duplicates import Contradiction, contradictions
+    from s2e_optuna.labels.expected import expected_validation
     from s2e_optuna.labels.judging import Judgement, judge, suspects, suspects_of_models
     from s2e_optuna.labels.label_report import LabelReport
     from s2e_optuna.labels.noise_rate import NoiseRate
@@ -60,6 +61,7 @@ __all__ = [
     "contradictions",
     "estimate_transition",
     "expectation",
+    "expected_validation",
     "fit_calibration",
     "judge",
     "label_posterior",
@@ -84,6 +86,7 @@ __getattr__, __dir__ = lazy_names(
             "tempered_average",
         ),
         "s2e_optuna.labels.duplicates": ("Contradiction", "contradictions"),
+        "s2e_optuna.labels.expected": ("expected_validation",),
         "s2e_optuna.labels.judging": ("Judgement", "judge", "suspects", "suspects_of_models"),
         "s2e_optuna.labels.label_report": ("LabelReport",),
         "s2e_optuna.labels.noise_rate": ("NoiseRate",),

@@ -41,7 +41,7 @@ PSEUDO_SAMPLES = 3.0
 ROUNDS = 3
 
 NOT_CHECKED = -1
-"""True label of a sample that nobody has checked."""
+"""True label of a sample that nobody has checked, as in `s2e_optuna.data.NoisyData`."""
 
 
 @dataclass(frozen=True, eq=False)

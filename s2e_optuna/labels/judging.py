@@ -30,7 +30,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from s2e_optuna.data.noisy_data import NoisyData
+from s2e_optuna.data.noisy_data import NOT_CHECKED, NoisyData
 from s2e_optuna.data.streaming import ImageFiles
 from s2e_optuna.errors import DataError
 from s2e_optuna.labels.duplicates import Contradiction, contradictions
@@ -165,11 +165,19 @@ def judge(
         predicted = np.concatenate([predicted, cut.astype(np.float32)])
     clean = None
     if unseen.clean is not None:
-        clean = CleanPart(data.y_val.numpy(), unseen.clean)
+        clean = _clean_part(data, unseen.clean)
     quality = assess_labels(given, predicted, clean)
     report = LabelReport.of(quality, data.class_names, len(found), clean is not None)
     rows = _rows(scores, predicted, kept, data, found, quality)
     return Judgement(rows, report, quality)
+
+
+def _clean_part(data: NoisyData, pred_probs: NDArray[np.float32]) -> CleanPart:
+    """Return the clean validation samples, or those of a noisy part that are checked."""
+    if data.val_checked is None:
+        return CleanPart(data.y_val.numpy(), pred_probs)
+    known = data.val_checked != NOT_CHECKED
+    return CleanPart(data.val_checked[known].numpy(), pred_probs, data.y_val[known].numpy())
 
 
 def suspects(

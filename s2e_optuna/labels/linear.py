@@ -97,13 +97,15 @@ def _linear_model(data: NoisyData, seed: int, folds: int) -> LinearModel:
     x_train = _rows(data.x_train, data)
     mean = x_train.mean(axis=0)
     x_train -= mean
-    given, y_val = data.y_train.numpy(), data.y_val.numpy()
+    given, worth = data.y_train.numpy(), np.eye(n_classes, dtype=np.float32)[data.y_val.numpy()]
+    if data.val_weights is not None:
+        worth = data.val_weights.numpy()
     x_val = _rows(data.x_val, data) - mean
     best: tuple[float, float, Single] | None = None
     now, worse = np.zeros((x_train.shape[1] + 1, n_classes), dtype=np.float32), 0
     for penalty in PENALTIES:
         now = _fit(x_train, given, penalty, now)
-        loss = _tempered_loss(_scores(x_val, now), y_val)
+        loss = _tempered_loss(_scores(x_val, now), worth)
         worse = worse + 1 if best is not None and loss >= best[0] else 0
         if not worse:
             best = loss, penalty, now
@@ -124,9 +126,10 @@ def _linear_model(data: NoisyData, seed: int, folds: int) -> LinearModel:
     if data.x_test is not None and data.y_test is not None and isinstance(data.x_test, Tensor):
         right = _scores(_rows(data.x_test, data) - mean, chosen).argmax(axis=1)
         test = float((right == data.y_test.numpy()).mean())
+    predicted = _scores(x_val, chosen).argmax(axis=1)
     return LinearModel(
         penalty=penalty,
-        validation_accuracy=float((_scores(x_val, chosen).argmax(axis=1) == y_val).mean()),
+        validation_accuracy=float(worth[np.arange(len(worth)), predicted].mean(dtype=np.float64)),
         test_accuracy=test,
         unseen=Unseen(
             unseen,
@@ -177,12 +180,15 @@ def _fit(x: Single, labels: NDArray[np.int64], penalty: float, start: Single) ->
     return np.asarray(found.x.reshape(shape), dtype=np.float32)
 
 
-def _tempered_loss(scores: Single, labels: NDArray[np.int64]) -> float:
-    """Return the mean log loss with the one factor of the scores that makes it least."""
-    values, rows = scores.astype(np.float64), np.arange(len(labels))
+def _tempered_loss(scores: Single, worth: Single) -> float:
+    """Return the mean log loss with the one factor of the scores that makes it least.
+
+    Labels are weights of classes [N, C] whose rows sum to one.
+    """
+    values = scores.astype(np.float64)
 
     def loss(log_factor: float) -> float:
         scaled = np.exp(log_factor) * values
-        return float((logsumexp(scaled, axis=1) - scaled[rows, labels]).mean())
+        return float((logsumexp(scaled, axis=1) - (worth * scaled).sum(axis=1)).mean())
 
     return float(minimize_scalar(loss, bounds=(-4.0, 6.0), method="bounded").fun)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from s2e_optuna.data.assemble import stratified_order
-from s2e_optuna.data.noisy_data import NoisyData
+from s2e_optuna.data.noisy_data import NOT_CHECKED, NoisyData
 from s2e_optuna.data.streaming import take
 from s2e_optuna.errors import DataError
 from s2e_optuna.training.config import TrainConfig, default_batch_size
@@ -33,8 +33,8 @@ class Unseen:
         Of each training sample, by the one training that left it out; float32 [N, C].
     clean
         Of clean validation samples, by trainings that neither learnt from them nor were stopped
-        by them; float32 [F, V, C]. None where their labels are as noisy as the others, or the
-        method learns from some of them.
+        by them; float32 [F, V, C]. Where their labels are as noisy as the others, of those that
+        are checked; None where none is, or the method learns from some of them.
     held_out
         Of validation samples whose labels are as noisy as the others, means over the trainings;
         float32 [V, C], else None.
@@ -130,7 +130,10 @@ def unseen_probabilities(
         return Unseen(found, samples=data.identity)
     predicted = np.stack(of_validation)
     if not clean:
-        return Unseen(found, held_out=predicted.mean(axis=0), samples=data.identity)
+        checked = None
+        if data.val_checked is not None:
+            checked = predicted[:, (data.val_checked != NOT_CHECKED).numpy()]
+        return Unseen(found, checked, predicted.mean(axis=0), data.identity)
     clean_ones = predicted if halves is None else _by_the_others(predicted, halves)
     return Unseen(found, clean_ones, samples=data.identity)
 

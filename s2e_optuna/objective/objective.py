@@ -16,7 +16,9 @@ from optuna.trial import Trial, TrialState
 
 from s2e_optuna.data import DataSpec, InMemory, NoisyData
 from s2e_optuna.errors import DataError
+from s2e_optuna.labels import expected_validation
 from s2e_optuna.objective import MINUTES
+from s2e_optuna.objective.agreed import agreed_validation
 from s2e_optuna.objective.artifacts import TrialArtifacts, best_so_far
 from s2e_optuna.objective.reporter import Reporter
 from s2e_optuna.objective.resuming import (
@@ -184,12 +186,14 @@ class CoTeachingObjective:
         self.leave_early = leave_early
         self._spec = asked.data if loaded is None else None
         self._begun: set[str] = set()
+        self._agreed: dict[str | None, NoisyData] = {}
         self._loaded = loaded
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         if self._spec is not None:
             state["_loaded"] = None  # every process loads its own: smaller than a copy in a pipe
+        state["_agreed"] = {}
         return state
 
     @property
@@ -259,7 +263,8 @@ class CoTeachingObjective:
         s2e_optuna.training.DataError
             If the data cannot be used.
         """
-        data = self.data  # before anything is suggested: what fails here fails for every trial
+        # Before anything is suggested: what fails here fails for every trial.
+        data = self._judged(trials[0])
         self._adopt(trials[0])
         schedules = _suggest(trials, self.config.epochs, self.space)
         outcomes: dict[int, Outcome] = {}
@@ -270,6 +275,21 @@ class CoTeachingObjective:
             )
             outcomes |= dict(zip(group.positions, found, strict=True))
         return [outcomes[i] for i in range(len(trials))]
+
+    def _judged(self, trial: Trial) -> NoisyData:
+        """Return the data, with what checked validation labels are worth to the trial's study."""
+        data = self.data
+        if data.val_checked is None or data.val_weights is not None:
+            return data
+        study = getattr(trial, "study", None)  # a FixedTrial has none
+        name = None if study is None else study.study_name
+        if name not in self._agreed:
+            self._agreed[name] = (
+                expected_validation(data, self.config)
+                if study is None
+                else agreed_validation(study, data, self.config)
+            )
+        return self._agreed[name]
 
     def _adopt(self, trial: Trial) -> None:
         """Go on as a study was begun: values of two kinds cannot be compared."""

@@ -25,6 +25,12 @@ def validation_words(data: NoisyData, what: str = "Schedules were compared") -> 
         Beginning of the sentence: what was done on these samples.
     """
     samples = f"{what} on the {len(data.y_val):,} samples {_SOURCES[data.validation_source]}"
+    if data.val_checked is not None:
+        known = int((data.val_checked >= 0).sum())
+        return (
+            f"{samples}; {known} of their labels are checked, and the others count by what these "
+            "say of them: validation accuracies are those expected on true labels."
+        )
     if data.validation == "noisy":
         return (
             f"{samples}; their labels are as noisy as the rest. Such labels rank schedules well, "

@@ -207,7 +207,8 @@ def train_final(
             run,
         )
     found = {name: tuple(runs) for name, runs in results.items()}
-    if unseen is None or unseen.clean is None or not posterior:
+    few_are_known = data.val_checked is not None  # too few to choose between predictors
+    if unseen is None or unseen.clean is None or not posterior or few_are_known:
         return Final(found, best, best, unseen, training, linear)
     done += folds * training.epochs
     halves, clean = validation_halves(data, folding), None

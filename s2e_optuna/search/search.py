@@ -23,6 +23,7 @@ from s2e_optuna.data import NoisyData, OnImages
 from s2e_optuna.data.fingerprint import FINGERPRINT_FILE, Fingerprint, fingerprint
 from s2e_optuna.labels import Judgement, LabelReport, suspect_quality, write_suspects
 from s2e_optuna.labels.linear import fits_linear, linear_model
+from s2e_optuna.objective.agreed import agreed_validation
 from s2e_optuna.objective.resuming import study_folder
 from s2e_optuna.sampler import recommended_trial
 from s2e_optuna.schedules import Schedule, trial_schedule
@@ -204,6 +205,7 @@ def search(
         config, study, url = _open(config, seen)
         target = set_target(study, config.trials)
         _make_artifact_folder(study)
+        data = agreed_validation(study, data, replace(config.training, device=config.devices[0]))
         if tally(study.get_trials(deepcopy=False)).finished < target:
             _pool(config, study, url, on_progress).run(target)
         clear_study(study, read_target(study))  # s2e stop may have lowered it

@@ -262,7 +262,14 @@ def fingerprint(method: str, data: NoisyData, config: TrainConfig) -> str:
         kind = "cuda"
     text = json.dumps([method, settings, kind, list(data.input_shape)], sort_keys=True)
     digest = hashlib.sha256(text.encode())
-    for labels in (data.y_train, data.y_val, data.y_test, data.y_clean, data.targets):
+    for labels in (
+        data.y_train,
+        data.y_val,
+        data.y_test,
+        data.y_clean,
+        data.targets,
+        data.val_weights,
+    ):
         digest.update(b"" if labels is None else labels.cpu().numpy().tobytes())
     for images in (data.x_train, data.x_val, data.x_test):
         digest.update(b"" if images is None else _sketch(images))

@@ -127,7 +127,8 @@ def evaluate(
     images
         [N, channels, height, width], uint8 or float32.
     labels
-        int64 [N].
+        int64 [N]; or what each class is worth as a prediction, floats [N, C]: accuracy is the
+        mean worth of what is predicted, and the loss a mean with these weights.
     among
         The images on which each model is measured, booleans [M, N]; None for all.
     """
@@ -136,14 +137,20 @@ def evaluate(
     def measure(part: Tensor, position: int) -> tuple[Tensor, Tensor]:
         given = labels[position : position + len(part)]
         logits = network.forward(state, part)
-        losses, hits = sample_losses(logits, given), logits.argmax(2) == given
+        losses, predicted = sample_losses(logits, given), logits.argmax(2)
+        if given.ndim == 1:
+            hits = predicted == given
+        else:
+            worth = given.expand(models, *given.shape).gather(2, predicted[..., None])
+            hits = worth.squeeze(2).double()
         if among is not None:
             chosen = among[:, position : position + len(part)]
-            losses, hits = losses * chosen, hits & chosen
+            losses, hits = losses * chosen, hits * chosen
         return losses.sum(1, dtype=torch.float64), hits.sum(1)
 
     loss = torch.zeros(models, dtype=torch.float64, device=device)
-    correct = torch.zeros(models, dtype=torch.int64, device=device)
+    kind = torch.int64 if labels.ndim == 1 else torch.float64
+    correct = torch.zeros(models, dtype=kind, device=device)
     size = chunk_size(network, models, device)
     for losses, hits in in_chunks(measure, images, size, device):
         loss += losses

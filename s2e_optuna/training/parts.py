@@ -115,7 +115,8 @@ class Parts:
     training
         What is learnt from.
     validation, test
-        Images and labels on which accuracies are measured.
+        Images and labels on which accuracies are measured; for validation these may be weights
+        of classes, see `NoisyData.val_weights`.
     validation_images
         The whole validation part, also what a method learns from.
     """
@@ -152,7 +153,8 @@ def put_on_device(
     """
     clean = None if data.y_clean is None else (data.y_clean == data.y_train).to(device)
     x_val = prepared(data.x_val, data.preparation)
-    whole: tuple[Images, Tensor] = images_for(x_val, device), data.y_val.to(device)
+    judged = data.y_val if data.val_weights is None else data.val_weights
+    whole: tuple[Images, Tensor] = images_for(x_val, device), judged.to(device)
     trusted, validation = _divide(data, *whole) if uses_clean_data else (None, whole)
     test = None
     if data.x_test is not None and data.y_test is not None:

@@ -144,6 +144,11 @@ class Setup:
             have batches of their own.
         """
         rule = get_method(method).fitted_to(data)
+        if data.val_checked is not None and data.val_weights is None:
+            raise DataError(
+                "some validation labels are checked, but not used: give the training "
+                "s2e_optuna.labels.expected_validation(data, config) in place of the data"
+            )
         if data.targets is not None:
             _check_targets(data.targets, data, rule)
         device = resolve_device(config.device)

@@ -34,6 +34,11 @@ def data(*parts: object, **options: object) -> NoisyData:
             ("12 samples cut from the training data; their labels are as noisy",),
         ),
         (
+            data(checked={row: row % 3 for row in range(60)}),
+            ("noisy", "train", 12, 0),
+            ("; 12 of their labels are checked", "expected on true labels"),
+        ),
+        (
             data(noise="pair", noise_rate=0.3, validation="clean"),
             ("clean", "train", 12, 0),
             ("12 samples cut from the training data, with their true labels",),
