@@ -321,8 +321,7 @@ def estimated_rate(data: NoisyData, unseen: Unseen) -> float | None:
     """
     if unseen.clean is None:
         return None
-    known = CleanPart(
-        data.y_val.numpy(), unseen.clean[:2]
-    )  # all would take longer, and say no more
+    some = unseen.clean[:2]  # all would take longer and say no more
+    known = CleanPart(data.y_val.numpy(), some)
     rate = assess_labels(data.y_train.numpy(), unseen.training, known, draws=2).noise.overall
     return rate if rate < MOST_WRONG else None

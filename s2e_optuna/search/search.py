@@ -82,8 +82,10 @@ class SearchResult:
     schedule
         Its schedule.
     scores
-        Name (``standard``, ``coteaching``, ``s2e``) to accuracies over the final seeds; empty if
-        there was no comparison.
+        Name to accuracies over the final seeds: ``standard``, ``linear`` (a logistic regression),
+        ``clean_only`` (the clean part alone), ``coteaching``, ``coteaching_estimated`` (its rate
+        estimated), ``s2e`` and ``posterior`` (trained on the posterior over true labels), as far
+        as the data allow; empty if there was no comparison.
     noise_rate
         Share of wrong training labels, where the truth is known.
     validation
