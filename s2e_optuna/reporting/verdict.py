@@ -14,14 +14,22 @@ if TYPE_CHECKING:
 
 METHOD_NAMES = {
     "standard": "plain training",
-    "linear": "logistic regression",
-    "clean_only": "training on the clean part alone",
+    "linear": "linear model",
+    "clean_only": "clean part alone",
     "coteaching": "Co-teaching",
     "coteaching_estimated": "Co-teaching, rate estimated",
     "s2e": "S2E",
+    "posterior": "posterior",
+}
+"""Ways to train, by their keys in a comparison: short, for tables."""
+
+_IN_SENTENCES = {
+    "linear": "a logistic regression",
+    "clean_only": "training on the clean part alone",
+    "coteaching": "Co-teaching told the noise rate",
+    "coteaching_estimated": "Co-teaching at the estimated noise rate",
     "posterior": "training on the posterior",
 }
-"""Ways to train, by their keys in a comparison."""
 
 _NOT_STOPPED = ("linear",)
 _NO_BASELINE = ("s2e", "posterior")
@@ -66,7 +74,7 @@ def verdict(result: SearchResult) -> list[str]:
     if "posterior" in found:
         sentences.append(_of_posterior(result, found, kind, stopped))
     if result.kept not in (None, "s2e"):
-        kept = METHOD_NAMES.get(str(result.kept), str(result.kept))
+        kept = _in_words(str(result.kept), stopped=False)
         sentences[-1] += f" The model that is kept is that of {kept}, the best by validation."
     return sentences
 
@@ -99,10 +107,8 @@ def _gain(found: Mapping[str, NDArray[np.float64]], ours: str, other: str) -> tu
 
 
 def _in_words(name: str, stopped: bool) -> str:
-    words = METHOD_NAMES.get(name, name)
-    if stopped and name not in _NOT_STOPPED:
-        words += ", stopped in time"
-    return words + (" and told the noise rate" if name == "coteaching" else "")
+    words = _IN_SENTENCES.get(name, METHOD_NAMES.get(name, name))
+    return words + (", stopped in time" if stopped and name not in _NOT_STOPPED else "")
 
 
 def _no_difference(result: SearchResult, gain: float, margin: float, kind: str) -> str:

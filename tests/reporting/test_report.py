@@ -175,11 +175,11 @@ def test_the_verdict_is_one_that_the_seeds_can_show(tmp_path, ours, plain, words
 @pytest.mark.parametrize(
     ("posterior", "kept", "words"),
     [
-        (BETTER, "posterior", "clean part, gains 10.0 points of test accuracy over logistic"),
+        (BETTER, "posterior", "clean part, gains 10.0 points of test accuracy over a logistic"),
         (BETTER, "posterior", "kept is that of training on the posterior, the best by validation"),
-        ((0.605, 0.59, 0.6), "s2e", r"is no better than logistic regression: no difference"),
-        ((0.5, 0.51, 0.49), "linear", r"costs 10.0 points of test accuracy beside logistic"),
-        (BETTER, "posterior", r"The schedule is no better than logistic regression: no diff"),
+        ((0.605, 0.59, 0.6), "s2e", r"is no better than a logistic regression: no difference"),
+        ((0.5, 0.51, 0.49), "linear", r"costs 10.0 points of test accuracy beside a logistic"),
+        (BETTER, "posterior", r"The schedule is no better than a logistic regression: no diff"),
     ],
 )
 def test_the_verdict_speaks_of_the_posterior_and_of_the_best_baseline(
