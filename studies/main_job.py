@@ -85,8 +85,10 @@ def _cell(found: dict[str, Any], name: str) -> str:
     if mean is None:
         return ""
     deviation, last = found["test_accuracy_std"][name], found.get("last_epochs", {}).get(name)
-    end = "" if last is None else f" ({100 * last:.2f})"
-    return f"{100 * mean:.2f} ± {100 * deviation:.2f}{end}"
+    spread = (
+        "" if deviation is None else f" ± {100 * deviation:.2f}"
+    )  # a regression has one number
+    return f"{100 * mean:.2f}{spread}" + ("" if last is None else f" ({100 * last:.2f})")
 
 
 def main() -> None:
