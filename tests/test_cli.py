@@ -261,7 +261,7 @@ def test_train_says_how_well_it_does_and_leaves_a_model(tmp_path: Path) -> None:
     result = run(words)
     assert result.exit_code == 0, result.output
     assert re.search(r"standard +\d+\.\d\d ± \d+\.\d\d % +\d", result.stdout)
-    assert "seed 2 of 2: epoch 2 of 2" in result.stderr
+    assert "seeds 1 to 2 of 2: epoch 2 of 2" in result.stderr
     assert "test accuracy" in result.stdout and "epochs" in result.stdout  # the curves
     assert "Validated on the 397 samples of the validation part." in result.stdout
     files = [

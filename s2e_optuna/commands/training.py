@@ -116,7 +116,9 @@ def run_training(request: TrainRequest, display: ProgressDisplay) -> TrainOutcom
 
     def show(progress: ComparisonProgress) -> None:
         folding = FOLDING in progress.names
-        what = f"{'fold' if folding else 'seed'} {progress.number + 1} of {progress.of}"
+        first, last = progress.number + 1, progress.number + progress.together
+        numbers = f" {first}" if first == last else f"s {first} to {last}"
+        what = f"{'fold' if folding else 'seed'}{numbers} of {progress.of}"
         what += ", preparing" if progress.preparing else ""
         display.training(what, progress.epoch, training.epochs)
 

@@ -163,7 +163,15 @@ def _reported(trial: FrozenTrial) -> float:
 
 
 def batch_values(trials: Sequence[FrozenTrial], sign: int, *, finals: bool = True) -> Array:
-    """Return comparable values of trials [n]; see `Reported.comparable`."""
+    """Return comparable values of trials [n].
+
+    Parameters
+    ----------
+    trials, sign
+        Complete or pruned trials, and 1 to minimise or -1 to maximise.
+    finals
+        See `Reported.comparable`.
+    """
     return Reported.of(trials, sign).comparable(finals=finals)
 
 

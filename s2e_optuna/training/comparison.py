@@ -33,6 +33,8 @@ class ComparisonProgress:
         Whether these are epochs of a training that only prepares the one that is asked for.
     number, of
         Which of the seeds it is, from 0, and how many there are; of folds likewise.
+    together
+        How many seeds train side by side, from that one on.
     """
 
     names: tuple[str, ...]
@@ -43,6 +45,7 @@ class ComparisonProgress:
     preparing: bool = False
     number: int = 0
     of: int = 1
+    together: int = 1
 
 
 def evaluate_schedules(
@@ -118,7 +121,15 @@ def evaluate_schedules(
         number = list(seeds).index(first)
         progress(
             ComparisonProgress(
-                job.names, first, epoch, sum(tally), total, preparing, number, len(seeds)
+                job.names,
+                first,
+                epoch,
+                sum(tally),
+                total,
+                preparing,
+                number,
+                len(seeds),
+                len(job.seeds),
             )
         )
 
