@@ -199,7 +199,7 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         checked
             Without such a part: right labels of some rows of X, best drawn at random, as a mapping
             or as rows and their labels. These are held out first, and say what the labels of the
-            others are worth: twenty do almost what a part does whose labels are all right.
+            others are worth. Begin with twenty.
 
         Returns
         -------

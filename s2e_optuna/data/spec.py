@@ -165,7 +165,7 @@ class DataSpec:
     checked: Path | str | Checked | None = option(
         None,
         "Table with the columns id and label: samples of a noisy validation part that somebody "
-        "has checked, with their right labels. Twenty do almost what a clean part does.",
+        "has checked, with their right labels; begin with twenty, drawn at random.",
         panel=DATA_PANEL,
         metavar="FILE",
     )

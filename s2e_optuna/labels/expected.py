@@ -33,9 +33,9 @@ def expected_validation(data: NoisyData, config: TrainConfig) -> NoisyData:
 
     Four networks are trained with Co-teaching, for half the epochs. Their average, with the
     transition matrix that the checked labels suggest, says how probable each class is for each
-    sample that is not checked, see `s2e_optuna.labels.checked`. Accuracies on the validation part
-    are then those that are expected on true labels: one array for all trainings that are to be
-    compared.
+    sample that is not checked, see `s2e_optuna.labels.checked`. On the validation part predictions
+    then count by these weights: one array for all trainings that are to be compared. Values put
+    trainings in order; they are lower than accuracies on true labels.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ def data(*parts: object, **options: object) -> NoisyData:
         (
             data(checked={row: row % 3 for row in range(60)}),
             ("noisy", "train", 12, 0),
-            ("; 12 of their labels are checked", "expected on true labels"),
+            ("; 12 of their labels are checked", "put trainings in order"),
         ),
         (
             data(noise="pair", noise_rate=0.3, validation="clean"),
