@@ -34,6 +34,7 @@ def _write_bad_data() -> None:
     _write("images/b/cut.png", "no image")
     _write("wrong.csv", "path,label\na/0.png,cow")
     _write("empty.csv", "path,label\na/0.png,a\na/1.png,")
+    _write("table.csv", "age,y\n" + "".join(f"{i},{i % 2}\n" for i in range(40)))
     x, y = np.zeros((40, 4, 4), dtype=np.float32), np.arange(40) % 2
     np.savez("cut.npz", x_train=x, y_train=y)
     Path("cut.npz").write_bytes(Path("cut.npz").read_bytes()[:500])
@@ -46,6 +47,9 @@ def _write_bad_data() -> None:
 
 BAD: dict[str, tuple[str, str]] = {
     "data set": ("search nodata", "unknown data set 'nodata'"),
+    "table without labels": ("search table.csv", "name that of the labels with --label-column"),
+    "column of a table": ("search table.csv --label-column z", "has no column 'z', only age, y"),
+    "numbers as labels": ("search table.csv --label-column age", "which are no classes"),
     "method": ("search --method nope", "unknown method 'nope'"),
     "method without schedule": ("search --method standard", "no schedule to search for"),
     "network": ("search --network nope", "unknown network 'nope'"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from torch import Tensor
@@ -15,6 +15,7 @@ from s2e_optuna.data.assemble import dataset_arrays, from_arrays
 from s2e_optuna.data.checked import Checked, with_checked
 from s2e_optuna.data.class_numbers import number_classes
 from s2e_optuna.data.division import Found
+from s2e_optuna.data.feature_tables import is_feature_table, load_feature_table
 from s2e_optuna.data.image_folder import FolderOptions, LabelFiles, load_image_folder
 from s2e_optuna.data.images import OnImages, Size, image_size_of
 from s2e_optuna.data.matching import Samples
@@ -23,8 +24,6 @@ from s2e_optuna.data.noise import Noise
 from s2e_optuna.data.noisy_data import NoisyData
 from s2e_optuna.data.spec import DATA_SETS
 from s2e_optuna.errors import DataError
-
-_TABLES = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".parquet"})
 
 InMemory = tuple[Any, Any] | Dataset[Any]
 """Images and labels, a training and a test part of these, or a torch data set of pairs."""
@@ -62,7 +61,8 @@ def load_data(
         validation and test), ``mnist``, ``fashion_mnist``, ``kmnist``, ``cifar10``,
         ``cifar100`` (torchvision), the path of an ``.npz`` file with x_train, y_train and
         optionally x_val, y_val, x_test, y_test, y_clean, class_names, ids (or of names such as
-        train_images, X and y), or of an image folder; or a pair (images, labels), two such pairs
+        train_images, X and y), of a table of numbers and categories, or of an image folder; or a
+        pair (images, labels), two such pairs
         for training and test, or a torch ``Dataset`` of pairs. Labels are whole numbers, names
         of the classes, or one-hot.
     noise, noise_rate, seed
@@ -75,7 +75,8 @@ def load_data(
     train_size
         Use only that many training samples; of an image folder no others are decoded.
     labels, path_column, label_column, clean_column, split_column
-        A table with the given labels of the training samples and its columns, or a file that
+        A table with the given labels of the training samples and its columns (of a table of
+        features: its own columns), or a file that
         `save_labels` has written; see `read_labels`. The training part is what it lists. A column
         with true labels for half of the rows or fewer makes these the validation part.
     val_labels, test_labels
@@ -129,6 +130,9 @@ def load_data(
         return with_checked(found, checked)
     if label_from_name is not None:
         raise DataError("--label-from-name is for a folder of images: leave it out")
+    if not named and _is_table(source):
+        place = Path(source).expanduser()
+        return with_checked(load_feature_table(place, columns, options), checked)
     loaded, noise_words = _numbered(_find(source, data_root, download)), None
     if files.any:
         loaded, noise_words = _with_labels(loaded, files, validation)
@@ -153,14 +157,19 @@ def _check_options(
     label_from_name: str | None,
 ) -> None:
     """Refuse options that do not go together, in the words of what was asked for."""
-    if isinstance(source, str | Path) and _is_table(Path(source).expanduser()):
+    table_of_features = _is_table(source)
+    if table_of_features and files.any:
+        flag = next(
+            f"--{name.replace('_', '-')}"
+            for name in ("labels", "val_labels", "test_labels")
+            if getattr(files, name) is not None
+        )
         raise DataError(
-            f"{source} is a table: if it holds features, save them as arrays x_train and y_train "
-            "of an .npz file with numpy.savez, or give them to S2EClassifier; if it holds labels, "
-            "give the data first and the table as labels"
+            f"the labels of the table {source} are a column of it: leave {flag} out, and name the "
+            "column with --label-column"
         )
     named = [name for name, column in files.columns.items() if column is not None]
-    if files.labels is None and named:
+    if files.labels is None and named and not table_of_features:
         flag = f"--{named[0].replace('_', '-')}"
         table = _table_beside(source)
         raise DataError(
@@ -178,9 +187,9 @@ def _check_options(
         )
 
 
-def _is_table(path: Path) -> bool:
-    """Whether a path is that of a table, which is no data set here."""
-    return path.suffix.lower() in _TABLES and path.is_file()
+def _is_table(source: str | Path | InMemory) -> TypeGuard[str | Path]:
+    """Whether data are a table of features."""
+    return isinstance(source, str | Path) and is_feature_table(Path(source).expanduser())
 
 
 def _table_beside(source: str | Path | InMemory) -> Path | None:

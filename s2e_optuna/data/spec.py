@@ -86,8 +86,9 @@ class DataSpec:
     data: str | Path | InMemory = option(
         "digits",
         "digits, mnist, fashion_mnist, kmnist, cifar10, cifar100; an .npz file with the "
-        "arrays x_train, y_train and, if there are, x_val, y_val, x_test, y_test; or a folder of "
-        "images, train/CLASS/* and, if there are, val and test.",
+        "arrays x_train, y_train and, if there are, x_val, y_val, x_test, y_test; a table (.csv, "
+        ".tsv, .parquet) of numbers and categories; or a folder of images, train/CLASS/* and, if "
+        "there are, val and test.",
         argument=True,
         choices=DATA_SETS,
         metavar="DATA",

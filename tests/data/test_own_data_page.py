@@ -23,7 +23,10 @@ def test_every_layout_on_the_page_is_called_what_the_page_says(tmp_path):
     np.savez(tmp_path / "plain.npz", x_train=images, y_train=labels)
     np.savez(tmp_path / "xy.npz", X=images, y=labels)
     np.savez(tmp_path / "medmnist.npz", train_images=images, train_labels=labels[:, None])
+    rows = "".join(f"{i},{CLASSES[i % 3]}\n" for i in range(12))
+    (tmp_path / "table.csv").write_text(f"age,diagnosis\n{rows}")
     found = [
+        load_data(tmp_path / "table.csv", label_column="diagnosis"),
         load_data(write_class_folders(tmp_path / "classes", 12)),
         load_data(tmp_path / "parts"),
         load_data(tmp_path / "flat", labels=tmp_path / "l.csv"),

@@ -188,14 +188,6 @@ def test_unknown_sources_list_what_exists(source, says):
         load_data(source)
 
 
-def test_a_table_of_features_is_pointed_elsewhere(tmp_path):
-    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match=r"is a table: .* x_train and y_train .* S2EClassifier"):
-        load_data(tmp_path / "t.csv")
-    with pytest.raises(DataError, match="is a table"):
-        load_data(tmp_path / "t.csv", label_column="b")
-
-
 def test_a_pair_of_arrays_is_data(tmp_path):
     arrays = _arrays()
     data = load_data((arrays["x_train"], arrays["y_train"]), noise="pair", noise_rate=0.2)

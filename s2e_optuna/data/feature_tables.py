@@ -1,0 +1,238 @@
+"""Tables that are the data themselves: columns of numbers and categories, and one of labels."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from s2e_optuna.data.assemble import Rows, assemble
+from s2e_optuna.data.division import NONE, Found, divide
+from s2e_optuna.data.label_columns import CLEAN_COLUMNS, LABEL_COLUMNS, PATH_COLUMNS
+from s2e_optuna.data.label_tables import TiedLabels
+from s2e_optuna.data.matching import looks_like_file
+from s2e_optuna.data.noisy_data import NoisyData
+from s2e_optuna.data.split import is_split_column, parts_in, plain
+from s2e_optuna.data.table_columns import TableColumns, as_number, is_gap, raw_columns
+from s2e_optuna.data.text_tables import TextTable, is_table, read_text_table
+from s2e_optuna.data.words import count, some
+from s2e_optuna.errors import DataError
+
+_MOST_CLASSES = 20
+"""Different labels that are classes however few rows there are."""
+
+
+def is_feature_table(path: Path) -> bool:
+    """Whether a path is that of a table, by its name."""
+    return path.is_file() and (is_table(path) or path.suffix.lower() in (".parquet", ".xlsx"))
+
+
+def load_feature_table(
+    path: Path, columns: Mapping[str, str | None], options: Mapping[str, Any]
+) -> NoisyData:
+    """Read a table with a header; each row is a sample.
+
+    Parameters
+    ----------
+    path
+        Of text, see `read_text_table`, or of parquet.
+    columns
+        ``label_column``, ``path_column``, ``clean_column`` and ``split_column``, where the user
+        names them.
+    options
+        Further keyword arguments of `assemble`.
+
+    Raises
+    ------
+    DataError
+        A column is missing, is no label or cannot be learnt from, or the file cannot be read.
+    """
+    table = _read(path)
+    header = table.rows[0]
+    cells = {name: table.column(index, 1) for index, name in enumerate(header)}
+    roles = _roles(path, cells, columns)
+    label, clean, split = roles["label_column"], roles["clean_column"], roles["split_column"]
+    assert label is not None
+    _check_classes(path, label, cells[label])
+    part = None
+    if split is not None:
+        means = parts_in(split, cells[split])
+        assert means is not None
+        part = tuple(means[value] for value in cells[split])
+    size = len(table.rows) - 1
+    tied = TiedLabels(
+        f"{path.name}, column {label}",
+        np.arange(size),
+        _without_gaps(cells[label]),
+        None if clean is None else _without_gaps(cells[clean]),
+        part,
+        _words(path, roles),
+    )
+    found = Found(np.full(size, "train"), np.full(size, NONE), (), False)
+    division = divide(found, tied, validation=options["validation"])
+    used = np.sort(np.concatenate(list(division.rows.values())))
+    taken = {name for name in roles.values() if name is not None}
+    raw = raw_columns(
+        {name: [c[i] for i in used] for name, c in cells.items() if name not in taken}, str(path)
+    )
+
+    def read(wanted: Mapping[str, tuple[str, Rows]]) -> dict[str, Tensor]:
+        rows = {
+            part: np.searchsorted(used, division.rows[source][index])
+            for part, (source, index) in wanted.items()
+        }
+        fitted = TableColumns.fit(raw, rows["train"])
+        return {
+            part: torch.from_numpy(fitted.apply(raw, index)[:, None, None])
+            for part, index in rows.items()
+        }
+
+    words = list(division.words)
+    if raw.constant:
+        words.append(
+            f"{count(len(raw.constant), 'constant column')} left out ({some(raw.constant)})"
+        )
+    names = range(size) if roles["path_column"] is None else cells[roles["path_column"]]
+    return assemble(
+        {part: torch.from_numpy(values) for part, values in division.labels.items()},
+        read,
+        y_clean=None if division.clean is None else torch.from_numpy(division.clean),
+        name=path.name.split(".")[0],
+        class_names=division.class_names,
+        n_classes=None,
+        ids=tuple(str(names[i]) for i in division.rows["train"]),
+        layout=f"a table: {raw.words}",
+        words=tuple(words),
+        **options,
+    )
+
+
+def _read(path: Path) -> TextTable:
+    if path.suffix.lower() == ".xlsx":
+        raise DataError(f"{path} is a workbook: save its table as a .csv file and give that")
+    table = _read_parquet(path) if path.suffix.lower() == ".parquet" else read_text_table(path)
+    header = table.rows[0]
+    if len(table.rows) < 2:
+        raise DataError(f"{path} holds no rows below its header: give one for each sample")
+    for line, row in zip(table.lines, table.rows, strict=True):
+        if len(row) != len(header):
+            raise DataError(
+                f"line {line} of {path} has {count(len(row), 'cell')} and the first "
+                f"{len(header)}: give each row a cell for each column"
+            )
+    if twice := [name for name in header if header.count(name) > 1]:
+        raise DataError(f"{path} has two columns {twice[0]!r}: rename one of them")
+    return table
+
+
+def _read_parquet(path: Path) -> TextTable:
+    try:
+        parquet = importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise DataError(
+            f"{path} is a parquet file, which pyarrow reads: install pyarrow, or save the table "
+            "as a .csv file"
+        ) from error
+    try:
+        columns = parquet.read_table(path).to_pydict()
+    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+        raise DataError(f"cannot read {path}: {error}") from error
+    texts = [["" if v is None else str(v).strip() for v in values] for values in columns.values()]
+    rows = (tuple(map(str, columns)), *zip(*texts, strict=True))
+    return TextTable(path, rows, tuple(range(len(rows))))
+
+
+def _roles(
+    path: Path, cells: Mapping[str, tuple[str, ...]], wanted: Mapping[str, str | None]
+) -> dict[str, str | None]:
+    """Return which column is what."""
+    roles = dict(wanted)
+    for option, name in wanted.items():
+        if name is not None and name not in cells:
+            raise DataError(
+                f"{path} has no column {name!r}, only {some(list(cells), 20)}: name one with "
+                f"--{option.replace('_', '-')}"
+            )
+    for name, column in cells.items():
+        there = [cell for cell in column if cell]
+        if name not in wanted.values() and sum(map(looks_like_file, there)) > len(there) / 2:
+            raise DataError(
+                f"{path} is a table of labels, for its column {name} names files: give the "
+                "images first, and the table with --labels"
+            )
+    if roles["label_column"] is None:
+        lowered = {name.casefold(): name for name in reversed(list(cells))}
+        roles["label_column"] = next((lowered[n] for n in LABEL_COLUMNS if n in lowered), None)
+    if roles["label_column"] is None:
+        raise DataError(
+            f"{path} is a table without a column {' or '.join(LABEL_COLUMNS[:4])}, only "
+            f"{some(list(cells), 20)}: name that of the labels with --label-column"
+        )
+    free = [name for name in cells if name not in roles.values()]
+    if roles["clean_column"] is None:
+        roles["clean_column"] = next((name for name in CLEAN_COLUMNS if name in free), None)
+    if roles["split_column"] is None:
+        splits = (name for name in free if is_split_column(name, cells[name]))
+        roles["split_column"] = next(splits, None)
+    split = roles["split_column"]
+    if split is not None and parts_in(split, cells[split]) is None:
+        raise DataError(
+            f"the column {split} of {path} says {some(sorted(set(cells[split])))}, which are no "
+            "parts: write train, val and test, or leave --split-column out"
+        )
+    named = roles["path_column"]
+    if named is None:
+        free = [name for name in free if name not in roles.values()]
+        naming = (name for name in free if plain(name) in PATH_COLUMNS and _differ(cells[name]))
+        roles["path_column"] = next(naming, None)
+    elif not _differ(cells[named]):
+        raise DataError(
+            f"the column {named} of {path} names rows twice or not at all: give each a name of "
+            "its own, or leave --path-column out"
+        )
+    if len(chosen := [name for name in roles.values() if name is not None]) > len(set(chosen)):
+        raise DataError(f"one column of {path} was named for two things: name another one")
+    return roles
+
+
+def _differ(cells: tuple[str, ...]) -> bool:
+    return len(set(cells)) == len(cells) and "" not in cells
+
+
+def _check_classes(path: Path, label: str, cells: tuple[str, ...]) -> None:
+    """Refuse a column of measurements in place of classes."""
+    there = [cell for cell in cells if not is_gap(cell)]
+    numbers = [number for cell in there if (number := as_number(cell)) is not None]
+    broken = [number for number in numbers if number % 1 != 0]
+    if broken and len(numbers) == len(there):
+        raise DataError(
+            f"the column {label} of {path} holds numbers such as {broken[0]:g}, which are no "
+            "classes: name a column with one class a row with --label-column"
+        )
+    if len(set(there)) > max(_MOST_CLASSES, len(there) / 2):
+        raise DataError(
+            f"the column {label} of {path} holds {len(set(there)):,} different values in "
+            f"{count(len(there), 'row')}, which are no classes: name another with --label-column"
+        )
+
+
+def _without_gaps(cells: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple("" if is_gap(cell) else cell for cell in cells)
+
+
+def _words(path: Path, roles: Mapping[str, str | None]) -> tuple[str, ...]:
+    words = f"labels of {path.name}, column {roles['label_column']}"
+    others = {
+        "clean_column": "true labels",
+        "split_column": "parts",
+        "path_column": "names of the samples",
+    }
+    for role, what in others.items():
+        if roles[role] is not None:
+            words += f", {what} of the column {roles[role]}"
+    return (words,)
