@@ -35,7 +35,9 @@ def validation_words(data: NoisyData, what: str = "Schedules were compared") -> 
         return (
             f"{samples}; their labels are as noisy as the rest. Such labels rank schedules well, "
             "because wrong ones lower the accuracy of all of them alike; but accuracies on them "
-            "are lower than the truth."
+            "are lower than the truth. Where many labels of a class are wrong in the same way "
+            "they may rank wrongly, and only labels that somebody has checked tell: s2e check, "
+            "a minute for twenty."
         )
     if data.validation_source == "train":
         return f"{samples}, with their true labels."
