@@ -1,4 +1,4 @@
-"""The command line: ``s2e search | worker | stop | show | train | suspects | bench | …``.
+"""The command line: ``s2e search | worker | stop | show | train | suspects | check | …``.
 
 Commands import what they need when they run, so that ``s2e --help`` is quick. Results go to
 standard output, progress and errors to standard error. Exit codes: 0; 1 if something is broken
@@ -24,7 +24,7 @@ from s2e_optuna.commands.locations import (
     studies_folder,
     study_scripts,
 )
-from s2e_optuna.commands.requests import JudgedData, TrainRequest
+from s2e_optuna.commands.requests import CheckedData, JudgedData, TrainRequest
 from s2e_optuna.commands.running import (
     fail,
     open_existing,
@@ -290,6 +290,44 @@ def suspects(
         view.print_list(console(), found, top=top)
         if out is not None:
             typer.echo(f"Wrote {out}")
+
+
+@app.command(epilog="Example: s2e check photos -n 20")
+@sentences("Interrupted. The same command goes on where this one stopped.", CheckedData)
+@takes(CheckedData)
+def check(
+    data: CheckedData,
+    samples: opt.SamplesToCheck = 20,
+    to: opt.AnswersFile = None,
+    listed: opt.DrawnList = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Check a few labels yourself: a minute's work in place of a clean part.
+
+    Draws samples at random from the part that the search with the same options
+    would validate on, and asks whether their labels are right. Each answer is on
+    disk at once; the same command goes on where it stopped.
+    """
+    from s2e_optuna.commands import check as checking
+    from s2e_optuna.reporting.progress import ProgressDisplay
+    from s2e_optuna.review.answers import AnswerFile
+    from s2e_optuna.review.drawn import draw, write_drawn
+
+    path = to or checking.answers_path(data)
+    with ProgressDisplay(quiet=quiet) as display:
+        loaded = data.load(display.reading)
+        display.data(loaded)
+    cards = draw(loaded, samples, data.seed)
+    if listed is not None:
+        write_drawn(cards, listed)
+        typer.echo(f"Wrote {listed}")
+        return
+    with AnswerFile(path) as answers:
+        checking.ask(cards, loaded, answers)
+        typer.echo(f"\n{checking.outcome(cards, answers)}")
+        if any(answers.labels.values()):
+            typer.echo(f"Wrote {path}. Search with these labels:")
+            typer.echo(f"  {checking.search_command(data, path)}")
 
 
 @app.command(

@@ -101,6 +101,27 @@ SuspectsOut = Annotated[
         metavar="FILE",
     ),
 ]
+SamplesToCheck = Annotated[
+    int, typer.Option("-n", "--samples", min=1, help="Samples to check.", metavar="N")
+]
+AnswersFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="File for the answers (.csv), which s2e search takes as --checked; default: s2e-out/ "
+        "checked- and the name of the data.",
+        rich_help_panel=OUTPUT_PANEL,
+        metavar="FILE",
+    ),
+]
+DrawnList = Annotated[
+    Path | None,
+    typer.Option(
+        "--list",
+        help="Ask nothing: write the samples with their given labels to this file (.csv).",
+        rich_help_panel=OUTPUT_PANEL,
+        metavar="FILE",
+    ),
+]
 Host = Annotated[str, typer.Option(help="Address to listen on.", metavar="ADDRESS")]
 Port = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", metavar="N")]
 ProxyPort = Annotated[

@@ -1,4 +1,4 @@
-"""What ``s2e train`` and ``s2e suspects`` are asked. Imports neither torch nor NumPy."""
+"""What ``s2e train``, ``suspects`` and ``check`` are asked. Imports neither torch nor NumPy."""
 
 from __future__ import annotations
 
@@ -104,3 +104,10 @@ class JudgedData(DataSpec):
         argument=True,
         metavar="FOLDER",
     )
+
+
+@dataclass(frozen=True)
+class CheckedData(DataSpec):
+    """Data of which a person checks a few labels: as a search takes them, without answers yet."""
+
+    checked: None = option(None, stored=False)

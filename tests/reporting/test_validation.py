@@ -31,7 +31,10 @@ def data(*parts: object, **options: object) -> NoisyData:
         (
             data(None, None, *PAIR, validation="noisy"),
             ("noisy", "train", 12, 60),
-            ("12 samples cut from the training data; their labels are as noisy",),
+            (
+                "12 samples cut from the training data; their labels are as noisy",
+                "s2e check, a minute for twenty.",
+            ),
         ),
         (
             data(checked={row: row % 3 for row in range(60)}),
