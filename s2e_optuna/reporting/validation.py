@@ -34,10 +34,10 @@ def validation_words(data: NoisyData, what: str = "Schedules were compared") -> 
     if data.validation == "noisy":
         return (
             f"{samples}; their labels are as noisy as the rest. Accuracies on them are lower than "
-            "the truth. Where wrong labels are spread evenly they rank schedules well all the same; "
-            "where one class is taken for one certain other (pair noise) they may rank wrongly, and "
-            "only labels that somebody has checked tell: s2e check, a minute for twenty, and then "
-            "--checked FILE."
+            "the truth. Where wrong labels are spread evenly they rank schedules well all the "
+            "same; where one class is taken for one certain other (pair noise) they may rank "
+            "wrongly, and only labels that somebody has checked tell: s2e check, a minute for "
+            "twenty, and then --checked FILE."
         )
     if data.validation_source == "train":
         return f"{samples}, with their true labels."

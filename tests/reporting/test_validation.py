@@ -33,7 +33,7 @@ def data(*parts: object, **options: object) -> NoisyData:
             ("noisy", "train", 12, 60),
             (
                 "12 samples cut from the training data; their labels are as noisy",
-                "s2e check, a minute for twenty.",
+                "s2e check, a minute for twenty, and then --checked FILE.",
             ),
         ),
         (
