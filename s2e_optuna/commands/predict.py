@@ -61,7 +61,8 @@ def check_out(path: Path | None) -> None:
         raise InputError(f"{path} is no .csv or .parquet file: --out names one.")
     if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise InputError(
-            f"{path} needs pyarrow, which is not installed: name a .csv file, or install it."
+            f"{path} needs pyarrow, which is not installed: name a .csv file, or install "
+            "s2e-optuna[parquet]."
         )
     if not path.absolute().parent.is_dir():
         raise InputError(f"the folder {path.absolute().parent} does not exist: make it first.")
