@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from s2e_optuna.sampler import S2ESampler, best_schedule
     from s2e_optuna.schedules import Schedule, suggest_schedule, suggest_simplex
     from s2e_optuna.storages import open_storage
+    from s2e_optuna.training import load_model
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ __all__ = [
     "Schedule",
     "__version__",
     "best_schedule",
+    "load_model",
     "open_storage",
     "suggest_schedule",
     "suggest_simplex",
@@ -40,6 +42,7 @@ __getattr__, __dir__ = lazy_names(
         "s2e_optuna.sampler": ("S2ESampler", "best_schedule"),
         "s2e_optuna.schedules": ("Schedule", "suggest_schedule", "suggest_simplex"),
         "s2e_optuna.storages": ("open_storage",),
+        "s2e_optuna.training": ("load_model",),
     },
 )
 

@@ -1,4 +1,4 @@
-"""The command line: ``s2e search | worker | stop | show | train | suspects | check | …``.
+"""The command line: ``s2e search | worker | stop | show | train | predict | suspects | …``.
 
 Commands import what they need when they run, so that ``s2e --help`` is quick. Results go to
 standard output, progress and errors to standard error. Exit codes: 0; 1 if something is broken
@@ -24,7 +24,7 @@ from s2e_optuna.commands.locations import (
     studies_folder,
     study_scripts,
 )
-from s2e_optuna.commands.requests import CheckedData, JudgedData, TrainRequest
+from s2e_optuna.commands.requests import CheckedData, JudgedData, PredictRequest, TrainRequest
 from s2e_optuna.commands.running import (
     fail,
     open_existing,
@@ -250,6 +250,25 @@ def train(
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example: s2e predict s2e-out/images new/ --out predictions.csv")
+@sentences(config=PredictRequest)
+@takes(PredictRequest)
+def predict(request: PredictRequest, quiet: opt.Quiet = False) -> None:
+    """Predict the classes of new samples with a trained model.
+
+    Prints CSV, or writes a file: id, predicted class and its probability. The
+    model brings everything that was fitted: size, scale, names of the classes.
+    """
+    from s2e_optuna.commands import predict as prediction
+    from s2e_optuna.reporting.progress import ProgressDisplay
+
+    with ProgressDisplay(quiet=quiet) as display:
+        model, found = prediction.run_prediction(request, display)
+    prediction.write_predictions(model, found, request.out, probabilities=request.probabilities)
+    if request.out is not None:
+        typer.echo(prediction.written_words(model, found, request.out))
+
+
 @app.command(epilog="Example: s2e suspects s2e-out/digits --given 3 --out threes.csv")
 @sentences(config=JudgedData)
 @takes(JudgedData)
@@ -277,9 +296,7 @@ def suspects(
         found = view.read_list(Path(str(data.data)))
     else:
         with ProgressDisplay(quiet=quiet) as display:
-            loaded = data.load(display.reading)
-            display.data(loaded)
-            found = view.judge(model, loaded)
+            found = view.judge(model, data, display)
     found = view.choose(found, given or (), predicted or ())
     if out is not None:
         view.write_listed(found, out)

@@ -1,13 +1,13 @@
-"""What ``s2e train``, ``suspects`` and ``check`` are asked. Imports neither torch nor NumPy."""
+"""What ``train``, ``predict``, ``suspects``, ``check`` are asked. Imports no torch, no NumPy."""
 
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 
-from s2e_optuna.data.spec import DataSpec
+from s2e_optuna.data.spec import DATA_SETS, DataSpec
 from s2e_optuna.errors import InputError
-from s2e_optuna.options import TRAINING_PANEL, option
+from s2e_optuna.options import DATA_PANEL, OUTPUT_PANEL, TRAINING_PANEL, option
 from s2e_optuna.training.config import TrainConfig
 
 METHODS = {
@@ -111,3 +111,68 @@ class CheckedData(DataSpec):
     """Data of which a person checks a few labels: as a search takes them, without answers yet."""
 
     checked: None = option(None, stored=False)
+
+
+@dataclass(frozen=True)
+class PredictRequest:
+    """What to predict, and where to.
+
+    Attributes
+    ----------
+    model
+        Folder with a model, or its file.
+    data
+        Samples, labelled or not.
+    out
+        File to write; None prints.
+    probabilities
+        Whether each class gets a column.
+    skip_broken
+        Leave out images that cannot be read.
+    factory
+        Name of the function that builds a network of the user's own.
+    device
+        Where to compute.
+    """
+
+    model: Path = option(
+        MISSING,
+        "Folder that s2e search or s2e train has written (--out), or its model.safetensors.",
+        argument=True,
+        metavar="MODEL",
+    )
+    data: str = option(
+        MISSING,
+        "Samples, labelled or not: a folder of images, one image, an .npz file or the name of a "
+        "data set. Labels are not looked at.",
+        argument=True,
+        choices=DATA_SETS,
+        metavar="DATA",
+    )
+    out: Path | None = option(
+        None,
+        "Write to this file (.csv, or .parquet with pyarrow installed); default: print CSV.",
+        panel=OUTPUT_PANEL,
+        metavar="FILE",
+    )
+    probabilities: bool = option(
+        False, "Also write the probability of each class.", panel=OUTPUT_PANEL
+    )
+    skip_broken: bool = option(
+        False, "Leave out images that cannot be read, and say so.", panel=DATA_PANEL
+    )
+    factory: str | None = option(
+        None,
+        "Name the network again where it is one of your own, package.module:function: its code "
+        "is run.",
+        panel=DATA_PANEL,
+        flag="network",
+        metavar="NAME",
+    )
+    device: str = option(
+        "auto",
+        "auto, cpu, cuda or cuda:N.",
+        panel=TRAINING_PANEL,
+        choices=("auto", "cpu", "cuda"),
+        metavar="NAME",
+    )

@@ -25,8 +25,9 @@ from s2e_optuna.stored_names import COMPARISON_FILE, RESULTS_FILE, SUSPECTS_FILE
 from s2e_optuna.writable import check_writable
 
 if TYPE_CHECKING:
-    from s2e_optuna.data import NoisyData
+    from s2e_optuna.data import DataSpec
     from s2e_optuna.labels import LabelReport, Suspect
+    from s2e_optuna.reporting.progress import ProgressDisplay
 
 _MOST_PAIRS = 15
 
@@ -101,13 +102,17 @@ def _report_beside(path: Path) -> LabelReport | None:
         return None  # of an earlier version
 
 
-def judge(model: Path, data: NoisyData) -> SuspectList:
-    """Make a list by the predictions of a trained model."""
+def judge(path: Path, spec: DataSpec, display: ProgressDisplay) -> SuspectList:
+    """Make a list by the predictions of a trained model, which knows the size of its images."""
     from s2e_optuna.labels import suspects_of_models
     from s2e_optuna.training import load_model
 
-    rows = tuple(suspects_of_models([load_model(model)], data))
-    return SuspectList(f"{data.name}, by {model}", rows, rows)
+    model = load_model(path)
+    _, height, width = model.input_shape
+    data = spec.load(display.reading, None if model.takes_vectors else (height, width))
+    display.data(data)
+    rows = tuple(suspects_of_models([model], data))
+    return SuspectList(f"{data.name}, by {path}", rows, rows)
 
 
 def check_csv_path(path: Path | None) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from s2e_optuna.data.named_sets import Source
 from s2e_optuna.data.npz import no_such_arrays, npz_names, read_npz
-from s2e_optuna.data.split import part_of
+from s2e_optuna.data.split import PARTS, part_of
 from s2e_optuna.data.words import some
 from s2e_optuna.errors import DataError
 
@@ -83,6 +84,45 @@ def read_arrays(path: Path) -> Source:
         _layout(roles),
         (f"arrays left out: {some(unused)}",) if unused else (),
     )
+
+
+def read_samples(path: Path) -> tuple[dict[str, Any], dict[str, Sequence[str]], str]:
+    """Read the samples of an ``.npz`` file, and no labels.
+
+    Returns
+    -------
+    parts : dict
+        Name of a part to its samples.
+    ids : dict
+        Name of a part to the names of its samples, where the file has them.
+    layout : str
+        What the file was taken for.
+
+    Raises
+    ------
+    DataError
+        There are no samples.
+    """
+    names = npz_names(path)
+    roles: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: name != role_of(name)):
+        role = role_of(name)
+        if role is not None and (role.startswith("x_") or role == "ids"):
+            roles.setdefault(role, name)
+    if not any(role.startswith("x_") for role in roles):
+        if len(names) != 1:
+            raise no_such_arrays(path, ["x"], names)
+        roles["x_train"] = names[0]  # whatever it is called, there is nothing else
+    found = read_npz(path, list(roles.values()), required=list(roles.values()))
+    parts: dict[str, Any] = {
+        part: found[roles[f"x_{part}"]] for part in PARTS if f"x_{part}" in roles
+    }
+    ids: dict[str, Sequence[str]] = {}
+    first = next(iter(parts))
+    if "ids" in roles and len(found[roles["ids"]]) == len(parts[first]):
+        ids[first] = tuple(map(str, found[roles["ids"]].tolist()))
+    shown = [roles[f"x_{part}"] for part in parts]
+    return parts, ids, f"{'an array' if len(shown) == 1 else 'arrays'} {some(shown, 6)}"
 
 
 def _layout(roles: dict[str, str]) -> str:

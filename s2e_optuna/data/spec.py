@@ -251,13 +251,19 @@ class DataSpec:
         """
         return cls(**stored_values(cls, stored), data_root=stored.get("data_root"))
 
-    def load(self, progress: Callable[[int, int], None] | None = None) -> NoisyData:
+    def load(
+        self,
+        progress: Callable[[int, int], None] | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> NoisyData:
         """Load the data.
 
         Parameters
         ----------
         progress
             Told how many images have been decoded, and how many there are.
+        size
+            Height and width of the images of a folder where `image_size` says none.
 
         Raises
         ------
@@ -267,6 +273,7 @@ class DataSpec:
         from s2e_optuna.data.sources import load_data
 
         options = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "data"}
+        options["image_size"] = size if self.image_size is None else self.image_size
         return load_data(self.data, progress=progress, **options)
 
 

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from s2e_optuna.training.comparison import ComparisonProgress, evaluate_schedules
     from s2e_optuna.training.config import TrainConfig
     from s2e_optuna.training.methods import METHODS, BatchView, Method, get_method
-    from s2e_optuna.training.model import Model, load_model, predict_proba, save_model
+    from s2e_optuna.training.model import Model, predict_proba
+    from s2e_optuna.training.model_file import load_model, save_model
     from s2e_optuna.training.networks import (
         EXECUTIONS,
         NETWORKS,
@@ -68,12 +69,8 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "Method",
         "get_method",
     ),
-    "s2e_optuna.training.model": (
-        "Model",
-        "load_model",
-        "predict_proba",
-        "save_model",
-    ),
+    "s2e_optuna.training.model": ("Model", "predict_proba"),
+    "s2e_optuna.training.model_file": ("load_model", "save_model"),
     "s2e_optuna.training.networks": (
         "EXECUTIONS",
         "NETWORKS",

@@ -1,21 +1,28 @@
-"""A trained model that stands on its own: prediction, saving, loading."""
+"""A trained model that stands on its own, and what it predicts."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
+from s2e_optuna.data.new_samples import (
+    ImagePaths,
+    NewSamples,
+    Raw,
+    decode_like,
+    new_samples,
+    readable_blocks,
+)
 from s2e_optuna.data.noisy_data import as_images
 from s2e_optuna.data.preparation import PIXELS, Preparation
 from s2e_optuna.data.streaming import ImageFiles, prepared
+from s2e_optuna.data.words import count
 from s2e_optuna.device import on_device, resolve_device
 from s2e_optuna.errors import DataError
 from s2e_optuna.training.evaluation import iterate_probabilities
@@ -28,12 +35,9 @@ from s2e_optuna.training.networks import (
     make_network,
     unstack,
 )
-from s2e_optuna.writable import whole_file
 
-FORMAT = "s2e_optuna model 1"
-
-_PREPARATION = "preparation."
-"""Begins the names of the arrays of a model's `Preparation` in its file."""
+BLOCK = 1024
+"""New samples that are read and predicted at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +66,38 @@ class Model:
     states: tuple[Parameters, ...]
     factory: NetworkFactory | None = None
     preparation: Preparation = PIXELS
+
+    @property
+    def classes_(self) -> NDArray[np.str_]:
+        """Names of the classes, in the order of the probabilities."""
+        return np.array(self.class_names)
+
+    @property
+    def takes_vectors(self) -> bool:
+        """Whether a sample is a row of numbers and no image."""
+        return tuple(self.input_shape[:2]) == (1, 1)
+
+    def predict_proba(self, X: Any, device: str = "cpu") -> NDArray[np.float32]:
+        """Predict class probabilities of new samples [N, C], in the order of `classes_`.
+
+        Parameters
+        ----------
+        X
+            Samples as people have them: an array of what the model was trained on; the path of a
+            folder of images, of an image or of an ``.npz`` file; or a list of images' paths.
+        device
+            ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+
+        Raises
+        ------
+        DataError
+            The samples cannot be read, or are not like those that the model was trained on.
+        """
+        return predict_samples(self, new_samples(X), device=device).probabilities
+
+    def predict(self, X: Any, device: str = "cpu") -> NDArray[np.str_]:
+        """Predict the names of the classes of new samples [N]; see `predict_proba`."""
+        return np.asarray(self.classes_[self.predict_proba(X, device).argmax(axis=1)])
 
     def stacked(self, device_type: str = "cpu") -> StackedModels:
         """Put the networks side by side again, to be run on such a device."""
@@ -111,96 +147,130 @@ def predict_proba(
         The images are of another size or scale, or cannot be read as images; there is no such
         device.
     """
-    checked = images if isinstance(images, ImageFiles) else as_images(images, "new")
-    if tuple(checked.shape[1:]) != tuple(model.input_shape):
-        raise DataError(
-            f"the images are {list(checked.shape[1:])} (channels, height, width), the model was "
-            f"trained on {list(model.input_shape)}: bring them to that size"
-        )
-    if isinstance(checked, Tensor):
-        model.preparation.check(checked)
-    checked = prepared(checked, model.preparation)
+    if isinstance(images, ImageFiles):
+        _check_shape(model, images.shape[1:])
+        return _predictor(model, device)(prepared(images, model.preparation))
+    return _predictor(model, device)(_checked(model, as_images(images, "new")))
+
+
+def _predictor(model: Model, device: str) -> Callable[[Tensor | ImageFiles], NDArray[np.float32]]:
+    """Build the networks once; return what predicts prepared images."""
     place = resolve_device(device)
     stacked = model.stacked(place.type)
     with on_device(place):
         tensors = {name: tensor.to(place) for name, tensor in stacked.parameters.items()}
-        chunks = iterate_probabilities(
-            stacked.network, tensors, checked, networks=len(model.states)
-        )
-        found: NDArray[np.float32] = torch.cat([chunk[0].cpu() for chunk in chunks]).numpy()
-    return found
+
+    def predict(images: Tensor | ImageFiles) -> NDArray[np.float32]:
+        with on_device(place):
+            chunks = iterate_probabilities(
+                stacked.network, tensors, images, networks=len(model.states)
+            )
+            found: NDArray[np.float32] = torch.cat([chunk[0].cpu() for chunk in chunks]).numpy()
+        return found
+
+    return predict
 
 
-def save_model(model: Model, path: str | Path) -> None:
-    """Write a model to a safetensors file; its metadata say how to rebuild the network."""
-    tensors = {
-        f"{index}.{name}": tensor.contiguous()
-        for index, state in enumerate(model.states)
-        for name, tensor in state.items()
-    }
-    metadata = {
-        "format": FORMAT,
-        "network": model.network,
-        "input_shape": json.dumps(list(model.input_shape)),
-        "class_names": json.dumps(list(model.class_names)),
-    }
-    metadata["preparation"], arrays = model.preparation.stored()
-    tensors |= {f"{_PREPARATION}{name}": array for name, array in arrays.items()}
-    with whole_file(path) as place:
-        # Bytes: a file that safetensors writes by itself can be read by nobody else (mode 600).
-        place.write_bytes(save(tensors, metadata=metadata))
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a model says of new samples.
+
+    Attributes
+    ----------
+    ids
+        Names of the samples that could be read.
+    probabilities
+        float32 [N, C].
+    words
+        What was done to read them, in sentences.
+    """
+
+    ids: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+    words: tuple[str, ...]
 
 
-def load_model(path: str | Path, factory: NetworkFactory | None = None) -> Model:
-    """Read what `save_model` wrote.
+def predict_samples(
+    model: Model,
+    samples: NewSamples,
+    *,
+    device: str = "cpu",
+    skip_broken: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Predictions:
+    """Predict new samples, some at a time, so that more of them than fit into memory can be.
 
     Parameters
     ----------
-    path
-        A safetensors file.
-    factory
-        What builds the network of a model with a network of your own. It has to be given: a
-        file does not decide what code is imported.
+    model
+        A trained model.
+    samples
+        What to predict.
+    device
+        Where to compute.
+    skip_broken
+        Leave out images that cannot be read, and say so.
+    progress
+        Told how many have been predicted, and how many there are.
 
     Raises
     ------
     DataError
-        The file is missing, damaged or not such a model, or its network needs a `factory`.
+        They are not like those that the model was trained on, or images cannot be read.
     """
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"cannot read a model from {path}: {error}") from error
-    if metadata.get("format") != FORMAT:
-        raise DataError(f"{path} is not a model saved by s2e_optuna: it lacks the description")
-    name = metadata.get("network", "")
-    if factory is None and ":" in name:  # a user's own, see network_name
+    channels, height, width = model.input_shape
+    found: list[NDArray[np.float32]] = []
+    coloured = 0
+    if isinstance(samples.raw, ImagePaths) and model.takes_vectors:
         raise DataError(
-            f"the model in {path} has a network of its own, {name}: "
-            "hand load_model the function that builds it, as factory"
+            f"the model was trained on rows of {count(width, 'number')}, and these are images: "
+            "give rows of numbers"
         )
-    try:
-        arrays = {
-            name.removeprefix(_PREPARATION): tensors.pop(name)
-            for name in list(tensors)
-            if name.startswith(_PREPARATION)
-        }
-        states: dict[int, Parameters] = {}
-        for key, tensor in tensors.items():
-            index, name = key.split(".", 1)
-            states.setdefault(int(index), {})[name] = tensor
-        channels, height, width = json.loads(metadata["input_shape"])
-        model = Model(
-            network=metadata["network"],
-            input_shape=(channels, height, width),
-            class_names=tuple(json.loads(metadata["class_names"])),
-            states=tuple(states[index] for index in sorted(states)),
-            factory=factory,
-            preparation=Preparation.from_stored(metadata.get("preparation"), arrays),
+    predict = _predictor(model, device)
+
+    def use(raw: Raw) -> None:
+        nonlocal coloured
+        if isinstance(raw, Tensor):
+            found.append(predict(_checked(model, raw)))
+            return
+        images, number = decode_like(raw, channels, (height, width))
+        if tuple(images.shape[1:]) != tuple(model.input_shape):
+            raise DataError(
+                f"the model was trained on arrays of {channels} channels, which files of images "
+                "have not: give arrays like those"
+            )
+        coloured += number
+        if model.preparation.kind == "range":  # files say their own range
+            model.preparation.check(images)
+        found.append(predict(model.preparation.apply(images)))
+
+    positions = readable_blocks(samples, BLOCK, use, skip_broken=skip_broken, progress=progress)
+    words = []
+    if (left_out := len(samples.ids) - len(positions)) > 0:
+        words.append(f"{count(left_out, 'broken image')} left out")
+    if coloured:
+        words.append(f"{count(coloured, 'image')} turned grey, as those to train were")
+    return Predictions(
+        tuple(samples.ids[i] for i in positions), np.concatenate(found), tuple(words)
+    )
+
+
+def _checked(model: Model, images: Tensor) -> Tensor:
+    """Return images as a model's networks get them, if they are like those to train."""
+    _check_shape(model, images.shape[1:])
+    model.preparation.check(images)
+    return model.preparation.apply(images)
+
+
+def _check_shape(model: Model, shape: Sequence[int]) -> None:
+    if tuple(shape) == tuple(model.input_shape):
+        return
+    if model.takes_vectors and tuple(shape[:2]) == (1, 1):
+        raise DataError(
+            f"the samples have {count(shape[2], 'column')}, the model was trained on "
+            f"{model.input_shape[2]:,}: give the same columns"
         )
-        model.modules()  # every parameter is there and has its shape
-    except (KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:
-        raise DataError(f"the model in {path} is not complete ({error}): save it again") from error
-    return model
+    raise DataError(
+        f"the images are {list(shape)} (channels, height, width), the model was trained on "
+        f"{list(model.input_shape)}: bring them to that size"
+    )

@@ -10,7 +10,7 @@ import pytest
 PUBLIC = {
     "s2e_optuna": """
         CoTeachingObjective S2EClassifier S2ESampler Schedule __version__ best_schedule
-        open_storage suggest_schedule suggest_simplex""",
+        load_model open_storage suggest_schedule suggest_simplex""",
     "s2e_optuna.cli": "app main",
     "s2e_optuna.estimator": "S2EClassifier",
     "s2e_optuna.objective": "CoTeachingObjective Outcome",
@@ -101,6 +101,7 @@ def test_all_of_the_package_itself_is_exactly_this():
         ("s2e_optuna.S2EClassifier", "s2e_optuna.estimator.S2EClassifier"),
         ("s2e_optuna.S2ESampler", "s2e_optuna.sampler.S2ESampler"),
         ("s2e_optuna.Schedule", "s2e_optuna.schedules.Schedule"),
+        ("s2e_optuna.load_model", "s2e_optuna.training.load_model"),
         ("s2e_optuna.open_storage", "s2e_optuna.workers.open_storage"),
         ("s2e_optuna.training.Unseen", "s2e_optuna.training.cross_validation.Unseen"),
     ],

@@ -19,6 +19,7 @@ from s2e_optuna.training.networks.registry import (
     executions_of,
     make_network,
     network_name,
+    own_factory,
 )
 
 __all__ = [
@@ -37,5 +38,6 @@ __all__ = [
     "executions_of",
     "make_network",
     "network_name",
+    "own_factory",
     "unstack",
 ]

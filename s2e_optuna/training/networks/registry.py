@@ -157,6 +157,17 @@ def network_name(network: str | NetworkFactory) -> str:
     return f"{getattr(network, '__module__', '?')}:{function}"
 
 
+def own_factory(name: str) -> NetworkFactory:
+    """Import the function that builds a user's own network, ``"package.module:function"``.
+
+    Raises
+    ------
+    DataError
+        It cannot be imported.
+    """
+    return _factory(name)[1]
+
+
 def _factory(network: str | NetworkFactory) -> tuple[str, NetworkFactory]:
     if not isinstance(network, str):
         if not callable(network):
