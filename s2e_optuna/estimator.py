@@ -23,6 +23,7 @@ from tqdm import tqdm
 from s2e_optuna.data import NoisyData, from_arrays
 from s2e_optuna.data.assemble import stratified_order
 from s2e_optuna.data.class_numbers import is_missing
+from s2e_optuna.data.dense import DenseColumns
 from s2e_optuna.data.noisy_data import NOT_CHECKED, as_images
 from s2e_optuna.data.preparation import Preparation
 from s2e_optuna.errors import DataError
@@ -35,6 +36,14 @@ from s2e_optuna.training import TrainConfig, predict_proba
 
 FINGERPRINT = "s2e_classifier_fingerprint"
 """User attribute of a study: what its data and settings hash to."""
+
+_ACCEPTED: dict[str, Any] = {
+    "allow_nd": True,
+    "dtype": "numeric",
+    "accept_sparse": "csr",
+    "ensure_all_finite": "allow-nan",
+}
+"""What scikit-learn lets pass; `DenseColumns` fills in what is missing."""
 
 Floats = NDArray[np.float64]
 
@@ -192,7 +201,9 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X, y
-            Features [N, D] or images, and their labels of any kind, some of them wrong.
+            Features [N, D] or images, and their labels of any kind, some of them wrong. Missing
+            features (NaN) become the median of their column, with a column beside it that says
+            where; sparse features of more than 256 columns are reduced to 256 by `TruncatedSVD`.
         X_val, y_val
             A part to judge schedules by, if there is one whose labels are right. They are taken to
             be: if they may be as wrong as those of y, append both to X and y instead.
@@ -214,7 +225,7 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         self._check_parameters()
         _check_no_label_missing(y, "y")
-        samples, y = validate_data(self, X, y, allow_nd=True, dtype="numeric")
+        samples, y = validate_data(self, X, y, **_ACCEPTED)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -222,6 +233,8 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"S2EClassifier needs samples of two classes or more, y has 1 class: "
                 f"{self.classes_[0]}."
             )
+        self._columns = DenseColumns.fit(samples)
+        samples = self._columns.apply(samples)
         self._preparation = Preparation.fit(as_images(samples, "training"))
         if self.cross_validate is not None:
             check_folds(self.cross_validate, len(labels))
@@ -248,7 +261,7 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: ArrayLike) -> Floats:
         """Predict class probabilities [N, C], averaged over the trained networks."""
         check_is_fitted(self)
-        images = validate_data(self, X, reset=False, allow_nd=True, dtype="numeric")
+        images = self._columns.apply(validate_data(self, X, reset=False, **_ACCEPTED))
         if images.ndim != 2 and self._preparation.kind == "columns":
             raise ValueError(
                 f"X has shape {images.shape}, but the classifier was fitted on [N, D]."
@@ -261,6 +274,13 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels: NDArray[Any] = self.classes_[probabilities.argmax(axis=1)]
         return labels
 
+    def __sklearn_tags__(self) -> Any:
+        """Say that X may be sparse, and have missing values."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
+        return tags
+
     # ------------------------------------------------------------------ steps of fit
 
     def _search_data(
@@ -271,10 +291,8 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y_val: ArrayLike | None,
     ) -> NoisyData:
         _check_no_label_missing(y_val, "y_val")
-        samples, given = validate_data(
-            self, X_val, y_val, reset=False, allow_nd=True, dtype="numeric"
-        )
-        part = (samples, self._numbers(given, "y_val"))
+        samples, given = validate_data(self, X_val, y_val, reset=False, **_ACCEPTED)
+        part = (self._columns.apply(samples), self._numbers(given, "y_val"))
         return self._data(images, labels, *part)
 
     def _numbers(self, labels: ArrayLike, name: str) -> NDArray[np.int64]:

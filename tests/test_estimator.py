@@ -241,3 +241,14 @@ def test_checked_labels_that_do_not_fit_are_refused(noisy, checked, says):
         S2EClassifier(**SMALL).fit(noisy[0], noisy[1], checked=checked)
     with pytest.raises(ValueError, match="leave X_val out"):
         S2EClassifier(**SMALL).fit(noisy[0], noisy[1], noisy[0], noisy[1], checked={1: "digit 1"})
+
+
+def test_missing_features_are_filled_in_and_remembered(noisy):
+    rng = np.random.default_rng(0)
+    gaps = rng.random(noisy[0].shape) < 0.05
+    X = np.where(gaps, np.nan, noisy[0])
+    classifier = S2EClassifier(**SMALL | {"n_trials": 1}, random_state=0).fit(
+        X, noisy[1], X[:100], noisy[2][:100]
+    )
+    assert (classifier.predict(noisy[3][:300]) == noisy[4][:300]).mean() > 0.7
+    assert classifier.predict_proba(X[:5]).shape == (5, 10)
