@@ -156,10 +156,13 @@ def test_the_same_search_again_says_it_in_words(
         "s2e train digits --noise pair --noise-rate 0.45 --train-size 200 "
         "--schedule out/schedule.json",
         "s2e suspects out",
+        "s2e predict out NEW_DATA",
     ]
     assert run(next_steps[0].removeprefix("s2e ")).exit_code == 0
     looked = run(f"{next_steps[3].removeprefix('s2e ')} --json")
     assert looked.exit_code == 0 and json.loads(looked.stdout)["samples"] == 200
+    predicted = run(next_steps[4].removeprefix("s2e ").replace("NEW_DATA", "digits"))
+    assert predicted.exit_code == 0 and len(predicted.stdout.splitlines()) == 1798
     trained = run(next_steps[2].removeprefix("s2e ") + " --seeds 1 --json -q")
     assert trained.exit_code == 0 and len(json.loads(trained.stdout)["schedule"]) == 3
 

@@ -231,11 +231,16 @@ def next_commands(config: SearchConfig, files: dict[str, Path]) -> list[tuple[st
     if "suspects" in files:
         looked_through = shell("s2e", "suspects", str(files["suspects"].parent))
         suspicious = [("the labels that look wrong", looked_through)]
+    predicting = []
+    if "model" in files:
+        predicted = shell("s2e", "predict", str(files["model"].parent), "NEW_DATA")
+        predicting = [("the classes of new samples", predicted)]
     return [
         ("the study in the terminal", f"s2e show {storage} {shell('--study', config.study_name)}"),
         ("the study in the browser", f"s2e dashboard {storage}"),
         ("train with this schedule", shell(*training)),
         *suspicious,
+        *predicting,
     ]
 
 
