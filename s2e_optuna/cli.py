@@ -317,6 +317,8 @@ def check(
     samples: opt.SamplesToCheck = 20,
     to: opt.AnswersFile = None,
     listed: opt.DrawnList = None,
+    page: opt.InBrowser = False,
+    port: opt.Port = 0,
     quiet: opt.Quiet = False,
 ) -> None:
     """Check a few labels yourself: a minute's work in place of a clean part.
@@ -340,11 +342,16 @@ def check(
         typer.echo(f"Wrote {listed}")
         return
     with AnswerFile(path) as answers:
-        checking.ask(cards, loaded, answers)
+        checking.check_same_data(loaded, answers)
+        command = checking.search_command(data, path)
+        if page:
+            checking.ask_on_page(cards, loaded, answers, command, port)
+        else:
+            checking.ask(cards, loaded, answers)
         typer.echo(f"\n{checking.outcome(cards, answers)}")
         if any(answers.labels.values()):
             typer.echo(f"Wrote {path}. Search with these labels:")
-            typer.echo(f"  {checking.search_command(data, path)}")
+            typer.echo(f"  {command}")
 
 
 @app.command(

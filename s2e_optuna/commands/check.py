@@ -1,7 +1,8 @@
-"""``s2e check``: a person looks at a few labels of the validation part, in the terminal."""
+"""``s2e check``: a person looks at a few labels of the validation part."""
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from s2e_optuna.data.words import count
 from s2e_optuna.errors import InputError
 from s2e_optuna.options import values
 from s2e_optuna.review.answers import CANNOT_SAY, AnswerFile
-from s2e_optuna.review.drawn import Card, picture, share_wrong
+from s2e_optuna.review.drawn import Card, numbers_of_row, picture, share_wrong
 from s2e_optuna.stored_names import folder_name
 
 KEYS = "Enter: right, a class: that one, ?: cannot say, q: stop"
@@ -22,13 +23,54 @@ KEYS = "Enter: right, a class: that one, ?: cannot say, q: stop"
 _MOST_CLASSES = 40
 """Classes that are listed at the beginning."""
 
-_MOST_VALUES = 30
-"""Numbers of a row that are shown."""
-
 
 def answers_path(data: DataSpec) -> Path:
     """Return where the answers go if nobody says."""
     return Path("s2e-out") / f"checked-{folder_name(data.label)}.csv"
+
+
+def check_same_data(data: NoisyData, answers: AnswerFile) -> None:
+    """Raise an InputError if the file holds answers about other data."""
+    if answers.labels and not answers.labels.keys() & set(data.val_ids):
+        raise InputError(
+            f"the answers in {answers.path} are about other data: choose another file with --to."
+        )
+    wrong = set(answers.labels.values()) - {*data.class_names, CANNOT_SAY}
+    if wrong:
+        raise InputError(
+            f"{answers.path} holds {min(wrong)!r}, which is no class: correct it, or choose "
+            "another file with --to."
+        )
+
+
+def ask_on_page(
+    cards: list[Card], data: NoisyData, answers: AnswerFile, command: str, port: int
+) -> None:
+    """Ask in the browser until Ctrl-C.
+
+    Parameters
+    ----------
+    cards
+        What was drawn.
+    data
+        Where it was drawn from.
+    answers
+        Where the answers go.
+    command
+        What to do next.
+    port
+        Where to listen; 0 takes a free one.
+    """
+    from s2e_optuna.review.page import Page
+    from s2e_optuna.web.serve import listen
+
+    page = Page(cards, data, answers, lambda: outcome(cards, answers), command)
+
+    def announce(address: str) -> None:
+        typer.echo(f"Check them at {address}{page.path} (Ctrl-C ends it)", err=True)
+
+    with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+        listen(page, host="127.0.0.1", port=port, on_ready=announce)
 
 
 def ask(cards: list[Card], data: NoisyData, answers: AnswerFile) -> None:
@@ -42,22 +84,7 @@ def ask(cards: list[Card], data: NoisyData, answers: AnswerFile) -> None:
         Where it was drawn from.
     answers
         Where the answers go.
-
-    Raises
-    ------
-    InputError
-        The file holds answers about other data.
     """
-    if answers.labels and not answers.labels.keys() & set(data.val_ids):
-        raise InputError(
-            f"the answers in {answers.path} are about other data: choose another file with --to."
-        )
-    wrong = set(answers.labels.values()) - {*data.class_names, CANNOT_SAY}
-    if wrong:
-        raise InputError(
-            f"{answers.path} holds {min(wrong)!r}, which is no class: correct it, or choose "
-            "another file with --to."
-        )
     left = [card for card in cards if card.id not in answers.labels]
     if not left:
         return
@@ -73,7 +100,9 @@ def ask(cards: list[Card], data: NoisyData, answers: AnswerFile) -> None:
     for number, card in enumerate(left, start=done + 1):
         typer.echo(f"\n{number} of {len(cards)}: {_plain(card.file or card.id)}")
         if card.file is None:
-            typer.echo(_content(data, card.row))
+            row = numbers_of_row(data, card)
+            pixels = data.x_val[card.row].double().mean(0).numpy()
+            typer.echo(picture(pixels) if row is None else row)
         label = _answer(card, data.class_names)
         if label is None:
             return
@@ -105,16 +134,6 @@ def _class_of(said: str, class_names: tuple[str, ...]) -> str | None:
     if all(name.isdecimal() for name in class_names) or not said.isdecimal():
         return None
     return class_names[int(said)] if int(said) < len(class_names) else None
-
-
-def _content(data: NoisyData, row: int) -> str:
-    """Return a sample that is no file: its picture, or the numbers of a row."""
-    pixels = data.x_val[row].double().mean(0).numpy()
-    if len(pixels) > 1:
-        return picture(pixels)
-    numbers = pixels[0].tolist()
-    more = ", …" if len(numbers) > _MOST_VALUES else ""
-    return ", ".join(f"{value:g}" for value in numbers[:_MOST_VALUES]) + more
 
 
 def outcome(cards: list[Card], answers: AnswerFile) -> str:

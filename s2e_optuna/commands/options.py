@@ -113,6 +113,14 @@ AnswersFile = Annotated[
         metavar="FILE",
     ),
 ]
+InBrowser = Annotated[
+    bool,
+    typer.Option(
+        "--page",
+        help="Ask in the browser, with the pictures, in place of the terminal: on a page of this "
+        "machine alone, until Ctrl-C.",
+    ),
+]
 DrawnList = Annotated[
     Path | None,
     typer.Option(

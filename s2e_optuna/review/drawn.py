@@ -93,6 +93,15 @@ def share_wrong(wrong: int, checked: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
+def numbers_of_row(data: NoisyData, card: Card) -> str | None:
+    """Return the numbers of a sample that is a row and no picture; else None."""
+    if card.file is not None or data.x_val.shape[2] > 1:
+        return None
+    numbers = data.x_val[card.row].double().mean((0, 1)).tolist()
+    more = ", …" if len(numbers) > _MOST_NUMBERS else ""
+    return ", ".join(f"{value:g}" for value in numbers[:_MOST_NUMBERS]) + more
+
+
 def picture(pixels: NDArray[np.float64]) -> str:
     """Draw a small picture in characters, the brighter the denser.
 
@@ -107,5 +116,7 @@ def picture(pixels: NDArray[np.float64]) -> str:
     levels = np.rint((small - low) / ((high - low) or 1.0) * (len(_SHADES) - 1)).astype(int)
     return "\n".join("".join(_SHADES[level] * 2 for level in line).rstrip() for line in levels)
 
+
+_MOST_NUMBERS = 30
 
 _SHADES = " .:-=+*#%@"
