@@ -135,6 +135,8 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                     lines.append(f"train/{name}/{number}.png,{wrong},{wrong}")
     for table in ("labels.csv", "table.csv"):
         (tmp_path / table).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    people = [f"{20 + i % 60},{'fm'[i % 2]},{['no', 'yes'][i % 3 == 0]}" for i in range(300)]
+    (tmp_path / "patients.csv").write_text("\n".join(["age,sex,diagnosis", *people]))
     y = rng.integers(3, size=300)
     np.savez(tmp_path / "arrays.npz", x_train=rng.normal(y[:, None], 1.0, (300, 8)), y_train=y)
     Schedule.coteaching(2, 0.3).to_json(tmp_path / "schedule.json")
