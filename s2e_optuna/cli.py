@@ -309,7 +309,7 @@ def suspects(
             typer.echo(f"Wrote {out}")
 
 
-@app.command(epilog="Example: s2e check photos -n 20")
+@app.command(epilog="Example: s2e check images --validation noisy -n 20")
 @sentences("Interrupted. The same command goes on where this one stopped.", CheckedData)
 @takes(CheckedData)
 def check(

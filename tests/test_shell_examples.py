@@ -139,6 +139,9 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "patients.csv").write_text("\n".join(["age,sex,diagnosis", *people]))
     y = rng.integers(3, size=300)
     np.savez(tmp_path / "arrays.npz", x_train=rng.normal(y[:, None], 1.0, (300, 8)), y_train=y)
+    ill = [f"{20 + n % 60},{'fm'[n % 2]},{'no' if n % 3 else 'yes'}" for n in range(300)]
+    text = "\n".join(["age,sex,diagnosis", *ill])
+    (tmp_path / "patients.csv").write_text(f"{text}\n", encoding="utf-8")
     Schedule.coteaching(2, 0.3).to_json(tmp_path / "schedule.json")
     tiny_mnist(tmp_path / "cache" / "s2e_optuna" / "MNIST" / "raw")
     monkeypatch.chdir(tmp_path)
