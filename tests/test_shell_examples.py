@@ -11,6 +11,7 @@ Comments in the pages say what else is to know: ``<!-- not run: why -->`` before
 import os
 import re
 import shlex
+import shutil
 import signal
 import struct
 import subprocess
@@ -135,8 +136,7 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                     lines.append(f"train/{name}/{number}.png,{wrong},{wrong}")
     for table in ("labels.csv", "table.csv"):
         (tmp_path / table).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    people = [f"{20 + i % 60},{'fm'[i % 2]},{['no', 'yes'][i % 3 == 0]}" for i in range(300)]
-    (tmp_path / "patients.csv").write_text("\n".join(["age,sex,diagnosis", *people]))
+    shutil.copytree(tmp_path / "images" / "test" / "cat", tmp_path / "new")
     y = rng.integers(3, size=300)
     np.savez(tmp_path / "arrays.npz", x_train=rng.normal(y[:, None], 1.0, (300, 8)), y_train=y)
     ill = [f"{20 + n % 60},{'fm'[n % 2]},{'no' if n % 3 else 'yes'}" for n in range(300)]
@@ -197,6 +197,7 @@ def test_the_examples_of_the_help_texts_run(reader: Path) -> None:
     for line in (
         "s2e search digits --study digits --storage sqlite:///s2e.db",
         "s2e search digits --study digits --storage sqlite:///server.db",
+        "s2e search images/",
         *(line for lines in examples.values() for line in lines),
     ):
         run(line)
