@@ -70,7 +70,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, int]:
         for trial, outcome in zip(trials, objective.evaluate(trials), strict=True):
             for name, value in outcome.attrs.items():
                 trial.set_user_attr(name, value)
-            study.tell(trial, outcome.value)
+            study.tell(trial, outcome.value, state=outcome.state)
     publish_all(storage)
     answer: queue.Queue[str] = queue.Queue()
     threading.Thread(
