@@ -274,7 +274,7 @@ def search_cost(folder: Path, epochs: int, matplotlib: bool) -> float:
     for _ in range(2):
         trials = [study.ask() for _ in range(4)]
         for trial, outcome in zip(trials, objective.evaluate(trials), strict=True):
-            study.tell(trial, outcome.value)
+            study.tell(trial, outcome.value, state=outcome.state)
     return time.process_time() - started
 
 

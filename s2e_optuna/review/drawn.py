@@ -82,14 +82,14 @@ def write_drawn(cards: list[Card], path: Path) -> None:
 
 
 def share_wrong(wrong: int, checked: int) -> tuple[float, float]:
-    """Return the interval of Clopper and Pearson (95%) for the share of wrong labels.
+    """Return the interval of Wilson (95%) for the share of wrong labels.
 
     Parameters
     ----------
     wrong, checked
         How many of how many; at least one was checked.
     """
-    interval = binomtest(wrong, checked).proportion_ci(0.95, method="exact")
+    interval = binomtest(wrong, checked).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 
