@@ -1,4 +1,4 @@
-"""The command line: ``s2e search | worker | stop | show | train | predict | suspects | …``.
+"""The command line: ``s2e search | worker | show | train | …`` (long: a function a command).
 
 Commands import what they need when they run, so that ``s2e --help`` is quick. Results go to
 standard output, progress and errors to standard error. Exit codes: 0; 1 if something is broken

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from pathlib import Path
 
 import typer
 
+from s2e_optuna.commands.locations import shell
 from s2e_optuna.commands.requests import CheckedData
 from s2e_optuna.commands.takes import flags
 from s2e_optuna.data import DataSpec, NoisyData
@@ -168,7 +168,7 @@ def outcome(cards: list[Card], answers: AnswerFile) -> str:
 def search_command(data: CheckedData, checked: Path) -> str:
     """Return the command that searches with the answers."""
     given = {name: value for name, value in values(data).items() if name != "checked"}
-    return shlex.join(["s2e", "search", *flags(DataSpec(**given, checked=checked))])
+    return shell("s2e", "search", *flags(DataSpec(**given, checked=checked)))
 
 
 def _plain(text: str) -> str:

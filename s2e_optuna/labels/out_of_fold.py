@@ -15,7 +15,7 @@ from s2e_optuna.data.noisy_data import NOT_CHECKED, NoisyData
 from s2e_optuna.data.streaming import take
 from s2e_optuna.errors import DataError
 from s2e_optuna.training.config import TrainConfig, default_batch_size
-from s2e_optuna.training.jobs import Runner, Tell, in_turn
+from s2e_optuna.training.jobs import Runner, Tell, in_parts, in_turn
 from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.model import predict_proba
 from s2e_optuna.training.results import EpochReport, TrainResult
@@ -183,8 +183,7 @@ def _side_by_side(
     size = _batch_size(config, shares)
     steps = {len(share.samples) // size for share in shares if share.samples is not None}
     together = len(steps) == 1 and takes_own_batches(method, data, config)
-    each = -(-len(shares) // processes) if together else 1
-    return [shares[i : i + each] for i in range(0, len(shares), each)]
+    return in_parts(shares, processes if together else len(shares))
 
 
 def _batch_size(config: TrainConfig, shares: Sequence[Share]) -> int:
@@ -249,9 +248,13 @@ def _alone(data: NoisyData, share: Share) -> NoisyData:
     part = replace(data, x_train=take(data.x_train, kept), y_train=data.y_train[kept])
     if part.targets is not None:
         part = replace(part, targets=part.targets[kept])
-    if share.validation is None:
-        return part
-    stopping = torch.from_numpy(share.validation)
+    return (
+        part if share.validation is None else stopped_by(part, torch.from_numpy(share.validation))
+    )
+
+
+def stopped_by(data: NoisyData, stopping: Tensor) -> NoisyData:
+    """Return the data with some of their validation samples only, by positions."""
     return replace(
-        part, x_val=take(data.x_val, stopping), y_val=data.y_val[stopping], y_val_clean=None
+        data, x_val=take(data.x_val, stopping), y_val=data.y_val[stopping], y_val_clean=None
     )

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from s2e_optuna.cores import one_thread
 from s2e_optuna.labels.arrays import Ints
 from s2e_optuna.labels.calibration import cross_fitted, fit_calibration
 from s2e_optuna.labels.out_of_fold import Unseen
@@ -70,9 +71,10 @@ def best_predictor(candidates: Mapping[str, Unseen], truth: Ints) -> str:
     truth
         True labels of the clean part [V].
     """
-    losses = {
-        name: clean_log_loss(truth, one.clean)
-        for name, one in candidates.items()
-        if one.clean is not None
-    }
+    with one_thread():
+        losses = {
+            name: clean_log_loss(truth, one.clean)
+            for name, one in candidates.items()
+            if one.clean is not None
+        }
     return min(losses, key=lambda name: losses[name])

@@ -32,7 +32,7 @@ class Budget:
         Parameters
         ----------
         trials
-            All trials of the study.
+            All trials of the study; only needed for `epochs_total`.
         elapsed
             Seconds since trials have been trained in this run.
         """

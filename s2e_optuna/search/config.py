@@ -1,4 +1,4 @@
-"""A search: one frozen value, checked in full before anything is written.
+"""A search: one frozen value, checked before anything is written (long: one field an option).
 
 Imports neither torch nor Optuna: the command line is made of these fields.
 """

@@ -27,6 +27,7 @@ from torch.nn.functional import one_hot
 from s2e_optuna.data import NoisyData
 from s2e_optuna.data.streaming import take
 from s2e_optuna.labels import CleanPart, Unseen, assess_labels
+from s2e_optuna.labels.out_of_fold import stopped_by
 from s2e_optuna.labels.predictors import best_predictor, geometric_mean, together
 from s2e_optuna.training import Model, TrainConfig, TrainResult, predict_proba, train
 from s2e_optuna.training.config import default_batch_size
@@ -66,7 +67,7 @@ class CleanHalf:
     ) -> tuple[list[TrainResult], Single | None, Single | None]:
         """Train; return also means of what is predicted of training and clean part [n, C]."""
         labels = data.y_val[self.learnt]
-        part = _stopped_by(data, self.stopping, take(data.x_val, self.learnt), labels, None)
+        part = _training_part(data, self.stopping, take(data.x_val, self.learnt), labels, None)
         runs = _train(part, self.config, self.seeds, tell)
         models = [run.model for run in runs if run.status == "complete" and run.model is not None]
         if not models:
@@ -95,23 +96,15 @@ class OnPosterior:
             labels = torch.cat([labels, data.y_val[self.learnt]])
             certain = one_hot(data.y_val[self.learnt], data.n_classes).float()
             targets = torch.cat([targets, certain])
-        part = _stopped_by(data, self.stopping, x, labels, targets)
+        part = _training_part(data, self.stopping, x, labels, targets)
         return _train(part, self.config, self.seeds, tell)
 
 
-def _stopped_by(
+def _training_part(
     data: NoisyData, stopping: Tensor, x: Tensor, labels: Tensor, targets: Tensor | None
 ) -> NoisyData:
-    return replace(
-        data,
-        x_train=x,
-        y_train=labels,
-        y_clean=None,
-        x_val=take(data.x_val, stopping),
-        y_val=data.y_val[stopping],
-        y_val_clean=None,
-        targets=targets,
-    )
+    part = stopped_by(data, stopping)
+    return replace(part, x_train=x, y_train=labels, y_clean=None, targets=targets)
 
 
 def _train(

@@ -1,4 +1,4 @@
-"""A whole search: study, workers, recommendation, final comparison, files."""
+"""A whole search: study, workers, comparison, files (long: it and what it returns are told)."""
 
 from __future__ import annotations
 

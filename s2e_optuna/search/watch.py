@@ -220,7 +220,8 @@ class Pool(abc.ABC):
         """End the search if its budget is spent and there is something to write."""
         if self._budget is None or seen.best_value is None:
             return False
-        trials = self._study.get_trials(deepcopy=False)
+        counts_epochs = self._budget.epochs_total is not None
+        trials = self._study.get_trials(deepcopy=False) if counts_epochs else []
         spent = self._budget.spent(trials, now - self._started)
         if spent is None:
             return False

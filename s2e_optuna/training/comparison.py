@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from s2e_optuna.data.noisy_data import NoisyData
 from s2e_optuna.errors import DataError
 from s2e_optuna.training.config import TrainConfig
-from s2e_optuna.training.jobs import Runner, Tell, in_turn
+from s2e_optuna.training.jobs import Runner, Tell, in_parts, in_turn
 from s2e_optuna.training.methods import get_method
 from s2e_optuna.training.results import EpochReport, TrainResult
 from s2e_optuna.training.setup import Share, takes_own_batches
@@ -145,8 +145,7 @@ def _side_by_side(
 ) -> list[Sequence[int]]:
     """Divide seeds into those that train in one stack: a part for each process, or one by one."""
     parts = processes if takes_own_batches(method, data, config) else len(seeds)
-    size = -(-len(seeds) // parts)
-    return [seeds[i : i + size] for i in range(0, len(seeds), size)]
+    return in_parts(seeds, parts)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from s2e_optuna.data.noisy_data import NoisyData
 
@@ -64,3 +64,11 @@ class InTurn:
 
 
 in_turn = InTurn()
+
+Item = TypeVar("Item")
+
+
+def in_parts(items: Sequence[Item], parts: int) -> list[Sequence[Item]]:
+    """Divide items, in their order, into so many parts at most, about equally large."""
+    size = -(-len(items) // parts)
+    return [items[i : i + size] for i in range(0, len(items), size)]

@@ -152,13 +152,7 @@ class Setup:
         if data.targets is not None:
             _check_targets(data.targets, data, rule)
         device = resolve_device(config.device)
-        network = make_network(
-            config.network,
-            data.input_shape,
-            data.n_classes,
-            execution=config.execution,
-            device_type=device.type,
-        )
+        network = _network_for(data, config, device)
         n_samples = len(data.y_train)
         batch_size = config.batch_size or default_batch_size(n_samples)
         if n_samples < batch_size:
@@ -254,6 +248,16 @@ def _check_targets(targets: Tensor, data: NoisyData, method: Method) -> None:
         )
 
 
+def _network_for(data: NoisyData, config: TrainConfig, device: torch.device) -> StackedNetwork:
+    return make_network(
+        config.network,
+        data.input_shape,
+        data.n_classes,
+        execution=config.execution,
+        device_type=device.type,
+    )
+
+
 def takes_own_batches(method: str, data: NoisyData, config: TrainConfig) -> bool:
     """Whether trials can train in one stack that differ in more than their schedules (`Share`).
 
@@ -267,13 +271,7 @@ def takes_own_batches(method: str, data: NoisyData, config: TrainConfig) -> bool
         As for `train`.
     """
     device = resolve_device(config.device)
-    network = make_network(
-        config.network,
-        data.input_shape,
-        data.n_classes,
-        execution=config.execution,
-        device_type=device.type,
-    )
+    network = _network_for(data, config, device)
     return (
         device.type == "cpu"  # nobody has tried it elsewhere
         and get_method(method).takes_own_batches

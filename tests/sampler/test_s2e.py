@@ -1,4 +1,4 @@
-"""S2ESampler in studies: what it draws, what it learns from, what it refuses."""
+"""S2ESampler in studies: what it draws, learns from, refuses (long: one class, all its ways)."""
 
 import logging
 import os

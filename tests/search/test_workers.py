@@ -1,4 +1,4 @@
-"""Real worker processes on real databases, with a cheap objective."""
+"""Real worker processes on real databases (long: every way in which they can end)."""
 
 import os
 import signal

@@ -1,3 +1,5 @@
+"""Storages as Optuna and workers use them (long: each promise on every database)."""
+
 import contextlib
 import importlib.util
 import multiprocessing

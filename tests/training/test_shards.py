@@ -1,4 +1,4 @@
-"""Shards of trials: sizes, memory that runs out, what a step may do."""
+"""Shards of trials: sizes, memory that runs out, steps (long: each on every device)."""
 
 import gc
 import inspect
