@@ -147,6 +147,7 @@ BAD: dict[str, tuple[str, str]] = {
     "suspects class": ("suspects list.csv --given x", "no sample has the given class 'x'"),
     "suspects out": ("suspects list.csv --out x.txt", "is no .csv file"),
     "suspects model": ("suspects digits --model file.json", "cannot read a model"),
+    "column of nothing": ("search nodata --label-column y", "unknown data set 'nodata'"),
     "suspects data": ("suspects nodata --model file.json", "cannot read a model from file.json"),
     "schedule missing": ("train --schedule nope.json", "No such file"),
     "schedule is no JSON": ("train --schedule file.json", "not a schedule"),

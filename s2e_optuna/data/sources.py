@@ -170,6 +170,7 @@ def _check_options(
         )
     named = [name for name, column in files.columns.items() if column is not None]
     if files.labels is None and named and not table_of_features:
+        _check_known(source)  # nothing can be said of the labels of what is not there
         flag = f"--{named[0].replace('_', '-')}"
         table = _table_beside(source)
         raise DataError(
@@ -225,9 +226,21 @@ def _find(source: str | Path | InMemory, root: str | Path | None, download: bool
         raise DataError(
             f"{path} is neither a folder of images nor an .npz file: give one of these"
         )
-    raise DataError(
+    raise _unknown(source)
+
+
+def _check_known(source: str | Path | InMemory) -> None:
+    """Raise a DataError if data are neither a known set nor on disk."""
+    if not isinstance(source, str | Path) or str(source) in DATA_SETS:
+        return
+    if not Path(source).expanduser().exists():
+        raise _unknown(source)
+
+
+def _unknown(source: str | Path) -> DataError:
+    return DataError(
         f"unknown data set {str(source)!r}: choose one of {', '.join(DATA_SETS)}, or give the "
-        "path of an .npz file or an image folder"
+        "path of an .npz file, a table or an image folder"
     )
 
 
