@@ -108,6 +108,20 @@ def reached(curve: Curve, validation: Curve, stop: str) -> float:
     return math.nan if epoch is None else float(curve[epoch])
 
 
+def cross_judged(first: Curve, second: Curve, stop: str) -> float:
+    """Return the accuracy of the model that is kept, by samples that have not chosen its epoch.
+
+    Parameters
+    ----------
+    first, second
+        Validation accuracies by epoch [T] on the two halves of the validation part. The epoch
+        that is best by one is judged by the other, both ways round.
+    stop
+        As for `judged`.
+    """
+    return (reached(second, first, stop) + reached(first, second, stop)) / 2
+
+
 def number_or_none(value: float) -> float | None:
     """Return a number as JSON knows it: None for NaN and infinities."""
     return float(value) if math.isfinite(value) else None
@@ -129,6 +143,9 @@ class MethodScore:
         One number a seed, by which trainings are compared, see `judged`.
     label_precision
         As for `test_accuracy`; NaN where the truth is unknown.
+    expected_accuracy
+        One number a seed: validation accuracy by samples that have not chosen the epoch, see
+        `cross_judged`. Empty in results of earlier versions.
     seconds
         Wall-clock seconds of training, all seeds together.
     stopped_epoch
@@ -150,6 +167,12 @@ class MethodScore:
     curves: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict, repr=False)
     stopped_epoch: tuple[int | None, ...] = ()
     last_epochs: tuple[float, ...] = ()
+    expected_accuracy: tuple[float, ...] = ()
+
+    @property
+    def unflattered(self) -> tuple[float, ...]:
+        """The expected accuracy; in results of earlier versions the validation accuracy."""
+        return self.expected_accuracy or self.validation_accuracy
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON, with mean and sample standard deviation; null for no number."""
@@ -162,6 +185,7 @@ class MethodScore:
                 number_or_none(float(np.std(values, ddof=1))) if len(values) > 1 else None
             )
         last = [number_or_none(value) for value in self.last_epochs]
+        expected = [number_or_none(value) for value in self.expected_accuracy]
         curves = {
             name: [[number_or_none(value) for value in curve] for curve in seeds]
             for name, seeds in self.curves.items()
@@ -170,9 +194,9 @@ class MethodScore:
             **numbers,
             "stopped_epoch": list(self.stopped_epoch),
             "last_epochs": last,
-            "last_epochs_mean": number_or_none(float(np.mean(self.last_epochs)))
-            if self.last_epochs
-            else None,
+            "last_epochs_mean": _mean_or_none(self.last_epochs),
+            "expected_accuracy": expected,
+            "expected_accuracy_mean": _mean_or_none(self.expected_accuracy),
             "seconds": self.seconds,
             "schedule": list(self.schedule),
             "curves": curves,
@@ -197,8 +221,13 @@ class MethodScore:
             seconds=float(content["seconds"]),
             stopped_epoch=tuple(content.get("stopped_epoch", ())),  # earlier versions had none
             last_epochs=floats(content.get("last_epochs", ())),
+            expected_accuracy=floats(content.get("expected_accuracy", ())),
             curves={
                 name: tuple(floats(curve) for curve in seeds)
                 for name, seeds in content.get("curves", {}).items()
             },
         )
+
+
+def _mean_or_none(values: Sequence[float]) -> float | None:
+    return number_or_none(float(np.mean(values))) if values else None

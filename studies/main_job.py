@@ -44,7 +44,13 @@ TASKS: dict[str, dict[str, Any]] = {
 }
 NAMES = METHOD_NAMES | {"coteaching": "Co-teaching, told the rate"}
 
-MEASURES = ("test_accuracy", "validation_accuracy", "label_precision", "last_epochs")
+MEASURES = (
+    "test_accuracy",
+    "validation_accuracy",
+    "expected_accuracy",
+    "label_precision",
+    "last_epochs",
+)
 
 
 def write_page() -> None:
@@ -117,6 +123,7 @@ def main() -> None:
         "stopped_epoch",
         "test_accuracy_by_seed",
         "validation_accuracy",
+        "expected_accuracy",
         "label_precision",
         "suspects",
     )

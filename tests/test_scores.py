@@ -5,6 +5,7 @@ import pytest
 from s2e_optuna.scores import (
     MethodScore,
     best_epoch,
+    cross_judged,
     last_epochs,
     mean_of_last,
     number_or_none,
@@ -28,6 +29,13 @@ def test_a_training_is_stopped_at_its_first_best_epoch_and_worth_its_three_best(
     assert stopped_accuracy(curve) == pytest.approx((0.5 + 0.8 + 0.8) / 3)
     assert stopped_accuracy(curve[:2]) == 0.5
     assert best_epoch(curve[:1]) is None and math.isnan(stopped_accuracy(curve[:1]))
+
+
+def test_an_epoch_that_one_half_has_chosen_is_judged_by_the_other():
+    first, second = [0.5, 0.9, 0.6, 0.7], [0.4, 0.6, 0.8, 0.5]
+    assert cross_judged(first, second, "best") == pytest.approx((0.6 + 0.6) / 2)
+    assert cross_judged(first, second, "last") == pytest.approx((0.675 + 0.575) / 2)
+    assert math.isnan(cross_judged(first, [math.nan] * 4, "best"))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

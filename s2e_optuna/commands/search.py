@@ -193,6 +193,7 @@ def print_search(target: Console, result: SearchResult, files: dict[str, Path]) 
                 score.validation_accuracy,
                 score.label_precision,
                 last_epochs=score.last_epochs if score.stopped_epoch else (),
+                expected=score.expected_accuracy,
                 ours=name == "s2e",
             )
             for name, score in result.scores.items()

@@ -70,6 +70,7 @@ class TrainOutcome:
     def row(self) -> ComparisonRow:
         """The line of the comparison table, of the models that are kept, as in a search."""
         from s2e_optuna.scores import judged, reached
+        from s2e_optuna.search.final import expected_accuracy
 
         stop = self.config.stop
         runs = [(run.curves, run.validation_accuracy) for run in self.complete]
@@ -83,6 +84,7 @@ class TrainOutcome:
             last_epochs=_finite(reached(curves["test_accuracy"], v, "last") for curves, v in runs)
             if stop == "best"
             else (),
+            expected=_finite(expected_accuracy(run, stop) for run in self.complete),
         )
 
 

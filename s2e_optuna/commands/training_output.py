@@ -197,6 +197,7 @@ def outcome_dict(outcome: TrainOutcome, written: list[Path]) -> dict[str, Any]:
         "seeds": [result.seed for result in outcome.results],
         "failures": [result.failure for result in outcome.results if result.failure is not None],
         "validation_accuracy": _summary(row.validation),
+        "expected_accuracy": _summary(row.expected),
         "test_accuracy": _summary(row.test),
         "label_precision": _summary(row.label_precision),
         "last_epochs": _summary(row.last_epochs),

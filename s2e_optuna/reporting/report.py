@@ -243,7 +243,7 @@ def _comparison(scores: Mapping[str, MethodScore], epochs: int) -> dict[str, Any
     columns = {
         "test accuracy": "test_accuracy",
         **({"last epochs": "last_epochs"} if stopped else {}),
-        "validation": "validation_accuracy",
+        "validation": "unflattered",
         "label precision": "label_precision",
     }
     used = {
@@ -266,6 +266,7 @@ def _comparison(scores: Mapping[str, MethodScore], epochs: int) -> dict[str, Any
         "rows": rows,
         "seeds": len(ours.validation_accuracy),
         "stopped": stopped,
+        "unflattered": bool(ours.expected_accuracy),
         "last_epochs": last_epochs(epochs),
         "test": "test accuracy" in used,
         "precision": "label precision" in used,

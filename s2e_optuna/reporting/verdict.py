@@ -45,10 +45,12 @@ def verdict(result: SearchResult) -> list[str]:
     if not {"s2e", "standard"} <= scores.keys():
         return []
     kind = "test" if np.isfinite(scores["s2e"].test_accuracy).any() else "validation"
+    unflattered = bool(scores["s2e"].expected_accuracy)
+    key = "expected_accuracy" if kind == "validation" and unflattered else f"{kind}_accuracy"
     found = {
         name: values
         for name, score in scores.items()
-        if len(values := _finite(getattr(score, f"{kind}_accuracy")))
+        if len(values := _finite(getattr(score, key)))
     }
     if not {"s2e", "standard"} <= found.keys():
         return []
@@ -69,7 +71,12 @@ def verdict(result: SearchResult) -> list[str]:
     else:
         words = f"The schedule gains {gain:.1f} points of {kind} accuracy over {name}."
     if kind == "validation":
-        words += " There is no test part; the validation part has also chosen the schedule."
+        words += " There is no test part: " + (
+            "accuracies are those on halves of the validation part, each judging the epochs that "
+            "the other has chosen."
+            if unflattered
+            else "the validation part has also chosen the schedule."
+        )
     sentences = [words]
     if "posterior" in found:
         sentences.append(_of_posterior(result, found, kind, stopped))

@@ -14,7 +14,7 @@ from s2e_optuna.labels import Judgement, Unseen, check_folds, judge, unseen_prob
 from s2e_optuna.labels.linear import LinearModel
 from s2e_optuna.labels.out_of_fold import validation_halves
 from s2e_optuna.schedules import Schedule
-from s2e_optuna.scores import SCORED, MethodScore, best_epoch, judged, reached
+from s2e_optuna.scores import SCORED, MethodScore, best_epoch, cross_judged, judged, reached
 from s2e_optuna.search.posterior import (
     averaged,
     can_be_halved,
@@ -145,7 +145,7 @@ def train_final(
     folds
         Folds of the cross-validation; 0 leaves it out.
     kept
-        Ways whose model may be kept, by default all: the one with the best validation accuracy,
+        Ways whose model may be kept, by default all: the one with the best `expected_accuracy`,
         on the mean over its trainings, is; of equal ones the last.
     progress
         Called after each epoch; its totals are those of trainings and folds together.
@@ -191,7 +191,14 @@ def train_final(
         entries, data, training, fresh, tell, keep_probabilities=True, run=run
     )
     usual = kept or tuple(entries)
-    best = _best(results, usual, training.stop)
+
+    def expected(name: str) -> float:
+        """Mean of `expected_accuracy` over the trainings that ran to their end."""
+        usable = [expected_accuracy(run, training.stop) for run in _complete(found[name])]
+        return float(np.mean(usable)) if usable else -math.inf
+
+    found = {name: tuple(runs) for name, runs in results.items()}
+    best = max(reversed(usual), key=expected)
     done = len(entries) * seeds * training.epochs
     unseen = None
     if folds and _complete(results[best]):
@@ -206,7 +213,6 @@ def train_final(
             lambda fold, epoch: tell_fold(fold, epoch, False),
             run,
         )
-    found = {name: tuple(runs) for name, runs in results.items()}
     few_are_known = data.val_checked is not None  # too few to choose between predictors
     if unseen is None or unseen.clean is None or not posterior or few_are_known:
         return Final(found, best, best, unseen, training, linear)
@@ -227,15 +233,24 @@ def train_final(
             data, targets, halves, training, fresh, tell_posterior, run
         )
     ways = (*(name for name in _HALVED if name in found), *usual)
-    return Final(found, _best(found, ways, training.stop), best, unseen, training, linear)
+    kept_way = max(reversed(ways), key=expected)
+    return Final(found, kept_way, best, unseen, training, linear)
 
 
-def _best(results: Mapping[str, Sequence[TrainResult]], names: Sequence[str], stop: str) -> str:
-    def mean(name: str) -> float:
-        found = [judged(run.validation_accuracy, stop) for run in _complete(results[name])]
-        return float(np.mean(found)) if found else -math.inf
+def expected_accuracy(run: TrainResult, stop: str) -> float:
+    """Return the validation accuracy of a training by samples that have not chosen its epoch.
 
-    return max(reversed(names), key=mean)
+    A single validation sample judges what it has chosen itself.
+
+    Parameters
+    ----------
+    run
+        The training.
+    stop
+        As for `judged`.
+    """
+    expected = cross_judged(run.validation_half_1, run.validation_half_2, stop)
+    return judged(run.validation_accuracy, stop) if math.isnan(expected) else expected
 
 
 def comparison_entries(
@@ -295,6 +310,7 @@ def scores(entries: Entries, final: Final) -> dict[str, MethodScore]:
             if stop == "best"
             else (),
             last_epochs=_each(runs, lambda run: _reached(run, "test_accuracy", "last")),
+            expected_accuracy=_each(runs, lambda run: expected_accuracy(run, stop)),
             curves={key: _curves(runs, key, epochs) for key in SCORED},
         )
         for name, runs in final.results.items()
@@ -306,6 +322,7 @@ def scores(entries: Entries, final: Final) -> dict[str, MethodScore]:
             test_accuracy=(final.linear.test_accuracy,),
             validation_accuracy=(final.linear.validation_accuracy,),
             label_precision=(math.nan,),
+            expected_accuracy=(final.linear.validation_accuracy,),
             seconds=final.linear.seconds,
         )
     first = [name for name in ("standard", LINEAR, CLEAN_ONLY) if name in found]

@@ -146,6 +146,7 @@ class SearchResult:
             "last_epochs": column("last_epochs_mean"),
             "kept": self.kept,
             "validation_accuracy": column("validation_accuracy_mean"),
+            "expected_accuracy": column("expected_accuracy_mean"),
             "label_precision": column("label_precision_mean"),
             "validation": self.validation,
             **self.data.validation_facts(),

@@ -36,10 +36,20 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Mean loss and accuracy of each model, float64 [M], on the device."""
+    """How good each model is, on the device.
+
+    Attributes
+    ----------
+    loss, accuracy
+        Means over the samples, float64 [M].
+    halves
+        Accuracy on every other sample from the first and from the second on, float64 [2, M]; NaN
+        where there is none.
+    """
 
     loss: Tensor
     accuracy: Tensor
+    halves: Tensor
 
 
 def chunk_size(network: StackedNetwork, models: int, device: torch.device) -> int:
@@ -134,8 +144,9 @@ def evaluate(
     """
     models, device = len(next(iter(state.values()))), labels.device
 
-    def measure(part: Tensor, position: int) -> tuple[Tensor, Tensor]:
-        given = labels[position : position + len(part)]
+    def measure(part: Tensor, position: int) -> tuple[Tensor, Tensor, Tensor]:
+        here = slice(position, position + len(part))
+        given = labels[here]
         logits = network.forward(state, part)
         losses, predicted = sample_losses(logits, given), logits.argmax(2)
         if given.ndim == 1:
@@ -144,19 +155,34 @@ def evaluate(
             worth = given.expand(models, *given.shape).gather(2, predicted[..., None])
             hits = worth.squeeze(2).double()
         if among is not None:
-            chosen = among[:, position : position + len(part)]
-            losses, hits = losses * chosen, hits * chosen
-        return losses.sum(1, dtype=torch.float64), hits.sum(1)
+            losses, hits = losses * among[:, here], hits * among[:, here]
+        return losses.sum(1, dtype=torch.float64), hits.sum(1), (hits * first[..., here]).sum(1)
 
+    first = _every_other(len(labels), among, device)
     loss = torch.zeros(models, dtype=torch.float64, device=device)
     kind = torch.int64 if labels.ndim == 1 else torch.float64
-    correct = torch.zeros(models, dtype=kind, device=device)
+    correct, of_first = torch.zeros((2, models), dtype=kind, device=device)
     size = chunk_size(network, models, device)
-    for losses, hits in in_chunks(measure, images, size, device):
+    for losses, hits, hits_of_first in in_chunks(measure, images, size, device):
         loss += losses
         correct += hits
+        of_first += hits_of_first
     measured = len(labels) if among is None else among.sum(1)
-    return Evaluation(loss / measured, correct.to(torch.float64) / measured)
+    hits_by_half = torch.stack([of_first, correct - of_first]).to(torch.float64)
+    size_of_first = first.sum(-1).expand(models)
+    sizes = torch.stack([size_of_first, measured - size_of_first])
+    return Evaluation(loss / measured, correct.to(torch.float64) / measured, hits_by_half / sizes)
+
+
+def _every_other(samples: int, among: Tensor | None, device: torch.device) -> Tensor:
+    """Mark every other sample from the first on, booleans [N]; among those of each model [M, N].
+
+    Neighbours are of one kind where samples are in the order of their classes or files, so both
+    halves are alike.
+    """
+    if among is None:
+        return torch.arange(samples, device=device) % 2 == 0
+    return among & (among.cumsum(1) % 2 == 1)
 
 
 def sample_losses(logits: Tensor, labels: Tensor, *, own: bool = False) -> Tensor:

@@ -31,6 +31,9 @@ class EpochReport:
         Share of clean samples among the kept; NaN where the truth is unknown.
     kept_share
         Share of samples that were kept.
+    validation_half_1, validation_half_2
+        Validation accuracy on every other sample, from the first and from the second on: an epoch
+        that one half has chosen is judged without favour by the other.
     """
 
     trial: int
@@ -42,6 +45,8 @@ class EpochReport:
     training_loss: float
     label_precision: float
     kept_share: float
+    validation_half_1: float = float("nan")  # checkpoints of earlier versions have none
+    validation_half_2: float = float("nan")
 
 
 CURVES = tuple(field.name for field in fields(EpochReport))[2:]
@@ -117,6 +122,8 @@ class TrainResult:
     training_loss = _Named()
     label_precision = _Named()
     kept_share = _Named()
+    validation_half_1 = _Named()
+    validation_half_2 = _Named()
 
     @property
     def epochs(self) -> int:

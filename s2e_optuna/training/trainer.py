@@ -313,7 +313,7 @@ def _reports(
 ) -> list[EpochReport]:
     """Turn sums over models into one report a trial; evaluate when `parts` are given."""
     nothing = torch.full_like(tally.loss, float("nan"))
-    validation = test = Evaluation(nothing, nothing)
+    validation = test = Evaluation(nothing, nothing, torch.stack([nothing, nothing]))
     if parts is not None:
         measured_by = stack.setup.measured_by(stack.trials, len(parts.validation[1]))
         validation = evaluate(stack.network, stack.tensors, *parts.validation, measured_by)
@@ -330,6 +330,7 @@ def _reports(
             tally.loss / tally.samples,
             clean,
             kept / tally.samples,
+            *validation.halves,
         ]
     )
     by_trial = torch.unflatten(numbers, 1, (-1, stack.method.networks)).mean(2).T.tolist()

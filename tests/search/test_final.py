@@ -10,6 +10,7 @@ from s2e_optuna.data import from_arrays, load_data
 from s2e_optuna.errors import DataError
 from s2e_optuna.labels.linear import linear_model
 from s2e_optuna.scores import judged
+from s2e_optuna.search import final as final_module
 from s2e_optuna.search.final import (
     FOLDING,
     comparison_entries,
@@ -18,7 +19,7 @@ from s2e_optuna.search.final import (
     train_final,
 )
 from s2e_optuna.search.posterior import estimated_rate
-from s2e_optuna.training import TrainConfig
+from s2e_optuna.training import CURVES, TrainConfig, train
 
 EPOCHS = 3
 
@@ -112,6 +113,27 @@ def test_the_model_of_both_halves_has_the_best_network_of_each(trained_on_halves
         for half in (0, 1)
     ]
     assert final.model.states == tuple(run.model.states[0] for run in best)
+
+
+def test_the_model_is_kept_by_samples_that_have_not_chosen_its_epoch(monkeypatch):
+    data = load_data("digits", noise="symmetric", noise_rate=0.4, train_size=300)
+    entries = {"plain": ("standard", None), "other": ("standard", Schedule.constant(2))}
+    by_name = {"plain": (0.9, [0.5, 0.6]), "other": (0.8, [0.7, 0.7])}  # flattered, and not
+
+    def trained(entries, *_, **__):
+        found = {}
+        for name, (accuracy, halves) in by_name.items():
+            curves = dict.fromkeys(CURVES, np.full(2, accuracy))
+            for half in (1, 2):
+                curves[f"validation_half_{half}"] = np.array(halves)
+            found[name] = [replace(run, curves=curves)]
+        return found
+
+    run = train("standard", [None], data, TrainConfig(epochs=2, device="cpu"))[0]
+    monkeypatch.setattr(final_module, "evaluate_schedules", trained)
+    final = train_final(entries, data, TrainConfig(epochs=2, device="cpu"), seeds=1)
+    assert final.kept == "other" and final.judging == "other"
+    assert scores(entries, final)["plain"].expected_accuracy == (pytest.approx(0.6),)
 
 
 @pytest.mark.parametrize("change", [{"validation": "noisy"}, {"few": 12}, {"stop": "last"}])

@@ -43,6 +43,25 @@ def test_an_evaluation_that_runs_out_of_memory_goes_on_with_smaller_chunks(mlp, 
     assert limited.sizes == [20, 10, 5, 5, 5, 5]
 
 
+@pytest.mark.parametrize("limit", [20, 7])
+def test_halves_are_every_other_sample(mlp, state, limit):
+    found = evaluate(Limited(mlp, limit), state, IMAGES, LABELS)
+    for half, first in enumerate((0, 1)):
+        alone = evaluate(mlp, state, IMAGES[first::2], LABELS[first::2])
+        assert found.halves[half].tolist() == alone.accuracy.tolist()
+
+
+def test_halves_are_those_of_what_each_model_is_measured_on(mlp, state):
+    among = torch.zeros(2, 20, dtype=torch.bool)
+    among[0, [1, 4, 7, 8, 19]] = True
+    among[1, [3, 5]] = True
+    found = evaluate(Limited(mlp, 6), state, IMAGES, LABELS, among)
+    for half, chosen in enumerate((([1, 7, 19], [3]), ([4, 8], [5]))):
+        for model, rows in enumerate(chosen):
+            alone = evaluate(mlp, state, IMAGES[rows], LABELS[rows])
+            assert found.halves[half, model] == alone.accuracy[model]
+
+
 def test_predictions_that_run_out_of_memory_go_on_with_smaller_chunks(mlp, state):
     ours, theirs = (
         torch.cat(list(iterate_probabilities(n, state, IMAGES, 2)), 1)
