@@ -143,8 +143,8 @@ class PredictRequest:
     )
     data: str = option(
         MISSING,
-        "Samples, labelled or not: a folder of images, one image, an .npz file or the name of a "
-        "data set. Labels are not looked at.",
+        "Samples, labelled or not: a folder of images, one image, an .npz file, a table or the "
+        "name of a data set. Labels are not looked at.",
         argument=True,
         choices=DATA_SETS,
         metavar="DATA",

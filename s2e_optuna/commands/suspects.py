@@ -109,7 +109,8 @@ def judge(path: Path, spec: DataSpec, display: ProgressDisplay) -> SuspectList:
 
     model = load_model(path)
     _, height, width = model.input_shape
-    data = spec.load(display.reading, None if model.takes_vectors else (height, width))
+    size = None if model.takes_vectors else (height, width)
+    data = spec.load(display.reading, size, model.encoder)
     display.data(data)
     rows = tuple(suspects_of_models([model], data))
     return SuspectList(f"{data.name}, by {path}", rows, rows)

@@ -134,6 +134,9 @@ def flags(config: Any, leave_out: frozenset[str] = frozenset()) -> list[str]:
         elif isinstance(value, dict):
             for name, what in value.items():
                 words += [flag, f"{name}={what}"]
+        elif isinstance(value, tuple):
+            for what in value:
+                words += [flag, str(what)]
         else:
             words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
     return words

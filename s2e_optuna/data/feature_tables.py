@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,12 @@ def is_feature_table(path: Path) -> bool:
 
 
 def load_feature_table(
-    path: Path, columns: Mapping[str, str | None], options: Mapping[str, Any]
+    path: Path,
+    columns: Mapping[str, str | None],
+    options: Mapping[str, Any],
+    *,
+    drop: Sequence[str] = (),
+    fitted: TableColumns | None = None,
 ) -> NoisyData:
     """Read a table with a header; each row is a sample.
 
@@ -46,16 +52,18 @@ def load_feature_table(
         names them.
     options
         Further keyword arguments of `assemble`.
+    drop
+        Columns that are left out.
+    fitted
+        What becomes of the cells; by default fitted to the training part.
 
     Raises
     ------
     DataError
         A column is missing, is no label or cannot be learnt from, or the file cannot be read.
     """
-    table = _read(path)
-    header = table.rows[0]
-    cells = {name: table.column(index, 1) for index, name in enumerate(header)}
-    roles = _roles(path, cells, columns)
+    cells = read_columns(path)
+    roles = _roles(path, _without(path, cells, columns, drop), columns)
     label, clean, split = roles["label_column"], roles["clean_column"], roles["split_column"]
     assert label is not None
     _check_classes(path, label, cells[label])
@@ -64,7 +72,7 @@ def load_feature_table(
         means = parts_in(split, cells[split])
         assert means is not None
         part = tuple(means[value] for value in cells[split])
-    size = len(table.rows) - 1
+    size = len(cells[label])
     tied = TiedLabels(
         f"{path.name}, column {label}",
         np.arange(size),
@@ -76,19 +84,22 @@ def load_feature_table(
     found = Found(np.full(size, "train"), np.full(size, NONE), (), False)
     division = divide(found, tied, validation=options["validation"])
     used = np.sort(np.concatenate(list(division.rows.values())))
-    taken = {name for name in roles.values() if name is not None}
-    raw = raw_columns(
-        {name: [c[i] for i in used] for name, c in cells.items() if name not in taken}, str(path)
-    )
+    taken = {name for name in roles.values() if name is not None} | set(drop)
+    features: dict[str, Sequence[str]] = {
+        name: [c[i] for i in used] for name, c in cells.items() if name not in taken
+    }
+    raw = raw_columns(features, str(path)) if fitted is None else fitted.cast(features, str(path))
+    encoders = [] if fitted is None else [fitted]  # that of the last reading
 
     def read(wanted: Mapping[str, tuple[str, Rows]]) -> dict[str, Tensor]:
         rows = {
             part: np.searchsorted(used, division.rows[source][index])
             for part, (source, index) in wanted.items()
         }
-        fitted = TableColumns.fit(raw, rows["train"])
+        if fitted is None:
+            encoders[:] = [TableColumns.fit(raw, rows["train"], roles["path_column"])]
         return {
-            part: torch.from_numpy(fitted.apply(raw, index)[:, None, None])
+            part: torch.from_numpy(encoders[0].apply(raw, index)[:, None, None])
             for part, index in rows.items()
         }
 
@@ -97,8 +108,10 @@ def load_feature_table(
         words.append(
             f"{count(len(raw.constant), 'constant column')} left out ({some(raw.constant)})"
         )
+    if drop:
+        words.append(f"{count(len(drop), 'column')} left out by name ({some(drop)})")
     names = range(size) if roles["path_column"] is None else cells[roles["path_column"]]
-    return assemble(
+    data = assemble(
         {part: torch.from_numpy(values) for part, values in division.labels.items()},
         read,
         y_clean=None if division.clean is None else torch.from_numpy(division.clean),
@@ -110,6 +123,56 @@ def load_feature_table(
         words=tuple(words),
         **options,
     )
+    return replace(data, encoder=encoders[0])
+
+
+def _without(
+    path: Path,
+    cells: Mapping[str, tuple[str, ...]],
+    wanted: Mapping[str, str | None],
+    drop: Sequence[str],
+) -> dict[str, tuple[str, ...]]:
+    """Leave columns out."""
+    for name in drop:
+        if name not in cells:
+            raise DataError(
+                f"{path} has no column {name!r}, only {some(list(cells), 20)}: name one with "
+                "--drop-column"
+            )
+        if name in wanted.values():
+            raise DataError(
+                f"the column {name} of {path} was named for its use and to be left out: leave "
+                f"out --drop-column {name}"
+            )
+    return {name: column for name, column in cells.items() if name not in drop}
+
+
+def read_columns(path: Path) -> dict[str, tuple[str, ...]]:
+    """Read a table with a header; return the cells of each column by name.
+
+    Raises
+    ------
+    DataError
+        It cannot be read, holds no rows, or two columns have one name.
+    """
+    table = _read(path)
+    return {name: table.column(index, 1) for index, name in enumerate(table.rows[0])}
+
+
+def columns_of_frame(frame: Any) -> dict[str, tuple[str, ...]]:
+    """Return the cells of a DataFrame of pandas or polars as they would stand in a file.
+
+    Raises
+    ------
+    DataError
+        It holds no rows.
+    """
+    if not len(frame):
+        raise DataError("the table holds no rows: give one for each sample")
+    return {
+        str(name): tuple("" if v is None else str(v).strip() for v in list(frame[name].to_list()))
+        for name in frame.columns
+    }
 
 
 def _read(path: Path) -> TextTable:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from s2e_optuna.data.array_layouts import read_samples
+from s2e_optuna.data.feature_tables import columns_of_frame, is_feature_table, read_columns
 from s2e_optuna.data.folder_contents import EXTENSIONS, LeftOut, check_name, images_below
 from s2e_optuna.data.images import BrokenImages, Size, decode_images
 from s2e_optuna.data.named_sets import named_set
@@ -37,7 +38,29 @@ class ImagePaths:
         return ImagePaths(self.paths[rows])
 
 
-Raw = Tensor | ImagePaths
+@dataclass(frozen=True)
+class TableCells:
+    """Rows of a table, none of whose cells has been read as a number yet.
+
+    Attributes
+    ----------
+    where
+        The table, for messages.
+    columns
+        Cells of each column by name.
+    """
+
+    where: str
+    columns: Mapping[str, tuple[str, ...]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def __getitem__(self, rows: slice) -> TableCells:
+        return TableCells(self.where, {name: c[rows] for name, c in self.columns.items()})
+
+
+Raw = Tensor | ImagePaths | TableCells
 """Samples before anything fitted is done to them: numbers as `as_images` gives them, or files."""
 
 
@@ -66,8 +89,9 @@ def new_samples(source: Any, data_root: str | Path | None = None) -> NewSamples:
     Parameters
     ----------
     source
-        What `load_data` takes: a folder of images in any layout, one image, an ``.npz`` file, the
-        name of a data set; or a list of paths of images, or an array of samples.
+        What `load_data` takes: a folder of images in any layout, one image, an ``.npz`` file, a
+        table, the name of a data set; or a list of paths of images, an array of samples, or a
+        DataFrame.
     data_root
         Folder for downloads.
 
@@ -81,6 +105,8 @@ def new_samples(source: Any, data_root: str | Path | None = None) -> NewSamples:
     if isinstance(source, list | tuple) and source and isinstance(source[0], str | Path):
         paths = tuple(map(str, source))
         return NewSamples(paths, ImagePaths(paths), (f"read as {count(len(paths), 'image')}",))
+    if hasattr(source, "columns") and hasattr(source, "__getitem__"):
+        return _of_table(TableCells("the new table", columns_of_frame(source)))
     samples = as_images(source, "new")
     return NewSamples(_rows(len(samples)), samples, (f"read as {count(len(samples), 'sample')}",))
 
@@ -97,12 +123,21 @@ def _named(source: str | Path, data_root: str | Path | None) -> NewSamples:
         return NewSamples((place.name,), ImagePaths((str(place),)), ("read as an image",))
     if place.suffix == ".npz":
         return _of_parts(*read_samples(place))
+    if is_feature_table(place):
+        return _of_table(TableCells(str(place), read_columns(place)))
     if place.exists():
         raise DataError(
-            f"{place} is neither a folder of images, nor an image, nor an .npz file: give one of "
-            "these"
+            f"{place} is neither a folder of images, nor an image, nor an .npz file, nor a "
+            "table: give one of these"
         )
-    raise DataError(f"there is no {place}: give a folder of images, an image or an .npz file")
+    raise DataError(
+        f"there is no {place}: give a folder of images, an image, an .npz file or a table"
+    )
+
+
+def _of_table(cells: TableCells) -> NewSamples:
+    said = f"read as a table of {count(len(cells), 'row')}, {count(len(cells.columns), 'column')}"
+    return NewSamples(_rows(len(cells)), cells, (said,))
 
 
 def _of_folder(folder: Path) -> NewSamples:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from s2e_optuna.data.preparation import PIXELS, Preparation
+from s2e_optuna.data.table_columns import TableColumns
 from s2e_optuna.errors import DataError
 
 NOT_CHECKED = -1
@@ -75,6 +76,9 @@ class NoisyData:
         test part; ``"train"``, cut from the training data.
     preparation
         What is done to images before a network gets them.
+    encoder
+        What made numbers of the samples as they were given, a table's cells; None where they were
+        numbers.
     files
         Paths of the images of ``"train"``, ``"val"`` and ``"test"``, where they are files.
     reading
@@ -107,6 +111,7 @@ class NoisyData:
     y_val_clean: Tensor | None = None
     validation_source: str = "val"
     preparation: Preparation = PIXELS
+    encoder: TableColumns | None = None
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reading: tuple[str, ...] = ()
     targets: Tensor | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -23,6 +24,7 @@ from s2e_optuna.data.named_sets import Source, default_root, named_set
 from s2e_optuna.data.noise import Noise
 from s2e_optuna.data.noisy_data import NoisyData
 from s2e_optuna.data.spec import DATA_SETS
+from s2e_optuna.data.table_columns import TableColumns
 from s2e_optuna.errors import DataError
 
 InMemory = tuple[Any, Any] | Dataset[Any]
@@ -48,8 +50,10 @@ def load_data(
     label_from_name: str | None = None,
     skip_broken: bool = False,
     image_size: int | Size | None = None,
+    drop_columns: Sequence[str] | None = None,
     data_root: str | Path | None = None,
     download: bool = True,
+    encoder: TableColumns | None = None,
     progress: OnImages | None = None,
 ) -> NoisyData:
     """Load a data set and, if asked, put label noise on its training part.
@@ -93,10 +97,15 @@ def load_data(
     image_size
         Resize the images of a folder to this side, or (height, width); by default photographs
         and other large ones to 64.
+    drop_columns
+        Columns of a table of features that are left out.
     data_root
         Folder for downloads and decoded images; by default a folder of the user's cache.
     download
         Whether torchvision may download.
+    encoder
+        What makes numbers of a table's cells, that of a `Model`; by default it is fitted to the
+        training part.
     progress
         Told how many images have been decoded, and how many there are.
 
@@ -113,6 +122,8 @@ def load_data(
     }
     files = LabelFiles(labels, columns, val_labels, test_labels)
     _check_options(source, files, noise, label_from_name)
+    if drop_columns and not _is_table(source):
+        raise DataError("--drop-column is for a table of numbers and categories: leave it out")
     options: dict[str, Any] = {
         "noise": noise,
         "noise_rate": noise_rate,
@@ -132,7 +143,10 @@ def load_data(
         raise DataError("--label-from-name is for a folder of images: leave it out")
     if not named and _is_table(source):
         place = Path(source).expanduser()
-        return with_checked(load_feature_table(place, columns, options), checked)
+        found = load_feature_table(
+            place, columns, options, drop=tuple(drop_columns or ()), fitted=encoder
+        )
+        return with_checked(found, checked)
     loaded, noise_words = _numbered(_find(source, data_root, download)), None
     if files.any:
         loaded, noise_words = _with_labels(loaded, files, validation)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from s2e_optuna.data.noise import Noise
     from s2e_optuna.data.noisy_data import NoisyData
     from s2e_optuna.data.sources import InMemory
+    from s2e_optuna.data.table_columns import TableColumns
 else:  # evaluated where the command line is made of these types; torch would be imported for them
     Checked = InMemory = Noise = Any
 
@@ -68,6 +69,8 @@ class DataSpec:
         Labels of validation samples that somebody has checked: a file, or samples and labels.
     label_from_name
         Pattern by which labels are read from file names.
+    drop_columns
+        Columns of a table of features that are left out.
     skip_broken
         Leave out images that cannot be read.
     image_size
@@ -170,6 +173,14 @@ class DataSpec:
         panel=DATA_PANEL,
         metavar="FILE",
     )
+    drop_columns: tuple[str, ...] | None = option(
+        None,
+        "Leave this column of a table of numbers and categories out; may be repeated.",
+        panel=DATA_PANEL,
+        metavar="NAME",
+        flag="drop-column",
+        parse=tuple,
+    )
     label_from_name: str | None = option(
         None,
         'Take labels from the names of files: auto, or a pattern such as "{label}_*".',
@@ -237,6 +248,7 @@ class DataSpec:
                 for name in ("labels", "val_labels", "test_labels")
             },
             "checked": _stored_checked(self.checked),
+            "drop_columns": None if not self.drop_columns else list(self.drop_columns),
             "contents": _digest(self.noise if self.labels is None else self.labels),
         }
 
@@ -249,12 +261,15 @@ class DataSpec:
         stored
             Values by name; what is missing was not there yet, and is at its `Option.before`.
         """
-        return cls(**stored_values(cls, stored), data_root=stored.get("data_root"))
+        found = stored_values(cls, stored)
+        found["drop_columns"] = found["drop_columns"] and tuple(found["drop_columns"])
+        return cls(**found, data_root=stored.get("data_root"))
 
     def load(
         self,
         progress: Callable[[int, int], None] | None = None,
         size: tuple[int, int] | None = None,
+        encoder: TableColumns | None = None,
     ) -> NoisyData:
         """Load the data.
 
@@ -264,6 +279,8 @@ class DataSpec:
             Told how many images have been decoded, and how many there are.
         size
             Height and width of the images of a folder where `image_size` says none.
+        encoder
+            That of a model, see `load_data`.
 
         Raises
         ------
@@ -274,7 +291,7 @@ class DataSpec:
 
         options = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "data"}
         options["image_size"] = size if self.image_size is None else self.image_size
-        return load_data(self.data, progress=progress, **options)
+        return load_data(self.data, progress=progress, encoder=encoder, **options)
 
 
 def _resolved(path: str | Path | None) -> str | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +106,7 @@ def raw_columns(columns: dict[str, Sequence[str]], where: str) -> RawColumns:
             if np.isinf(column).any():
                 raise DataError(
                     f"the column {name} of {where} holds infinite numbers: leave these cells "
-                    "empty, or remove the column"
+                    f"empty, or the column out with --drop-column {name}"
                 )
             numbers[name] = column
         else:
@@ -128,12 +130,13 @@ def _check_categories(
     if len(others) < len(there) / 2:
         raise DataError(
             f"the column {name} of {where} holds numbers and {count(len(others), 'text')} such as "
-            f"{others[0]!r}: leave cells without a number empty, or remove the column"
+            f"{others[0]!r}: leave cells without a number empty, or the column out with "
+            f"--drop-column {name}"
         )
     raise DataError(
         f"the column {name} of {where} holds text, {kinds:,} different values in "
-        f"{count(len(there), 'cell')}, and texts are not read: remove the column, or name it with "
-        "--path-column if it names the rows"
+        f"{count(len(there), 'cell')}, and texts are not read: leave it out with --drop-column "
+        f"{name}, or name it with --path-column if it names the rows"
     )
 
 
@@ -153,14 +156,19 @@ class TableColumns:
         Columns of numbers in which values were missing.
     values
         Values of each column of categories, by name.
+    naming
+        The column that names the rows; None where there is none.
     """
 
     medians: dict[str, float]
     with_gaps: tuple[str, ...]
     values: dict[str, tuple[str, ...]]
+    naming: str | None = None
 
     @classmethod
-    def fit(cls, raw: RawColumns, rows: NDArray[np.int64]) -> TableColumns:
+    def fit(
+        cls, raw: RawColumns, rows: NDArray[np.int64], naming: str | None = None
+    ) -> TableColumns:
         """Look at the rows of the training part."""
         medians, with_gaps = {}, []
         for name, column in raw.numbers.items():
@@ -171,7 +179,58 @@ class TableColumns:
         values = {
             name: tuple(np.unique(cells[rows]).tolist()) for name, cells in raw.categories.items()
         }
-        return cls(medians, tuple(with_gaps), values)
+        return cls(medians, tuple(with_gaps), values, naming)
+
+    def cast(self, columns: Mapping[str, Sequence[str]], where: str) -> RawColumns:
+        """Read the cells of another table as what its columns were in fitting.
+
+        Parameters
+        ----------
+        columns
+            Cells of each column by name; those that were not learnt from are not looked at.
+        where
+            The table, for messages.
+
+        Raises
+        ------
+        DataError
+            A column is missing, or one of numbers holds something else.
+        """
+        if missing := [name for name in (*self.medians, *self.values) if name not in columns]:
+            raise DataError(
+                f"{where} lacks the {'column' if len(missing) == 1 else 'columns'} "
+                f"{some(missing, 20)}, which the model was trained on: add "
+                f"{'it' if len(missing) == 1 else 'them'}; cells may be empty"
+            )
+        numbers = {name: _as_numbers(name, columns[name], where) for name in self.medians}
+        categories = {
+            name: np.array([_as_known(cell, values) for cell in columns[name]], dtype=np.str_)
+            for name, values in self.values.items()
+        }
+        return RawColumns(numbers, categories)
+
+    def stored(self) -> str:
+        """Return all that was fitted as a text (JSON), to be kept with a model."""
+        numbers = [[name, median, name in self.with_gaps] for name, median in self.medians.items()]
+        categories = [[name, list(values)] for name, values in self.values.items()]
+        return json.dumps({"numbers": numbers, "categories": categories, "naming": self.naming})
+
+    @classmethod
+    def from_stored(cls, text: str) -> TableColumns:
+        """Make it again of what `stored` returned.
+
+        Raises
+        ------
+        KeyError, ValueError, TypeError
+            It is damaged.
+        """
+        found: dict[str, Any] = json.loads(text)
+        return cls(
+            {str(name): float(median) for name, median, _ in found["numbers"]},
+            tuple(str(name) for name, _, gaps in found["numbers"] if gaps),
+            {str(name): tuple(map(str, values)) for name, values in found["categories"]},
+            found["naming"],
+        )
 
     def apply(self, raw: RawColumns, rows: NDArray[np.int64]) -> Numbers:
         """Return the features of some rows, float64 [R, D]."""
@@ -186,3 +245,35 @@ class TableColumns:
             cells = raw.categories[name][rows]
             found += [cells == value for value in values]
         return np.stack(found, axis=1).astype(np.float64)
+
+
+def _as_numbers(name: str, cells: Sequence[str], where: str) -> Numbers:
+    found = np.full(len(cells), np.nan)
+    for row, cell in enumerate(cells):
+        if is_gap(cell):
+            continue
+        value = as_number(cell)
+        if value is None or np.isinf(value):
+            raise DataError(
+                f"the column {name} of {where} holds {cell!r}, and the model was trained on "
+                "numbers there: leave such cells empty"
+            )
+        found[row] = value
+    return found
+
+
+def _as_known(cell: str, values: Sequence[str]) -> str:
+    """Return a category as it was written in fitting: programs write 1 as 1.0, and true as True.
+
+    A gap is one of its own, and what was not there in fitting stays what it is.
+    """
+    if is_gap(cell):
+        return ""
+    if cell in values:
+        return cell
+    whole = cell.removesuffix(".0")
+    if whole in values:
+        return whole
+    if cell in ("True", "False"):
+        return next((value for value in values if value.lower() == cell.lower()), cell)
+    return cell

@@ -15,6 +15,7 @@ from s2e_optuna.data.new_samples import (
     ImagePaths,
     NewSamples,
     Raw,
+    TableCells,
     decode_like,
     new_samples,
     readable_blocks,
@@ -22,6 +23,7 @@ from s2e_optuna.data.new_samples import (
 from s2e_optuna.data.noisy_data import as_images
 from s2e_optuna.data.preparation import PIXELS, Preparation
 from s2e_optuna.data.streaming import ImageFiles, prepared
+from s2e_optuna.data.table_columns import TableColumns
 from s2e_optuna.data.words import count
 from s2e_optuna.device import on_device, resolve_device
 from s2e_optuna.errors import DataError
@@ -58,6 +60,8 @@ class Model:
         What builds the network where the name alone does not tell.
     preparation
         What is done to images before the networks get them.
+    encoder
+        What makes numbers of a table's cells; None where the model was trained on numbers.
     """
 
     network: str
@@ -66,6 +70,7 @@ class Model:
     states: tuple[Parameters, ...]
     factory: NetworkFactory | None = None
     preparation: Preparation = PIXELS
+    encoder: TableColumns | None = None
 
     @property
     def classes_(self) -> NDArray[np.str_]:
@@ -84,7 +89,8 @@ class Model:
         ----------
         X
             Samples as people have them: an array of what the model was trained on; the path of a
-            folder of images, of an image or of an ``.npz`` file; or a list of images' paths.
+            folder of images, of an image, of an ``.npz`` file or of a table; a list of images'
+            paths; or a DataFrame.
         device
             ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
 
@@ -230,6 +236,8 @@ def predict_samples(
 
     def use(raw: Raw) -> None:
         nonlocal coloured
+        if isinstance(raw, TableCells):
+            raw = _encoded(model, raw)
         if isinstance(raw, Tensor):
             found.append(predict(_checked(model, raw)))
             return
@@ -250,9 +258,28 @@ def predict_samples(
         words.append(f"{count(left_out, 'broken image')} left out")
     if coloured:
         words.append(f"{count(coloured, 'image')} turned grey, as those to train were")
-    return Predictions(
-        tuple(samples.ids[i] for i in positions), np.concatenate(found), tuple(words)
-    )
+    ids = _names(model, samples)
+    return Predictions(tuple(ids[i] for i in positions), np.concatenate(found), tuple(words))
+
+
+def _encoded(model: Model, cells: TableCells) -> Tensor:
+    """Return the numbers [N, 1, 1, D] that the cells of a table were in training."""
+    if model.encoder is None:
+        raise DataError(
+            f"{cells.where} is a table, and the model knows no columns, for it was trained on "
+            "images or arrays, or by a version that kept none: train it on a table"
+        )
+    raw = model.encoder.cast(cells.columns, cells.where)
+    return torch.from_numpy(model.encoder.apply(raw, np.arange(len(cells)))[:, None, None])
+
+
+def _names(model: Model, samples: NewSamples) -> Sequence[str]:
+    """Return one name a sample: of a table's rows those in the column that named them before."""
+    if isinstance(samples.raw, TableCells) and model.encoder is not None:
+        found = samples.raw.columns.get(model.encoder.naming or "", ())
+        if found and len(set(found)) == len(found):
+            return found
+    return samples.ids
 
 
 def _checked(model: Model, images: Tensor) -> Tensor:

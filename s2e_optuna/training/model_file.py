@@ -10,6 +10,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from s2e_optuna.data.preparation import Preparation
+from s2e_optuna.data.table_columns import TableColumns
 from s2e_optuna.errors import DataError
 from s2e_optuna.stored_names import MODEL_FILE
 from s2e_optuna.training.model import Model
@@ -36,6 +37,8 @@ def save_model(model: Model, path: str | Path) -> None:
         "class_names": json.dumps(list(model.class_names)),
     }
     metadata["preparation"], arrays = model.preparation.stored()
+    if model.encoder is not None:
+        metadata["columns"] = model.encoder.stored()
     tensors |= {f"{_PREPARATION}{name}": array for name, array in arrays.items()}
     with whole_file(path) as place:
         # Bytes: a file that safetensors writes by itself can be read by nobody else (mode 600).
@@ -107,6 +110,9 @@ def load_model(path: str | Path, factory: NetworkFactory | str | None = None) ->
             states=tuple(states[index] for index in sorted(states)),
             factory=factory,
             preparation=Preparation.from_stored(metadata.get("preparation"), arrays),
+            encoder=TableColumns.from_stored(metadata["columns"])
+            if "columns" in metadata
+            else None,
         )
         model.modules()  # every parameter is there and has its shape
     except KeyError as error:

@@ -268,6 +268,7 @@ class _Log:
             class_names=data.class_names,
             states=tuple(models.state(row * networks + i) for i in range(networks)),
             preparation=data.preparation,
+            encoder=data.encoder,
         )
         epoch = self.reports[-1].epoch if stack.best is None else int(stack.best.epoch[row])
         failed = status == "failed"

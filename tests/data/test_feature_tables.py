@@ -107,7 +107,7 @@ BAD = {
     "text": (
         {"city": [f"word {i}" for i in range(60)]},
         {"label_column": "diagnosis"},
-        "column city of .* holds text, 60 different values in 60 cells.* remove the column",
+        "column city of .* holds text, 60 different values in 60 cells.*--drop-column city",
     ),
     "a word among numbers": (
         {"age": [*range(59), "old"]},

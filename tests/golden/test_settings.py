@@ -42,6 +42,7 @@ CASES = {
         "path_column": "file",
         "label_column": "mine",
         "clean_column": "true",
+        "drop_columns": ("id",),
         "image_size": 16,
         "method": "mentornet",
         "network": "cnn2",
