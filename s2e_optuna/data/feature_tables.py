@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,43 @@ def load_feature_table(
         words=tuple(words),
         **options,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class NamedRows:
+    """The rows of a table by the names of their samples.
+
+    Attributes
+    ----------
+    header
+        Names of the columns.
+    rows
+        Cells of each row, by the sample's name.
+    label
+        Which column has the labels.
+    """
+
+    header: tuple[str, ...]
+    rows: Mapping[str, tuple[str, ...]]
+    label: int
+
+
+def named_rows(path: Path, columns: Mapping[str, str | None]) -> NamedRows:
+    """Read a table as it stands, its rows by the names that `load_feature_table` gives them.
+
+    Parameters
+    ----------
+    path, columns
+        See `load_feature_table`, which says what is wrong with them.
+    """
+    table = _read(path)
+    header, *rows = table.rows
+    cells = {name: table.column(index, 1) for index, name in enumerate(header)}
+    roles = _roles(path, cells, columns)
+    named, label = roles["path_column"], roles["label_column"]
+    assert label is not None
+    names = map(str, range(len(rows))) if named is None else cells[named]
+    return NamedRows(header, dict(zip(names, rows, strict=True)), header.index(label))
 
 
 def _read(path: Path) -> TextTable:
