@@ -24,7 +24,13 @@ from s2e_optuna.commands.locations import (
     studies_folder,
     study_scripts,
 )
-from s2e_optuna.commands.requests import CheckedData, JudgedData, PredictRequest, TrainRequest
+from s2e_optuna.commands.requests import (
+    CheckedData,
+    JudgedData,
+    ListedData,
+    PredictRequest,
+    TrainRequest,
+)
 from s2e_optuna.commands.running import (
     fail,
     open_existing,
@@ -354,6 +360,59 @@ def check(
             typer.echo(f"  {command}")
 
 
+@app.command(epilog="Example: s2e review s2e-out/digits")
+@sentences(config=ListedData)
+@takes(ListedData)
+def review(data: ListedData, source: opt.ReviewedList, port: opt.Port = 0) -> None:
+    """Look at labels that are probably wrong, and decide, in the browser.
+
+    A page of this machine alone, until Ctrl-C. Each decision is on disk at once;
+    the same command goes on where it stopped. s2e apply makes labels of them.
+    """
+    from s2e_optuna.commands.review import run_review
+
+    for sentence in run_review(source, data, port):
+        typer.echo(sentence)
+
+
+@app.command(epilog="Example: s2e apply s2e-out/digits --posterior 0.9")
+@sentences()
+def apply(
+    source: opt.ReviewedList,
+    to: opt.LabelsFile = None,
+    posterior: opt.TakenAbove = None,
+    keep_unclear: opt.KeepUnclear = False,
+    data: opt.DataOfList = None,
+    copy: opt.CopyOfData = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Turn what was decided in a review into labels to search with.
+
+    Writes labels.csv, which --labels takes: a column says who decided about each
+    label (given, person, posterior); samples that nobody could tell have none.
+    """
+    from s2e_optuna.commands.apply import apply_decisions
+
+    found = apply_decisions(
+        source,
+        to=to,
+        posterior_above=posterior,
+        keep_unclear=keep_unclear,
+        copy=copy,
+        data=data,
+    )
+    if as_json:
+        print_json(found.to_dict())
+        return
+    for sentence in found.sentences:
+        typer.echo(sentence)
+    for path in found.files.values():
+        typer.echo(f"Wrote {path}")
+    if found.command is not None:
+        typer.echo("Begin again with these labels:")
+        typer.echo(f"  {found.command}")
+
+
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     epilog="Example: s2e bench bench_search digits-sym50 --seeds 5",
@@ -397,9 +456,10 @@ def dashboard(
     Listens on this machine only, unless --host says otherwise. There is no login:
     whoever can reach it can change and delete your studies.
     """
+    from s2e_optuna.listening import is_loopback
     from s2e_optuna.storages import mask_password
     from s2e_optuna.web.refresher import publish_in_background
-    from s2e_optuna.web.serve import find_artifacts, is_loopback, serve
+    from s2e_optuna.web.serve import find_artifacts, serve
 
     url = storage or default_storage()
     opened = open_existing(url, prepare=True)
@@ -438,9 +498,9 @@ def proxy(
     this machine only, unless --host says otherwise. There is no login: whoever
     can reach it can change and delete your studies.
     """
+    from s2e_optuna.listening import is_loopback
     from s2e_optuna.storages import mask_password
     from s2e_optuna.storages.proxy import run_proxy
-    from s2e_optuna.web.serve import is_loopback
 
     silence_optuna()
     url = storage or default_storage()

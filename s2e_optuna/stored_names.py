@@ -30,6 +30,9 @@ COMPARISON_FILE = "comparison.json"
 SUSPECTS_FILE = "suspects.csv"
 RESULTS_FILE = "results.json"
 REPORT_FILE = "report.html"
+DECISIONS_FILE = "decisions.jsonl"
+LABELS_FILE = "labels.csv"
+CHECKED_FILE = "checked.csv"
 COMPARISON_PICTURES = ("learning.png", "precision.png")
 """What is drawn of a comparison."""
 

@@ -15,7 +15,8 @@ from s2e_optuna.data.words import count
 from s2e_optuna.errors import InputError
 from s2e_optuna.options import values
 from s2e_optuna.review.answers import CANNOT_SAY, AnswerFile
-from s2e_optuna.review.drawn import Card, numbers_of_row, picture, share_wrong
+from s2e_optuna.review.drawn import Card, numbers_of_row, picture
+from s2e_optuna.review.evidence import seen_words
 from s2e_optuna.stored_names import folder_name
 
 KEYS = "Enter: right, a class: that one, ?: cannot say, q: stop"
@@ -61,8 +62,8 @@ def ask_on_page(
     port
         Where to listen; 0 takes a free one.
     """
+    from s2e_optuna.listening import listen
     from s2e_optuna.review.page import Page
-    from s2e_optuna.web.serve import listen
 
     page = Page(cards, data, answers, lambda: outcome(cards, answers), command)
 
@@ -152,12 +153,7 @@ def outcome(cards: list[Card], answers: AnswerFile) -> str:
     words = []
     if known:
         wrong = sum(answered[card.id] != card.given for card in known)
-        low, high = share_wrong(wrong, len(known))
-        verb = "was" if wrong == 1 else "were"
-        words.append(
-            f"{wrong} of {len(known)} {verb} wrong: between {low * 100:.0f} and {high * 100:.0f}% "
-            "of all labels are."
-        )
+        words.append(seen_words(wrong, len(known), " of all labels are"))
     if vain:
         words.append(f"Of {count(vain, 'sample')} nobody could say.")
     if left := len(cards) - len(answered):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from s2e_optuna.errors import InputError
 from s2e_optuna.storages.urls import stored_file
+from s2e_optuna.stored_names import COMPARISON_FILE, RESULTS_FILE
 
 
 def missing_file(url: str) -> Path | None:
@@ -23,6 +24,13 @@ def require_existing(url: str) -> str:
             f"there is no storage file {absent}: give the one of your search with --storage."
         )
     return url
+
+
+def written_beside(listed: Path) -> Path | None:
+    """Return what the search or training of a list has written about itself; None if nothing."""
+    places = [listed.with_name(name) for name in (COMPARISON_FILE, RESULTS_FILE)]
+    found = [place for place in places if place.is_file()]
+    return max(found, key=lambda place: place.stat().st_mtime, default=None)  # the list's own
 
 
 def studies_folder() -> Path | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from s2e_optuna.commands.completion import benchmarks, one_of, studies
-from s2e_optuna.commands.requests import METHODS
+from s2e_optuna.commands.requests import METHODS, ListedData
 from s2e_optuna.commands.takes import one_option
 from s2e_optuna.options import DATA_PANEL, OUTPUT_PANEL, TRAINING_PANEL, WORKERS_PANEL
 from s2e_optuna.search.config import SearchConfig
@@ -130,6 +130,49 @@ DrawnList = Annotated[
         metavar="FILE",
     ),
 ]
+ReviewedList = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder that s2e search or s2e train has written, its suspects.csv, or another "
+        "table with the columns id and given_label.",
+        metavar="FOLDER",
+    ),
+]
+LabelsFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="File for the labels (.csv); default: labels.csv beside the list.",
+        rich_help_panel=OUTPUT_PANEL,
+        metavar="FILE",
+    ),
+]
+TakenAbove = Annotated[
+    float | None,
+    typer.Option(
+        "--posterior",
+        min=0.0,
+        max=1.0,
+        help="Take the proposal, too, where nobody has decided and a listed label is wrong with "
+        "more than this probability.",
+        metavar="SHARE",
+    ),
+]
+KeepUnclear = Annotated[
+    bool,
+    typer.Option(
+        "--keep-unclear", help="Keep samples that you could not tell, with their given label."
+    ),
+]
+CopyOfData = Annotated[
+    Path | None,
+    typer.Option(
+        help="Also make a folder of links to the images, train/CLASS/*, or of a table a new one, "
+        "with these labels.",
+        rich_help_panel=OUTPUT_PANEL,
+        metavar="PATH",
+    ),
+]
+DataOfList = one_option(ListedData, "data")
 Host = Annotated[str, typer.Option(help="Address to listen on.", metavar="ADDRESS")]
 Port = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", metavar="N")]
 ProxyPort = Annotated[

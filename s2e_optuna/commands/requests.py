@@ -1,4 +1,4 @@
-"""What ``train``, ``predict``, ``suspects``, ``check`` are asked. Imports no torch, no NumPy."""
+"""What commands are asked that are no search. Imports no torch, no NumPy."""
 
 from __future__ import annotations
 
@@ -104,6 +104,20 @@ class JudgedData(DataSpec):
         argument=True,
         metavar="FOLDER",
     )
+
+
+@dataclass(frozen=True)
+class ListedData(DataSpec):
+    """What a list of suspects is about, where no search or training beside it says so."""
+
+    data: str = option(
+        factory=str,  # empty: nobody says
+        help="What the list is about; default: what the search or training in its folder has "
+        "read, with its options.",
+        panel=DATA_PANEL,
+        metavar="DATA",
+    )
+    checked: None = option(None, stored=False)
 
 
 @dataclass(frozen=True)

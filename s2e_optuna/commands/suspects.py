@@ -12,6 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from s2e_optuna.commands.locations import written_beside
 from s2e_optuna.errors import InputError
 from s2e_optuna.reporting.label_words import (
     LARGEST_MATRIX,
@@ -21,7 +22,7 @@ from s2e_optuna.reporting.label_words import (
     truth_words,
 )
 from s2e_optuna.reporting.terminal import share
-from s2e_optuna.stored_names import COMPARISON_FILE, RESULTS_FILE, SUSPECTS_FILE
+from s2e_optuna.stored_names import SUSPECTS_FILE
 from s2e_optuna.writable import check_writable
 
 if TYPE_CHECKING:
@@ -90,11 +91,9 @@ def _report_beside(path: Path) -> LabelReport | None:
     """Read what the same search or training has said of the labels, if it is there."""
     from s2e_optuna.labels import LabelReport
 
-    places = (path.parent / COMPARISON_FILE, path.parent / RESULTS_FILE)
-    found = [place for place in places if place.is_file()]
-    if not found:
+    newest = written_beside(path)
+    if newest is None:
         return None
-    newest = max(found, key=lambda place: place.stat().st_mtime)  # the list is that one's
     try:
         content = json.loads(newest.read_text(encoding="utf-8"))["labels"]
         return None if content is None else LabelReport.from_dict(content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
@@ -119,10 +119,26 @@ def flags(config: Any, leave_out: frozenset[str] = frozenset()) -> list[str]:
     leave_out
         Names of fields that are written by others.
     """
-    given = values(config)
+    return flags_of(type(config), values(config), leave_out)
+
+
+def flags_of(
+    config: type, given: Mapping[str, Any], leave_out: frozenset[str] = frozenset()
+) -> list[str]:
+    """Write the values of a configuration as words of the command line, as `flags` does.
+
+    Parameters
+    ----------
+    config
+        The configuration's class.
+    given
+        Name of a field to its value; a field that is not named is at its default.
+    leave_out
+        Names of fields that are written by others.
+    """
     words: list[str] = []
-    for _, one in flat_fields(type(config)):
-        about, value = option_of(one), given[one.name]
+    for _, one in flat_fields(config):
+        about, value = option_of(one), given.get(one.name, default_of(one))
         if about.argument:
             words.insert(0, str(value))
             continue

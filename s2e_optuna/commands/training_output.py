@@ -11,8 +11,10 @@ import numpy as np
 from rich.console import Console
 
 from s2e_optuna.commands.locations import shell
+from s2e_optuna.commands.requests import TrainRequest
 from s2e_optuna.commands.takes import flags
 from s2e_optuna.commands.training import TrainOutcome
+from s2e_optuna.options import values
 from s2e_optuna.reporting.label_words import list_words
 from s2e_optuna.reporting.plots import learning_figure, save_figure, schedule_figure
 from s2e_optuna.reporting.report import write_training_report
@@ -183,6 +185,7 @@ def outcome_dict(outcome: TrainOutcome, written: list[Path]) -> dict[str, Any]:
     rule, row = get_method(outcome.request.method), outcome.row
     return {
         "data": outcome.data.name,
+        "request": _described(outcome.request),
         "noise": outcome.data.noise,
         "validation": outcome.data.validation,
         **outcome.data.validation_facts(),
@@ -211,6 +214,13 @@ def outcome_dict(outcome: TrainOutcome, written: list[Path]) -> dict[str, Any]:
         "versions": {name: version(name) for name in ("s2e-optuna", "torch", "numpy")},
         "files": [str(path) for path in written],
     }
+
+
+def _described(request: TrainRequest) -> dict[str, Any]:
+    """Return all options by name, for JSON: another training like this one begins with them."""
+    own = {name: str(v) if isinstance(v, Path) else v for name, v in values(request).items()}
+    stored = {name: v for name, v in request.data.settings().items() if name in own}
+    return {**own, **stored}
 
 
 def _labels(outcome: TrainOutcome) -> dict[str, Any] | None:

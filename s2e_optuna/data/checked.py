@@ -22,7 +22,8 @@ FEW = 5
 
 Checked = str | Path | Mapping[Any, Any] | tuple[ArrayLike, ArrayLike]
 """A CSV file with the columns ``id`` and ``label``; a sample's id, or its number where samples
-have no names, to its label; or samples and their labels, as two sequences."""
+have no names, to its label; or samples and their labels, as two sequences. A file may have the
+column ``given_label``, too: the label that was looked at, where the data have another one now."""
 
 
 def with_checked(data: NoisyData, checked: Checked | None) -> NoisyData:
@@ -94,13 +95,22 @@ def with_checked(data: NoisyData, checked: Checked | None) -> NoisyData:
     numbers = np.full(len(data.val_ids), NOT_CHECKED, dtype=np.int64)
     numbers[[place[name] for name in used]] = labels
     known = numbers != NOT_CHECKED
-    wrong = int((data.y_val.numpy()[known] != numbers[known]).sum())
+    y_val = data.y_val.clone()
+    looked_at = _labels_looked_at(checked)
+    if again := [name for name in used if looked_at.get(name)]:
+        # Corrected ones would say that no label is wrong.
+        before = encode_labels([looked_at[name] for name in again], data.class_names, source)
+        y_val[[place[name] for name in again]] = torch.from_numpy(np.asarray(before))
+    wrong = int((y_val.numpy()[known] != numbers[known]).sum())
     said = (
         f"{len(used)} of the {len(numbers):,} validation labels checked, {wrong} of them wrong: "
         "schedules are judged by these and by what they say of the others"
     )
     return replace(
-        data, val_checked=torch.from_numpy(numbers), reading=(*data.reading, said, *words)
+        data,
+        y_val=y_val,
+        val_checked=torch.from_numpy(numbers),
+        reading=(*data.reading, said, *words),
     )
 
 
@@ -133,6 +143,18 @@ def _read(path: Path) -> list[tuple[str, str]]:
         )
     columns = (table.column(header.index(name), 1) for name in ("id", "label"))
     return list(zip(*columns, strict=True))
+
+
+def _labels_looked_at(checked: Checked) -> dict[str, str]:
+    """Return the labels that were looked at, by the samples' names, where a file has them."""
+    if not isinstance(checked, str | Path):
+        return {}
+    table = read_text_table(Path(checked).expanduser())
+    header = [cell.lower() for cell in table.rows[0]]
+    if "given_label" not in header:
+        return {}
+    columns = (table.column(header.index(name), 1) for name in ("id", "given_label"))
+    return dict(zip(*columns, strict=True))
 
 
 def _warnings(labels: np.ndarray[Any, Any], class_names: Sequence[str]) -> list[str]:

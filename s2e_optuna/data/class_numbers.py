@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from s2e_optuna.data.words import in_order
 from s2e_optuna.errors import DataError
 
 _MISSING = frozenset({"", "nan", "<na>", "#n/a"})
@@ -135,14 +136,6 @@ def without_fractions(labels: Sequence[str]) -> tuple[str, ...]:
 
 def _is_whole(label: str) -> bool:
     return label.removesuffix(".0").removeprefix("-").isdecimal()
-
-
-def in_order(labels: Iterable[str]) -> tuple[str, ...]:
-    """Return names of classes in alphabetical order; if all are numbers, by their value."""
-    found = sorted(labels)
-    if all(label.removeprefix("-").isdecimal() for label in found):
-        found.sort(key=int)
-    return tuple(found)
 
 
 def table_classes(tables: Iterable[Sequence[str]], class_names: Sequence[str]) -> tuple[str, ...]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from s2e_optuna.data.class_numbers import encode_labels, in_order, is_missing, without_fractions
+from s2e_optuna.data.class_numbers import encode_labels, is_missing, without_fractions
 from s2e_optuna.data.label_tables import MOST_UNKNOWN, TiedLabels
 from s2e_optuna.data.split import PART_WORDS
-from s2e_optuna.data.words import count
+from s2e_optuna.data.words import count, in_order
 from s2e_optuna.errors import DataError
 
 NONE = -1

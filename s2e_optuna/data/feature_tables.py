@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +173,45 @@ def columns_of_frame(frame: Any) -> dict[str, tuple[str, ...]]:
         str(name): tuple("" if v is None else str(v).strip() for v in list(frame[name].to_list()))
         for name in frame.columns
     }
+
+
+@dataclass(frozen=True, eq=False)
+class NamedRows:
+    """The rows of a table by the names of their samples.
+
+    Attributes
+    ----------
+    header
+        Names of the columns.
+    rows
+        Cells of each row, by the sample's name.
+    label
+        Which column has the labels.
+    """
+
+    header: tuple[str, ...]
+    rows: Mapping[str, tuple[str, ...]]
+    label: int
+
+
+def named_rows(
+    path: Path, columns: Mapping[str, str | None], drop: Sequence[str] = ()
+) -> NamedRows:
+    """Read a table as it stands, its rows by the names that `load_feature_table` gives them.
+
+    Parameters
+    ----------
+    path, columns, drop
+        See `load_feature_table`, which says what is wrong with them.
+    """
+    table = _read(path)
+    header, *rows = table.rows
+    cells = {name: table.column(index, 1) for index, name in enumerate(header)}
+    roles = _roles(path, _without(path, cells, columns, drop), columns)
+    named, label = roles["path_column"], roles["label_column"]
+    assert label is not None
+    names = map(str, range(len(rows))) if named is None else cells[named]
+    return NamedRows(header, dict(zip(names, rows, strict=True)), header.index(label))
 
 
 def _read(path: Path) -> TextTable:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from s2e_optuna.data.class_numbers import in_order
 from s2e_optuna.data.folder_contents import (
     LeftOut,
     images_below,
@@ -19,7 +18,7 @@ from s2e_optuna.data.folder_contents import (
 )
 from s2e_optuna.data.names_with_labels import describe_labels, labels_in_names
 from s2e_optuna.data.split import PARTS, part_of
-from s2e_optuna.data.words import some
+from s2e_optuna.data.words import in_order, some
 from s2e_optuna.errors import DataError
 
 UNLABELLED = -1

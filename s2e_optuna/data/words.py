@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
@@ -32,3 +32,11 @@ def kinds(counts: Mapping[str, int], most: int = 5) -> str:
     """Return kinds with their numbers, the most frequent first: ``3 .txt, 1 .heic``."""
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     return some([f"{number:,} {kind}" for kind, number in ordered], most)
+
+
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return names of classes in alphabetical order; if all are numbers, by their value."""
+    found = sorted(labels)
+    if all(label.removeprefix("-").isdecimal() for label in found):
+        found.sort(key=int)
+    return tuple(found)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from s2e_optuna.data import NoisyData
 from s2e_optuna.errors import InputError
@@ -81,23 +81,15 @@ def write_drawn(cards: list[Card], path: Path) -> None:
         writer.writerows((card.id, card.given) for card in cards)
 
 
-def share_wrong(wrong: int, checked: int) -> tuple[float, float]:
-    """Return the interval of Wilson (95%) for the share of wrong labels.
-
-    Parameters
-    ----------
-    wrong, checked
-        How many of how many; at least one was checked.
-    """
-    interval = binomtest(wrong, checked).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
 def numbers_of_row(data: NoisyData, card: Card) -> str | None:
     """Return the numbers of a sample that is a row and no picture; else None."""
     if card.file is not None or data.x_val.shape[2] > 1:
         return None
-    numbers = data.x_val[card.row].double().mean((0, 1)).tolist()
+    return in_words(data.x_val[card.row].double().mean((0, 1)).tolist())
+
+
+def in_words(numbers: Sequence[float]) -> str:
+    """Write the numbers of a sample; of very many the first."""
     more = ", …" if len(numbers) > _MOST_NUMBERS else ""
     return ", ".join(f"{value:g}" for value in numbers[:_MOST_NUMBERS]) + more
 

@@ -77,6 +77,7 @@ def write_comparison(
     key: Mapping[str, Any],
     comparison: Comparison,
     data: NoisyData,
+    config: SearchConfig,
 ) -> None:
     """Write a comparison.
 
@@ -90,10 +91,13 @@ def write_comparison(
         What came out.
     data
         What was trained on.
+    config
+        The search.
     """
     content = {
         "format": _FORMAT,
         "of": dict(key),
+        "search": config.described(),
         "noise": data.noise,
         "true_noise_rate": data.noise_rate,
         "validated_on": data.validation,

@@ -23,6 +23,7 @@ from s2e_optuna.options import (
     named_values,
     option,
     settings,
+    values,
 )
 from s2e_optuna.storages.urls import artifact_folder, default_storage, is_in_memory
 from s2e_optuna.stored_names import folder_name
@@ -445,6 +446,17 @@ class SearchConfig:
             "checkpoint_minutes": self.checkpoint_minutes,
             "artifacts": None if folder is None else str(folder),
         }
+
+    def described(self) -> dict[str, Any]:
+        """Return all options by name, for JSON: another search like this one begins with them.
+
+        A storage whose URL holds a password, or that has no URL, is None.
+        """
+        url = self.storage if self.storage == self.masked_storage else None
+        own = {name: str(v) if isinstance(v, Path) else v for name, v in values(self).items()}
+        stored = {name: v for name, v in self.data.settings().items() if name in own}
+        named = {"study": self.study_name, "storage": url, "out": str(self.folder)}
+        return {**own, **stored, **named}
 
     def load(self, progress: Callable[[int, int], None] | None = None) -> NoisyData:
         """Load the data and check that they can be trained on.

@@ -333,7 +333,7 @@ def _finish(
         known = read_comparison(files, key)
         comparison = known or _compare(config, data, schedule, found, files, on_progress)
         if known is None:
-            write_comparison(files["comparison"], key, comparison, data)
+            write_comparison(files["comparison"], key, comparison, data, config)
     return SearchResult(
         config=config,
         n_trials=found.finished,

@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from typing import TYPE_CHECKING
 
-from s2e_optuna.errors import InputError, one_sentence
+from s2e_optuna.errors import InputError
+from s2e_optuna.listening import listen
 from s2e_optuna.storages.urls import artifact_folder
 from s2e_optuna.stored_names import CONFIG_ATTR
 from s2e_optuna.web.remembered import Remembered
 from s2e_optuna.web.shown import FROM, as_shown
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
     from optuna.storages import BaseStorage
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True  # an open browser tab does not hold up Ctrl-C
-
-
-class _IPv6Server(_Server):
-    address_family = socket.AF_INET6
-
-
-class _SilentHandler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Write nothing: the dashboard polls, and a line a request would hide what matters."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens on ``host``."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def serve(
@@ -112,39 +87,6 @@ def find_artifacts(storage: BaseStorage, url: str, given: Path | None = None) ->
         if isinstance(attr, dict) and attr.get("artifacts")
     ]
     return next((path for path in (*folders, artifact_folder(url)) if path.is_dir()), None)
-
-
-def listen(app: WSGIApplication, *, host: str, port: int, on_ready: Callable[[str], None]) -> None:
-    """Serve an application until interrupted.
-
-    Parameters
-    ----------
-    app
-        What answers requests, several at a time.
-    host, port
-        Where to listen; port 0 takes a free one.
-    on_ready
-        Called with the address once it listens.
-
-    Raises
-    ------
-    InputError
-        If nothing can listen there.
-    """
-    server_class = _IPv6Server if ":" in host else _Server
-    try:
-        server = make_server(
-            host, port, app, server_class=server_class, handler_class=_SilentHandler
-        )
-    except (OSError, OverflowError) as error:
-        raise InputError(
-            f"the dashboard cannot listen on {host} port {port} ({one_sentence(error)}): "
-            "choose another with --port."
-        ) from error
-    with server:
-        name = f"[{host}]" if ":" in host else host
-        on_ready(f"http://{name}:{server.server_port}/")
-        server.serve_forever()
 
 
 def _prepare_newest(app: Remembered, storage: BaseStorage) -> None:

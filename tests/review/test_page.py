@@ -5,10 +5,10 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from wsgiref.util import setup_testing_defaults
 
 import numpy as np
 import pytest
+from browsing import HOST, Browser
 from PIL import Image
 from small_folders import write_images
 
@@ -16,38 +16,6 @@ from s2e_optuna.data import NoisyData, from_arrays, load_data
 from s2e_optuna.review.answers import AnswerFile
 from s2e_optuna.review.drawn import draw
 from s2e_optuna.review.page import Page
-
-HOST = "127.0.0.1:8000"
-
-
-class Browser:
-    """Sends requests to a page as a browser on this machine would."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-
-    def ask(
-        self, path: str = "", body: bytes | None = None, at: str | None = None, **headers: str
-    ) -> tuple[str, dict[str, str], bytes]:
-        path, _, query = path.partition("?")
-        environ: dict[str, Any] = {
-            "PATH_INFO": f"/{self.page.path}{path}" if at is None else at,
-            "QUERY_STRING": query,
-            "REQUEST_METHOD": "GET" if body is None else "POST",
-            "HTTP_HOST": HOST,
-            "SERVER_PORT": "8000",
-            "CONTENT_LENGTH": str(len(body or b"")),
-            "wsgi.input": io.BytesIO(body or b""),
-            **headers,
-        }
-        setup_testing_defaults(environ)
-        got: list[Any] = []
-        content = b"".join(self.page(environ, lambda *answer: got.extend(answer)))
-        return got[0], dict(got[1]), content
-
-    def text(self, path: str = "") -> str:
-        return self.ask(path)[2].decode()
-
 
 Open = Callable[..., tuple[Browser, AnswerFile]]
 

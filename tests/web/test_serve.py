@@ -10,8 +10,9 @@ import pytest
 
 from s2e_optuna import open_storage
 from s2e_optuna.errors import InputError
+from s2e_optuna.listening import is_loopback
 from s2e_optuna.stored_names import CONFIG_ATTR
-from s2e_optuna.web.serve import find_artifacts, is_loopback, serve
+from s2e_optuna.web.serve import find_artifacts, serve
 
 
 @pytest.mark.parametrize(

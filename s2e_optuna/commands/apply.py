@@ -1,0 +1,173 @@
+"""``s2e apply``: what a person has decided about labels becomes labels to search with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from s2e_optuna.commands.origin import Origin, origin_of
+from s2e_optuna.data.words import count
+from s2e_optuna.errors import InputError
+from s2e_optuna.review.cards import Cards, list_path, read_cards
+from s2e_optuna.review.corrected import (
+    PERSON,
+    POSTERIOR,
+    Corrected,
+    copy_with_links,
+    correct,
+    drawn_at_random,
+    write_checked,
+    write_labels,
+    write_table,
+)
+from s2e_optuna.review.decisions import Decision, decisions_path, read_decisions
+from s2e_optuna.stored_names import CHECKED_FILE, LABELS_FILE
+
+FEW = 5
+"""Samples drawn at random below which they say little."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What was written.
+
+    Attributes
+    ----------
+    corrected
+        The labels.
+    files
+        Name to path.
+    at_random
+        Decided samples that are a random draw.
+    command
+        What to do next; None where that is not known.
+    needs_copy
+        Whether the data are a table, which takes no other labels than its own.
+    """
+
+    corrected: Corrected
+    files: dict[str, Path]
+    at_random: int
+    command: str | None
+    needs_copy: bool
+
+    @property
+    def sentences(self) -> list[str]:
+        """Say what was done."""
+        words = [self.corrected.words]
+        if "checked" in self.files:
+            words.append(
+                f"{count(self.at_random, 'decided sample')} are a random draw, for they begin the "
+                "order at random without a gap."
+            )
+        if self.needs_copy:
+            words.append(
+                "The labels of a table are a column of it: --copy FILE writes the table with "
+                "these, to search with."
+            )
+        return words
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for programs."""
+        return {
+            "samples": len(self.corrected.rows),
+            "confirmed": self.corrected.confirmed,
+            "relabelled": self.corrected.relabelled(PERSON),
+            "relabelled_by_posterior": self.corrected.relabelled(POSTERIOR),
+            "dropped": self.corrected.dropped,
+            "at_random": self.at_random,
+            "files": {name: str(path) for name, path in self.files.items()},
+            "next": self.command,
+        }
+
+
+def apply_decisions(
+    source: Path,
+    *,
+    to: Path | None = None,
+    posterior_above: float | None = None,
+    keep_unclear: bool = False,
+    copy: Path | None = None,
+    data: str | None = None,
+) -> Applied:
+    """Write corrected labels, and what else follows from decisions.
+
+    Parameters
+    ----------
+    source
+        Folder of a search or training, or a list.
+    to
+        File for the labels; by default ``labels.csv`` beside the list.
+    posterior_above, keep_unclear
+        See `correct`.
+    copy
+        New folder with links, or new table, with the corrected labels.
+    data
+        Where the samples are, if the list does not lie in the folder of a search or training.
+
+    Raises
+    ------
+    InputError
+        There is no list or no decision, or the copy cannot be made.
+    OSError
+        A file cannot be written.
+    """
+    path = list_path(source)
+    cards, decisions = read_cards(path), read_decisions(decisions_path(path))
+    if not decisions and posterior_above is None:
+        raise InputError(
+            f"there are no decisions about {path}: make some with s2e review {source}, or take "
+            "proposals with --posterior."
+        )
+    _check_decisions(cards, decisions, path)
+    corrected = correct(
+        cards, decisions, posterior_above=posterior_above, keep_unclear=keep_unclear
+    )
+    origin = origin_of(path)
+    files = {"labels": to or path.with_name(LABELS_FILE)}
+    about = data or (None if origin is None else str(origin.options["data"]))
+    place = None if about is None else Path(about)
+    if copy is not None:
+        if place is None:
+            raise InputError(f"it is not known what {path} is about: name the data with --data.")
+        files["copy"] = copy
+        _copy(corrected, place, copy, origin)
+    write_labels(corrected, files["labels"])
+    drawn = drawn_at_random(cards.ids, decisions)
+    known = sum(decisions[name].label is not None for name in drawn)
+    if known >= FEW:
+        files["checked"] = files["labels"].with_name(CHECKED_FILE)
+        write_checked(drawn, cards, decisions, files["checked"])
+    command = None
+    is_table = place is not None and place.is_file() and place.suffix != ".npz"
+    if origin is not None and not (is_table and copy is None):
+        checked = files.get("checked") if origin.validates_noisy else None
+        command = origin.again(files["labels"], checked, copy if is_table else None)
+    return Applied(corrected, files, len(drawn), command, is_table and copy is None)
+
+
+def _check_decisions(cards: Cards, decisions: dict[str, Decision], path: Path) -> None:
+    if decisions and not decisions.keys() & set(cards.ids):
+        raise InputError(
+            f"the decisions in {decisions_path(path)} are about other samples than {path}: give "
+            "the list that was reviewed."
+        )
+
+
+def _copy(corrected: Corrected, data: Path, target: Path, origin: Origin | None) -> None:
+    """Make the copy that fits the data."""
+    if data.is_dir():
+        copy_with_links(corrected, data, target)
+        return
+    from s2e_optuna.data.feature_tables import is_feature_table, named_rows
+
+    if not is_feature_table(data):
+        raise InputError(f"{data} is no folder of images and no table: leave --copy out.")
+    if target.exists():
+        raise InputError(f"{target} is there already: choose another file for the copy.")
+    options = {} if origin is None else origin.options
+    names = ("path_column", "label_column", "clean_column", "split_column")
+    named = {name: options.get(name) for name in names}
+    found = named_rows(data, named, options.get("drop_columns") or ())
+    write_table(corrected, found, target)

@@ -1,0 +1,110 @@
+"""Where a list of suspects comes from: the search or training beside it, and how to go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from s2e_optuna.commands.locations import shell, written_beside
+from s2e_optuna.commands.requests import TrainRequest
+from s2e_optuna.commands.takes import flags_of
+from s2e_optuna.data.spec import DataSpec
+from s2e_optuna.options import stored_values
+from s2e_optuna.search.config import SEARCHED_METHODS, SearchConfig
+from s2e_optuna.stored_names import COMPARISON_FILE
+
+AFTER = "corrected"
+"""What is put behind the names of a study and its folder when it is searched again."""
+
+_OF_OTHER_LABELS = ("noise", "noise_rate", "train_size", "label_from_name")
+"""Options that cannot stand beside corrected labels, or say what these say."""
+
+_COLUMNS = ("path_column", "label_column", "clean_column", "split_column")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a search or a training has written about itself.
+
+    Attributes
+    ----------
+    options
+        All its options by name.
+    is_search
+        Whether it is a search.
+    validates_noisy
+        Whether it validated on a part whose labels are as wrong as the others.
+    folder
+        Where it lies.
+    """
+
+    options: Mapping[str, Any]
+    is_search: bool
+    validates_noisy: bool
+    folder: Path
+
+    @property
+    def data(self) -> DataSpec:
+        """The data that it is about."""
+        return DataSpec(
+            **stored_values(DataSpec, self.options), data_root=self.options.get("data_root")
+        )
+
+    def again(self, labels: Path, checked: Path | None = None, data: Path | None = None) -> str:
+        """Return the command that does it again, with corrected labels.
+
+        Parameters
+        ----------
+        labels
+            Table with them.
+        checked
+            Checked labels, if there are some that are of use.
+        data
+            Data that hold the corrected labels themselves, in place of the table.
+        """
+        changes = dict.fromkeys(_OF_OTHER_LABELS)
+        if data is None:
+            changes |= {**dict.fromkeys(_COLUMNS), "labels": str(labels)}
+        else:
+            changes |= {"data": str(data)}
+        if checked is not None:
+            changes["checked"] = str(checked)
+        folder = f"{self.folder}-{AFTER}"
+        if not self.is_search:
+            given = {**self.options, **changes}
+            rate, method = self.options.get("noise_rate"), given.get("method")
+            has_schedule = bool(given.get("schedule") or given.get("keep_rate"))
+            if rate is not None and method in SEARCHED_METHODS and not has_schedule:
+                given["keep_rate"] = 1.0 - rate  # Co-teaching's own, which needs no noise
+            return shell("s2e", "train", *flags_of(TrainRequest, given), "--out", folder)
+        study, storage = self.options["study"], self.options.get("storage")
+        given = {**self.options, **changes, "anyway": False, "out": folder}
+        given |= {"study": f"{study}-{AFTER}", "warm_from": study}
+        words = shell("s2e", "search", *flags_of(SearchConfig, given, frozenset({"storage"})))
+        # A password is never written down; s2e reads this variable by itself, too.
+        where = '"$S2E_STORAGE"' if storage is None else shell(storage)
+        return f"{words} --storage {where}"
+
+
+def origin_of(listed: Path) -> Origin | None:
+    """Read what lies beside a list; None where it is no search's or training's, or of earlier.
+
+    Parameters
+    ----------
+    listed
+        The file of the list.
+    """
+    newest = written_beside(listed)
+    if newest is None:
+        return None
+    is_search = newest.name == COMPARISON_FILE
+    try:
+        content = json.loads(newest.read_text(encoding="utf-8"))
+        options = content["search" if is_search else "request"]
+        validation = content["validated_on" if is_search else "validation"]
+        return Origin(dict(options), is_search, validation == "noisy", listed.parent)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # of an earlier version

@@ -1,0 +1,110 @@
+"""``s2e review`` in a real browser: by keyboard, killed on the way, exported, searched again."""
+
+import csv
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from command_line import PATIENCE as SECONDS
+from command_line import run, start
+from sklearn.datasets import load_digits
+
+CHROMIUM = Path("/usr/bin/chromium")
+PATIENCE = 120_000.0  # milliseconds for what hangs; how long the rest takes says nothing
+FOLDER = os.environ.get("S2E_SCREENSHOTS")
+
+SEARCH = (
+    "search digits --noise pair --noise-rate 0.45 --train-size 160 --trials 2 --epochs 12 "
+    "--seeds 1 --folds 4 --device cpu -q --json"
+)
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no Chromium at {CHROMIUM}"),
+]
+
+
+def reviewing(folder: Path) -> tuple["subprocess.Popen[str]", str]:
+    process = start("review out", folder)
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    return process, next(word for word in line.split() if word.startswith("http://"))
+
+
+def test_from_suspicion_to_a_better_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from playwright.sync_api import expect, sync_playwright
+
+    monkeypatch.chdir(tmp_path)
+    truth = load_digits().target
+    first = run(f"{SEARCH} --out out")
+    assert first.exit_code == 0, first.output
+    decided: dict[str, str] = {}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(viewport={"width": 400, "height": 800})
+        page.set_default_timeout(PATIENCE)
+        problems: list[str] = []
+        page.on("console", lambda said: problems.append(said.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        for last in (8, 20):
+            process, address = reviewing(tmp_path)
+            page.goto(address)
+            while len(decided) < last:
+                heading = page.get_by_role("heading")
+                sample = heading.inner_text()
+                assert sample not in decided
+                given, proposed = page.locator(".given strong").all_inner_texts()
+                expect(page.locator("#sample img")).to_be_visible(timeout=PATIENCE)
+                assert page.locator("#sample img").evaluate("image => image.naturalWidth") == 8
+                expect(page.locator(".similar img")).to_have_count(3, timeout=PATIENCE)
+                right = str(truth[int(sample)])
+                if len(decided) == 4:  # a mistake, taken back
+                    page.keyboard.press("u")
+                    expect(heading).not_to_have_text(sample, timeout=PATIENCE)
+                    page.keyboard.press("ArrowLeft")
+                    expect(page.locator(".given")).to_contain_text("Your decision: unclear")
+                if len(decided) == 10 and FOLDER:
+                    page.screenshot(path=f"{FOLDER}/review-card.png")
+                page.keyboard.press({given: "r", proposed: "w"}.get(right, right))
+                expect(heading).not_to_have_text(sample, timeout=PATIENCE)
+                decided[sample] = right
+            if last == 8:
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
+        assert page.evaluate("document.body.scrollWidth") <= 400
+        expect(page.get_by_role("status")).to_contain_text("20 of ", timeout=PATIENCE)
+        page.get_by_text("Order and filter").click()
+        if FOLDER:
+            page.screenshot(path=f"{FOLDER}/review-filter.png", full_page=True)
+        page.locator("td a").first.click()
+        expect(page.get_by_text("All classes")).to_be_visible(timeout=PATIENCE)
+        page.get_by_role("button", name="Write labels").click()
+        expect(page.locator("code")).to_contain_text("s2e search digits", timeout=PATIENCE)
+        if FOLDER:
+            page.screenshot(path=f"{FOLDER}/review-labels.png", full_page=True)
+        again = page.locator("code").inner_text()
+        browser.close()
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0 and "s2e apply out" in printed
+    assert re.search(r"20 of \d+ decided\. \d+ of 20 were wrong", printed)
+    assert problems == []
+    with Path("out/labels.csv").open(encoding="utf-8") as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    by_person = {name: row["label"] for name, row in rows.items() if row["decided_by"] == "person"}
+    assert by_person == decided
+    applied = run("apply out --posterior 0.9 --json")  # the rest by what the decisions calibrate
+    assert json.loads(applied.output)["relabelled_by_posterior"] > 0
+    second = run(f"{again.removeprefix('s2e ')} -q --json")
+    assert second.exit_code == 0, second.output
+    found = [json.loads(one.output.splitlines()[-1]) for one in (first, second)]
+    before, after = (one["test_accuracy"]["standard"] for one in found)
+    assert after > before + 0.05
+    assert shlex.split(again)[shlex.split(again).index("--warm-from") + 1] == found[0]["study"]
