@@ -3,7 +3,7 @@
 A training is worth the model that one would keep: that of its epoch with the best validation
 accuracy (``stop="best"``). The validation accuracy by which trainings are compared is the mean of
 their three best epochs. With ``stop="last"``, as in the paper, both are means over the last
-epochs.
+epochs. Another metric (`s2e_optuna.metrics`) takes the place of validation accuracy in all of it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ import numpy as np
 
 SCORED = ("test_accuracy", "validation_accuracy", "label_precision")
 """Curves of a training that are compared."""
+
+METRIC_SCORES = ("test_metric", "validation_metric")
+"""Those that are compared besides, where the metric is another than accuracy."""
 
 Curve = Sequence[float] | np.ndarray[Any, Any]
 """One number an epoch."""
@@ -126,7 +129,8 @@ class MethodScore:
     test_accuracy
         One number a seed, of the model that is kept, see `reached`. NaN without a test part.
     validation_accuracy
-        One number a seed, by which trainings are compared, see `judged`.
+        One number a seed, by which trainings are compared, see `judged`; that of the model that
+        is kept where another metric compares them.
     label_precision
         As for `test_accuracy`; NaN where the truth is unknown.
     seconds
@@ -139,6 +143,9 @@ class MethodScore:
     curves
         Name (``test_accuracy``, ``validation_accuracy``, ``label_precision``) to one tuple of
         numbers by epoch for each seed; a training that failed has NaN in all its epochs.
+    test_metric, validation_metric
+        The metric in place of accuracy, one number a seed: of the model that is kept, and by
+        which trainings are compared. Empty where it is accuracy.
     """
 
     method: str
@@ -150,11 +157,25 @@ class MethodScore:
     curves: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict, repr=False)
     stopped_epoch: tuple[int | None, ...] = ()
     last_epochs: tuple[float, ...] = ()
+    test_metric: tuple[float, ...] = ()
+    validation_metric: tuple[float, ...] = ()
+
+    @property
+    def test_value(self) -> tuple[float, ...]:
+        """What it is compared by on the test part: accuracy, or the metric in its place."""
+        return self.test_metric or self.test_accuracy
+
+    @property
+    def validation_value(self) -> tuple[float, ...]:
+        """The same on the validation part."""
+        return self.validation_metric or self.validation_accuracy
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON, with mean and sample standard deviation; null for no number."""
         numbers: dict[str, Any] = {"method": self.method}
-        for name in ("test_accuracy", "validation_accuracy", "label_precision"):
+        names = ["test_accuracy", "validation_accuracy", "label_precision"]
+        names += [name for name in METRIC_SCORES if getattr(self, name)]
+        for name in names:
             values = getattr(self, name)
             numbers[name] = [number_or_none(value) for value in values]
             numbers[f"{name}_mean"] = number_or_none(float(np.mean(values)))
@@ -197,6 +218,7 @@ class MethodScore:
             seconds=float(content["seconds"]),
             stopped_epoch=tuple(content.get("stopped_epoch", ())),  # earlier versions had none
             last_epochs=floats(content.get("last_epochs", ())),
+            **{name: floats(content.get(name, ())) for name in METRIC_SCORES},
             curves={
                 name: tuple(floats(curve) for curve in seeds)
                 for name, seeds in content.get("curves", {}).items()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from s2e_optuna.metrics import METRIC_WORDS
+
 if TYPE_CHECKING:
     from s2e_optuna.search.search import SearchResult
 
@@ -44,14 +46,15 @@ def verdict(result: SearchResult) -> list[str]:
     scores = result.scores
     if not {"s2e", "standard"} <= scores.keys():
         return []
-    kind = "test" if np.isfinite(scores["s2e"].test_accuracy).any() else "validation"
+    part = "test" if np.isfinite(scores["s2e"].test_accuracy).any() else "validation"
     found = {
         name: values
         for name, score in scores.items()
-        if len(values := _finite(getattr(score, f"{kind}_accuracy")))
+        if len(values := _finite(getattr(score, f"{part}_value")))
     }
     if not {"s2e", "standard"} <= found.keys():
         return []
+    kind = f"{part} {METRIC_WORDS[result.config.training.metric]}"
     stopped = bool(scores["s2e"].stopped_epoch)
     baseline = _best(found, [name for name in found if name not in _NO_BASELINE])
     gain, margin = _gain(found, "s2e", baseline)
@@ -62,13 +65,13 @@ def verdict(result: SearchResult) -> list[str]:
         )
     elif gain < 0:
         words = (
-            f"On this data the schedule did not help: {-gain:.1f} points of {kind} accuracy less "
+            f"On this data the schedule did not help: {-gain:.1f} points of {kind} less "
             f"than {name}. More trials or more epochs may change that; few wrong labels, or a "
             "validation part that is too small, would not."
         )
     else:
-        words = f"The schedule gains {gain:.1f} points of {kind} accuracy over {name}."
-    if kind == "validation":
+        words = f"The schedule gains {gain:.1f} points of {kind} over {name}."
+    if part == "validation":
         words += " There is no test part; the validation part has also chosen the schedule."
     sentences = [words]
     if "posterior" in found:
@@ -90,8 +93,8 @@ def _of_posterior(
     if abs(gain) <= margin:
         return f"{what} is no better than {name}: {_no_difference(result, gain, margin, kind)}"
     if gain < 0:
-        return f"{what} costs {-gain:.1f} points of {kind} accuracy beside {name}."
-    return f"{what} gains {gain:.1f} points of {kind} accuracy over {name}."
+        return f"{what} costs {-gain:.1f} points of {kind} beside {name}."
+    return f"{what} gains {gain:.1f} points of {kind} over {name}."
 
 
 def _best(found: Mapping[str, NDArray[np.float64]], names: Sequence[str]) -> str:
@@ -115,7 +118,7 @@ def _no_difference(result: SearchResult, gain: float, margin: float, kind: str) 
     seeds = len(result.scores["s2e"].validation_accuracy)
     between = f"{gain:+.1f} points, \u00b1 {margin:.1f}" if np.isfinite(margin) else f"{gain:+.1f}"
     return (
-        f"no difference in {kind} accuracy that {seeds} {'seed' if seeds == 1 else 'seeds'} can "
+        f"no difference in {kind} that {seeds} {'seed' if seeds == 1 else 'seeds'} can "
         f"show ({between})."
     )
 

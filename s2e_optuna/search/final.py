@@ -14,7 +14,7 @@ from s2e_optuna.labels import Judgement, Unseen, check_folds, judge, unseen_prob
 from s2e_optuna.labels.linear import LinearModel
 from s2e_optuna.labels.out_of_fold import validation_halves
 from s2e_optuna.schedules import Schedule
-from s2e_optuna.scores import SCORED, MethodScore, best_epoch, judged, reached
+from s2e_optuna.scores import METRIC_SCORES, SCORED, MethodScore, best_epoch, judged, reached
 from s2e_optuna.search.posterior import (
     averaged,
     can_be_halved,
@@ -103,7 +103,7 @@ class Final:
     def _ordered(self, runs: Sequence[TrainResult]) -> tuple[TrainResult, ...]:
         stop = self.training.stop
         usable = _complete(runs)
-        return tuple(sorted(usable, key=lambda run: -judged(run.validation_accuracy, stop)))
+        return tuple(sorted(usable, key=lambda run: -judged(run.validation_value, stop)))
 
     def require_complete(self) -> None:
         """Raise DataError if none of them ran to its end."""
@@ -145,8 +145,8 @@ def train_final(
     folds
         Folds of the cross-validation; 0 leaves it out.
     kept
-        Ways whose model may be kept, by default all: the one with the best validation accuracy,
-        on the mean over its trainings, is; of equal ones the last.
+        Ways whose model may be kept, by default all: the one with the best validation accuracy
+        (or metric), on the mean over its trainings, is; of equal ones the last.
     progress
         Called after each epoch; its totals are those of trainings and folds together.
     run
@@ -232,7 +232,7 @@ def train_final(
 
 def _best(results: Mapping[str, Sequence[TrainResult]], names: Sequence[str], stop: str) -> str:
     def mean(name: str) -> float:
-        found = [judged(run.validation_accuracy, stop) for run in _complete(results[name])]
+        found = [judged(run.validation_value, stop) for run in _complete(results[name])]
         return float(np.mean(found)) if found else -math.inf
 
     return max(reversed(names), key=mean)
@@ -282,20 +282,35 @@ def scores(entries: Entries, final: Final) -> dict[str, MethodScore]:
         What it returned.
     """
     epochs, stop = final.training.epochs, final.training.stop
+    usual = final.training.metric == "accuracy"
     everything: Entries = {**dict.fromkeys(_HALVED, ("standard", None)), **entries}
+    curves = SCORED if usual else (*SCORED, *METRIC_SCORES)
     found = {
         name: MethodScore(
             method=everything[name][0],
             schedule=tuple(map(float, (everything[name][1] or Schedule.constant(epochs)).rates)),
             test_accuracy=_each(runs, lambda run: _reached(run, "test_accuracy", stop)),
-            validation_accuracy=_each(runs, lambda run: judged(run.validation_accuracy, stop)),
+            validation_accuracy=_each(
+                runs,
+                lambda run: (
+                    judged(run.validation_accuracy, stop)
+                    if usual
+                    else _reached(run, "validation_accuracy", stop)
+                ),
+            ),
             label_precision=_each(runs, lambda run: _reached(run, "label_precision", stop)),
             seconds=round(sum(run.seconds for run in runs), 3),
-            stopped_epoch=tuple(best_epoch(run.validation_accuracy) for run in runs)
+            stopped_epoch=tuple(best_epoch(run.validation_value) for run in runs)
             if stop == "best"
             else (),
             last_epochs=_each(runs, lambda run: _reached(run, "test_accuracy", "last")),
-            curves={key: _curves(runs, key, epochs) for key in SCORED},
+            curves={key: _curves(runs, key, epochs) for key in curves},
+            test_metric=()
+            if usual
+            else _each(runs, lambda run: _reached(run, "test_metric", stop)),
+            validation_metric=()
+            if usual
+            else _each(runs, lambda run: judged(run.validation_metric, stop)),
         )
         for name, runs in final.results.items()
     }
@@ -307,6 +322,8 @@ def scores(entries: Entries, final: Final) -> dict[str, MethodScore]:
             validation_accuracy=(final.linear.validation_accuracy,),
             label_precision=(math.nan,),
             seconds=final.linear.seconds,
+            test_metric=() if usual else (final.linear.test_metric,),
+            validation_metric=() if usual else (final.linear.validation_metric,),
         )
     first = [name for name in ("standard", LINEAR, CLEAN_ONLY) if name in found]
     return {name: found[name] for name in dict.fromkeys([*first, *found])}
@@ -321,7 +338,7 @@ def _curves(runs: Sequence[TrainResult], name: str, epochs: int) -> tuple[tuple[
 
 
 def _reached(run: TrainResult, name: str, stop: str) -> float:
-    return reached(run.curves[name], run.validation_accuracy, stop)
+    return reached(run.curves[name], run.validation_value, stop)
 
 
 def _each(

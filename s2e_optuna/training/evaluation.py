@@ -17,6 +17,7 @@ from torch.nn import functional
 from s2e_optuna.data.noisy_data import scale_pixels
 from s2e_optuna.data.streaming import Images
 from s2e_optuna.device import free_memory, to_device
+from s2e_optuna.metrics import class_mean
 from s2e_optuna.training.memory import clear_frames, give_back_memory, ran_out_of_memory
 from s2e_optuna.training.networks import StackedNetwork
 
@@ -36,10 +37,14 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Mean loss and accuracy of each model, float64 [M], on the device."""
+    """Mean loss, accuracy and metric of each model, float64 [M], on the device.
+
+    The metric is NaN where that is accuracy.
+    """
 
     loss: Tensor
     accuracy: Tensor
+    metric: Tensor
 
 
 def chunk_size(network: StackedNetwork, models: int, device: torch.device) -> int:
@@ -117,6 +122,7 @@ def evaluate(
     images: Images,
     labels: Tensor,
     among: Tensor | None = None,
+    metric: str = "accuracy",
 ) -> Evaluation:
     """Measure every model on every image, or each on some of them.
 
@@ -131,10 +137,12 @@ def evaluate(
         mean worth of what is predicted, and the loss a mean with these weights.
     among
         The images on which each model is measured, booleans [M, N]; None for all.
+    metric
+        What is measured besides: a name in `s2e_optuna.metrics.METRICS`.
     """
     models, device = len(next(iter(state.values()))), labels.device
 
-    def measure(part: Tensor, position: int) -> tuple[Tensor, Tensor]:
+    def measure(part: Tensor, position: int) -> tuple[Tensor, Tensor, Tensor | None]:
         given = labels[position : position + len(part)]
         logits = network.forward(state, part)
         losses, predicted = sample_losses(logits, given), logits.argmax(2)
@@ -143,20 +151,49 @@ def evaluate(
         else:
             worth = given.expand(models, *given.shape).gather(2, predicted[..., None])
             hits = worth.squeeze(2).double()
+        chosen = None
         if among is not None:
             chosen = among[:, position : position + len(part)]
             losses, hits = losses * chosen, hits * chosen
-        return losses.sum(1, dtype=torch.float64), hits.sum(1)
+        counts = None
+        if metric != "accuracy":
+            offered = torch.ones_like(hits) if chosen is None else chosen
+            counts = _by_class(predicted, torch.stack([hits, offered.to(hits.dtype)]), n_classes)
+        return losses.sum(1, dtype=torch.float64), hits.sum(1), counts
 
+    n_classes = 0 if metric == "accuracy" else network.n_classes
     loss = torch.zeros(models, dtype=torch.float64, device=device)
     kind = torch.int64 if labels.ndim == 1 else torch.float64
     correct = torch.zeros(models, dtype=kind, device=device)
+    of_classes = torch.zeros((2, models, n_classes), dtype=torch.float64, device=device)
     size = chunk_size(network, models, device)
-    for losses, hits in in_chunks(measure, images, size, device):
+    for losses, hits, counts in in_chunks(measure, images, size, device):
         loss += losses
         correct += hits
+        if counts is not None:
+            of_classes += counts
     measured = len(labels) if among is None else among.sum(1)
-    return Evaluation(loss / measured, correct.to(torch.float64) / measured)
+    accuracy = correct.to(torch.float64) / measured
+    if metric == "accuracy":
+        return Evaluation(loss / measured, accuracy, torch.full_like(accuracy, float("nan")))
+    found = class_mean(metric, of_classes[0], _support(labels, among, n_classes), of_classes[1])
+    return Evaluation(loss / measured, accuracy, found)
+
+
+def _by_class(classes: Tensor, numbers: Tensor, n_classes: int) -> Tensor:
+    """Sum numbers [..., M, B] by the classes [M, B]: float64 [..., M, C]."""
+    sums = torch.zeros(
+        (*numbers.shape[:-1], n_classes), dtype=torch.float64, device=numbers.device
+    )
+    return sums.scatter_add_(-1, classes.expand(numbers.shape), numbers.double())
+
+
+def _support(labels: Tensor, among: Tensor | None, n_classes: int) -> Tensor:
+    """Count the samples of each class: float64 [1, C], or [M, C] where models have their own."""
+    rows = torch.ones((1, len(labels)), device=labels.device) if among is None else among
+    if labels.ndim == 2:
+        return rows.double() @ labels.double()
+    return _by_class(labels, rows, n_classes)
 
 
 def sample_losses(logits: Tensor, labels: Tensor, *, own: bool = False) -> Tensor:
