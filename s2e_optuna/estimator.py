@@ -85,6 +85,9 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         needs a name for each of them, and a `random_state`. By default in memory.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    metric
+        What schedules are compared on and trainings stopped by: ``"accuracy"``, or, where few
+        classes are large, ``"balanced_accuracy"`` or ``"macro_f1"``. `score` is accuracy.
     random_state
         Seed or `numpy.random.RandomState` of everything random.
     verbose
@@ -167,6 +170,7 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         storage: str | BaseStorage | None = None,
         study_name: str | None = None,
         device: str = "auto",
+        metric: str = "accuracy",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -184,6 +188,7 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.storage = storage
         self.study_name = study_name
         self.device = device
+        self.metric = metric
         self.random_state = random_state
         self.verbose = verbose
 
@@ -366,7 +371,8 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Hash what the values of the study's trials depend on."""
         batch_size = None if self.batch_size is None else int(self.batch_size)
         settings = [seed, int(self.epochs), self.method, self.network, self.space, batch_size,
-                    float(self.learning_rate), *([stop] if stop != "last" else [])]  # fmt: skip
+                    float(self.learning_rate), *([stop] if stop != "last" else []),
+                    *([self.metric] if self.metric != "accuracy" else [])]  # fmt: skip
         digest = hashlib.sha256(repr(settings).encode())
         # What is held out, however it was chosen, is in the labels and the validation part.
         x_val = data.preparation.apply(data.x_val)
@@ -462,6 +468,7 @@ class S2EClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             stop=self._stop,
+            metric=self.metric,
             seed=seed,
             device=self.device,
         )

@@ -3,7 +3,7 @@
 A training is worth the model that one would keep: that of its epoch with the best validation
 accuracy (``stop="best"``). The validation accuracy by which trainings are compared is the mean of
 their three best epochs. With ``stop="last"``, as in the paper, both are means over the last
-epochs.
+epochs. Another metric (`s2e_optuna.metrics`) takes the place of validation accuracy in all of it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ import numpy as np
 
 SCORED = ("test_accuracy", "validation_accuracy", "label_precision")
 """Curves of a training that are compared."""
+
+METRIC_SCORES = ("test_metric", "validation_metric")
+"""Those that are compared besides, where the metric is another than accuracy."""
 
 Curve = Sequence[float] | np.ndarray[Any, Any]
 """One number an epoch."""
@@ -140,12 +143,13 @@ class MethodScore:
     test_accuracy
         One number a seed, of the model that is kept, see `reached`. NaN without a test part.
     validation_accuracy
-        One number a seed, by which trainings are compared, see `judged`.
+        One number a seed, by which trainings are compared, see `judged`; that of the model that
+        is kept where another metric compares them.
     label_precision
         As for `test_accuracy`; NaN where the truth is unknown.
-    expected_accuracy
-        One number a seed: validation accuracy by samples that have not chosen the epoch, see
-        `cross_judged`. Empty in results of earlier versions.
+    expected_validation
+        One number a seed: validation accuracy (or metric) by samples that have not chosen the
+        epoch, see `cross_judged`. Empty in results of earlier versions.
     seconds
         Wall-clock seconds of training, all seeds together.
     stopped_epoch
@@ -156,6 +160,9 @@ class MethodScore:
     curves
         Name (``test_accuracy``, ``validation_accuracy``, ``label_precision``) to one tuple of
         numbers by epoch for each seed; a training that failed has NaN in all its epochs.
+    test_metric, validation_metric
+        The metric in place of accuracy, one number a seed: of the model that is kept, and by
+        which trainings are compared. Empty where it is accuracy.
     """
 
     method: str
@@ -167,17 +174,32 @@ class MethodScore:
     curves: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict, repr=False)
     stopped_epoch: tuple[int | None, ...] = ()
     last_epochs: tuple[float, ...] = ()
-    expected_accuracy: tuple[float, ...] = ()
+    expected_validation: tuple[float, ...] = ()
 
     @property
     def unflattered(self) -> tuple[float, ...]:
-        """The expected accuracy; in results of earlier versions the validation accuracy."""
-        return self.expected_accuracy or self.validation_accuracy
+        """`expected_validation`; in results of earlier versions `validation_value`."""
+        return self.expected_validation or self.validation_value
+
+    test_metric: tuple[float, ...] = ()
+    validation_metric: tuple[float, ...] = ()
+
+    @property
+    def test_value(self) -> tuple[float, ...]:
+        """What it is compared by on the test part: accuracy, or the metric in its place."""
+        return self.test_metric or self.test_accuracy
+
+    @property
+    def validation_value(self) -> tuple[float, ...]:
+        """The same on the validation part."""
+        return self.validation_metric or self.validation_accuracy
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON, with mean and sample standard deviation; null for no number."""
         numbers: dict[str, Any] = {"method": self.method}
-        for name in ("test_accuracy", "validation_accuracy", "label_precision"):
+        names = ["test_accuracy", "validation_accuracy", "label_precision"]
+        names += [name for name in METRIC_SCORES if getattr(self, name)]
+        for name in names:
             values = getattr(self, name)
             numbers[name] = [number_or_none(value) for value in values]
             numbers[f"{name}_mean"] = number_or_none(float(np.mean(values)))
@@ -185,7 +207,7 @@ class MethodScore:
                 number_or_none(float(np.std(values, ddof=1))) if len(values) > 1 else None
             )
         last = [number_or_none(value) for value in self.last_epochs]
-        expected = [number_or_none(value) for value in self.expected_accuracy]
+        expected = [number_or_none(value) for value in self.expected_validation]
         curves = {
             name: [[number_or_none(value) for value in curve] for curve in seeds]
             for name, seeds in self.curves.items()
@@ -195,8 +217,8 @@ class MethodScore:
             "stopped_epoch": list(self.stopped_epoch),
             "last_epochs": last,
             "last_epochs_mean": _mean_or_none(self.last_epochs),
-            "expected_accuracy": expected,
-            "expected_accuracy_mean": _mean_or_none(self.expected_accuracy),
+            "expected_validation": expected,
+            "expected_validation_mean": _mean_or_none(self.expected_validation),
             "seconds": self.seconds,
             "schedule": list(self.schedule),
             "curves": curves,
@@ -221,7 +243,8 @@ class MethodScore:
             seconds=float(content["seconds"]),
             stopped_epoch=tuple(content.get("stopped_epoch", ())),  # earlier versions had none
             last_epochs=floats(content.get("last_epochs", ())),
-            expected_accuracy=floats(content.get("expected_accuracy", ())),
+            expected_validation=floats(content.get("expected_validation", ())),
+            **{name: floats(content.get(name, ())) for name in METRIC_SCORES},
             curves={
                 name: tuple(floats(curve) for curve in seeds)
                 for name, seeds in content.get("curves", {}).items()

@@ -24,6 +24,9 @@ TARGET_ATTR = "s2e:trials"
 CHECKPOINT_ATTR = "checkpoint"
 """User attribute of a trial: its stack's first trial, and the file its training can go on from."""
 
+METRIC_ATTR = "metric"
+"""User attribute of a trial: what it was judged by, where that is another metric than accuracy."""
+
 SCHEDULE_FILE = "schedule.json"
 MODEL_FILE = "model.safetensors"
 COMPARISON_FILE = "comparison.json"

@@ -47,7 +47,7 @@ NAMES = METHOD_NAMES | {"coteaching": "Co-teaching, told the rate"}
 MEASURES = (
     "test_accuracy",
     "validation_accuracy",
-    "expected_accuracy",
+    "expected_validation",
     "label_precision",
     "last_epochs",
 )
@@ -123,7 +123,7 @@ def main() -> None:
         "stopped_epoch",
         "test_accuracy_by_seed",
         "validation_accuracy",
-        "expected_accuracy",
+        "expected_validation",
         "label_precision",
         "suspects",
     )

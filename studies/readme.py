@@ -48,7 +48,7 @@ def search_output(results: Path) -> list[str]:
             *(tuple(row[key]) for key in ("test_accuracy", "validation_accuracy")),
             tuple(row["label_precision"]),
             tuple(row["last_epochs"]),
-            tuple(row.get("expected_accuracy", ())),
+            tuple(row.get("expected_validation", ())),
         )
         for name, row in scores.items()
     ]

@@ -12,6 +12,7 @@ from s2e_optuna.commands.locations import shell
 from s2e_optuna.commands.requests import TrainRequest
 from s2e_optuna.commands.show import progress_figure
 from s2e_optuna.commands.takes import flags
+from s2e_optuna.metrics import METRIC_WORDS, error_words
 from s2e_optuna.reporting.label_words import list_words, result_truth
 from s2e_optuna.reporting.plots import (
     distribution_figure,
@@ -127,9 +128,11 @@ def draw_pictures(result: SearchResult, view: StudyView) -> dict[str, Path]:
     if bands:
         picture = distribution_figure(bands, best=schedule, title=config.study_name)
         figures["generations"] = ("generations.png", picture)
-    for name, key in (("learning", "test_accuracy"), ("precision", "label_precision")):
+    metric = config.training.metric
+    learnt = "test_accuracy" if metric == "accuracy" else "test_metric"
+    for name, key in (("learning", learnt), ("precision", "label_precision")):
         if curves := learning_curves(result.scores, key):
-            label = key.replace("_", " ")
+            label = key.replace("metric", METRIC_WORDS[metric]).replace("_", " ")
             picture = learning_figure(curves, y_label=label, title=config.study_name)
             figures[name] = (f"{name}.png", picture)
     config.folder.mkdir(parents=True, exist_ok=True)
@@ -170,13 +173,13 @@ def print_search(target: Console, result: SearchResult, files: dict[str, Path]) 
     files
         What was written: name to path.
     """
-    config = result.config
+    config, metric = result.config, result.config.training.metric
     took = duration(result.seconds.get("search"))
     target.print(Text.assemble(("Search ", "bold"), (config.study_name, "bold")))
     left = f" ({result.left_early} left early)" if result.left_early else ""
     target.print(
         f"{result.n_trials} trials{left}, {took} in this run. "
-        f"Lowest validation error: {number(result.best_value)}."
+        f"Lowest {error_words(metric)}: {number(result.best_value)}."
     )
     if result.noise_rate is not None:
         target.print(
@@ -193,12 +196,14 @@ def print_search(target: Console, result: SearchResult, files: dict[str, Path]) 
                 score.validation_accuracy,
                 score.label_precision,
                 last_epochs=score.last_epochs if score.stopped_epoch else (),
-                expected=score.expected_accuracy,
+                expected=score.expected_validation,
                 ours=name == "s2e",
+                test_metric=score.test_metric,
+                validation_metric=score.validation_metric,
             )
             for name, score in result.scores.items()
         ]
-        target.print(comparison_table(rows, target, title="Final comparison"))
+        target.print(comparison_table(rows, target, metric=metric))
         target.print()
         for sentence in verdict(result):
             target.print(sentence)

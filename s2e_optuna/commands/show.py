@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from s2e_optuna.errors import InputError
+from s2e_optuna.metrics import error_words
 from s2e_optuna.reporting.plots import (
     best_so_far_figure,
     distribution_figure,
@@ -51,6 +52,13 @@ if TYPE_CHECKING:
 
 MOST_GENERATIONS = 20
 """Lines of the table of generations; of more, some are shown, from the first to the newest."""
+
+_SHORT = {
+    error_words("accuracy"): "val.\nerror",
+    error_words("balanced_accuracy"): "1 - bal.\naccuracy",
+    error_words("macro_f1"): "1 - macro\nF1",
+}
+"""Headings of the values in the table of trials."""
 
 
 def print_studies(target: Console, storage: BaseStorage) -> None:
@@ -103,7 +111,7 @@ def print_study(
             trials_table(
                 [trial_row(trial) for trial in view.ranked[:top]],
                 target,
-                value_label="val.\nerror" if view.value_label != "value" else "value",
+                value_label=_SHORT.get(view.value_label, view.value_label),
                 title=title,
             )
         )

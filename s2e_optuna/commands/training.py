@@ -70,21 +70,28 @@ class TrainOutcome:
     def row(self) -> ComparisonRow:
         """The line of the comparison table, of the models that are kept, as in a search."""
         from s2e_optuna.scores import judged, reached
-        from s2e_optuna.search.final import expected_accuracy
+        from s2e_optuna.search.final import expected_validation
 
-        stop = self.config.stop
-        runs = [(run.curves, run.validation_accuracy) for run in self.complete]
+        stop, usual = self.config.stop, self.config.metric == "accuracy"
+        runs = [(run.curves, run.validation_value) for run in self.complete]
         return ComparisonRow(
             self.name,
             test=_finite(reached(curves["test_accuracy"], v, stop) for curves, v in runs),
-            validation=_finite(judged(v, stop) for _, v in runs),
+            validation=_finite(
+                judged(v, stop) if usual else reached(curves["validation_accuracy"], v, stop)
+                for curves, v in runs
+            ),
             label_precision=_finite(
                 reached(curves["label_precision"], v, stop) for curves, v in runs
             ),
             last_epochs=_finite(reached(curves["test_accuracy"], v, "last") for curves, v in runs)
             if stop == "best"
             else (),
-            expected=_finite(expected_accuracy(run, stop) for run in self.complete),
+            expected=_finite(expected_validation(run, stop) for run in self.complete),
+            test_metric=()
+            if usual
+            else _finite(reached(curves["test_metric"], v, stop) for curves, v in runs),
+            validation_metric=() if usual else _finite(judged(v, stop) for _, v in runs),
         )
 
 

@@ -14,6 +14,7 @@ from s2e_optuna.commands.locations import shell
 from s2e_optuna.commands.requests import TrainRequest
 from s2e_optuna.commands.takes import flags
 from s2e_optuna.commands.training import TrainOutcome
+from s2e_optuna.metrics import METRIC_WORDS
 from s2e_optuna.options import values
 from s2e_optuna.reporting.label_words import list_words
 from s2e_optuna.reporting.plots import learning_figure, save_figure, schedule_figure
@@ -28,7 +29,7 @@ from s2e_optuna.reporting.terminal import (
 )
 from s2e_optuna.reporting.textplot import Curve, text_plot
 from s2e_optuna.reporting.validation import validation_words
-from s2e_optuna.scores import number_or_none
+from s2e_optuna.scores import METRIC_SCORES, number_or_none
 from s2e_optuna.stored_names import (
     COMPARISON_FILE,
     COMPARISON_PICTURES,
@@ -70,7 +71,9 @@ def save_outcome(outcome: TrainOutcome, folder: Path) -> list[Path]:
     save_model(best.model, written[0])
     curves = learning_curves(outcome)
     if curves:
-        figure = learning_figure(curves, y_label="accuracy", title=outcome.data.name)
+        figure = learning_figure(
+            curves, y_label=METRIC_WORDS[outcome.config.metric], title=outcome.data.name
+        )
         written.append(save_figure(figure, folder / "learning.png"))
     if outcome.schedule is not None:
         with whole_file(folder / SCHEDULE_FILE) as place:
@@ -111,6 +114,15 @@ def learning_curves(outcome: TrainOutcome) -> list[LearningCurves]:
         "validation accuracy": [result.validation_accuracy for result in outcome.complete],
         "label precision": [result.label_precision for result in outcome.complete],
     }
+    if (metric := outcome.config.metric) != "accuracy":
+        words = METRIC_WORDS[metric]
+        curves = {
+            f"test {words}": [result.curves["test_metric"] for result in outcome.complete],
+            f"validation {words}": [
+                result.curves["validation_metric"] for result in outcome.complete
+            ],
+            "label precision": curves["label precision"],
+        }
     return [
         LearningCurves(name, np.stack(values))
         for name, values in curves.items()
@@ -140,7 +152,9 @@ def print_outcome(target: Console, outcome: TrainOutcome, written: list[Path]) -
     target.print(validation_words(data, "Validated"))
     target.print()
     if outcome.complete:
-        target.print(comparison_table([outcome.row], target, title="Accuracy"))
+        metric = outcome.config.metric
+        title = "Accuracy" if metric == "accuracy" else METRIC_WORDS[metric].capitalize()
+        target.print(comparison_table([outcome.row], target, title=title, metric=metric))
     for result in outcome.results:
         if result.failure is not None:
             target.print(f"seed {result.seed}: {result.failure}", markup=False)
@@ -183,6 +197,7 @@ def outcome_dict(outcome: TrainOutcome, written: list[Path]) -> dict[str, Any]:
     from s2e_optuna.training.config import default_batch_size
 
     rule, row = get_method(outcome.request.method), outcome.row
+    usual = outcome.config.metric == "accuracy"
     return {
         "data": outcome.data.name,
         "request": _described(outcome.request),
@@ -200,9 +215,17 @@ def outcome_dict(outcome: TrainOutcome, written: list[Path]) -> dict[str, Any]:
         "seeds": [result.seed for result in outcome.results],
         "failures": [result.failure for result in outcome.results if result.failure is not None],
         "validation_accuracy": _summary(row.validation),
-        "expected_accuracy": _summary(row.expected),
+        "expected_validation": _summary(row.expected),
         "test_accuracy": _summary(row.test),
         "label_precision": _summary(row.label_precision),
+        **(
+            {}
+            if usual
+            else {
+                "test_metric": _summary(row.test_metric),
+                "validation_metric": _summary(row.validation_metric),
+            }
+        ),
         "last_epochs": _summary(row.last_epochs),
         "stopped_epoch": [result.stopped_epoch for result in outcome.complete],
         "labels": _labels(outcome),
@@ -210,6 +233,7 @@ def outcome_dict(outcome: TrainOutcome, written: list[Path]) -> dict[str, Any]:
         "curves": {
             name: [[number_or_none(v) for v in r.curves[name]] for r in outcome.complete]
             for name in CURVES
+            if not (usual and name in METRIC_SCORES)
         },
         "versions": {name: version(name) for name in ("s2e-optuna", "torch", "numpy")},
         "files": [str(path) for path in written],

@@ -71,7 +71,8 @@ def warning_words(
     if share > LARGEST_CLASS:
         found.append(
             f"warning: {share:.1%} of the training labels are {class_names[largest]}, so a "
-            "network that always says so is as accurate: look at the other classes yourself"
+            "network that always says so is as accurate: --metric balanced_accuracy counts all "
+            "classes alike"
         )
     small = [name for name, n in zip(class_names, counts.tolist(), strict=True)
              if n < FEW_OF_A_CLASS]  # fmt: skip

@@ -14,9 +14,10 @@ evenly. They and K stay in the counts while T is found by three rounds of EM:
     w(k; x, g) = p(k, x) T[k, g], divided by its sum over k     (7)
 
 A candidate's value is the mean of w(its prediction) over all N: what its accuracy on true labels
-is expected to be. Ten to twenty checked labels choose schedules as well as a thousand clean ones
-do, but for pair noise. The likelihood of the given labels does worse than accuracy on them: it
-rewards networks that predict the noise.
+is expected to be (other metrics: `s2e_optuna.metrics`, with w for the labels). Ten to twenty
+checked labels choose schedules as well as a thousand clean ones do, but for pair noise. The
+likelihood of the given labels does worse than accuracy on them: it rewards networks that predict
+the noise.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from s2e_optuna.errors import DataError
+from s2e_optuna.errors import DataError, unknown_name
 from s2e_optuna.labels.arrays import Floats, Ints, Real, as_labels, as_probabilities
 from s2e_optuna.labels.transition import (
     ByLabel,
@@ -35,6 +36,7 @@ from s2e_optuna.labels.transition import (
     rows_to_one,
     symmetric_matrix,
 )
+from s2e_optuna.metrics import METRICS, class_mean
 
 TEMPERATURE = 2.0
 PSEUDO_SAMPLES = 3.0
@@ -59,13 +61,16 @@ class CheckedLabels:
     weights: Real
     matrix: Floats
 
-    def value(self, predictions: ArrayLike) -> float | Floats:
-        """Return the expected accuracy on true labels.
+    def value(self, predictions: ArrayLike, metric: str = "accuracy") -> float | Floats:
+        """Return the expected accuracy on true labels, or another metric.
 
         Parameters
         ----------
         predictions
             Predicted classes, integers [..., N]: of one candidate or of many.
+        metric
+            A name in `s2e_optuna.metrics.METRICS`: recalls and F1 are ratios of the numbers of
+            samples that are to be expected.
 
         Returns
         -------
@@ -82,7 +87,14 @@ class CheckedLabels:
         >>> checked = CheckedLabels(np.array([[1.0, 0.0], [0.25, 0.75]]), np.eye(2))
         >>> checked.value([[0, 1], [0, 0]])
         array([0.875, 0.625])
+
+        Of 1.25 samples of the first class, and 0.75 of the second:
+
+        >>> checked.value([[0, 1], [0, 0]], "balanced_accuracy")
+        array([0.9, 0.5])
         """
+        if metric not in METRICS:
+            raise unknown_name("metric", metric, METRICS)
         n_samples, n_classes = self.weights.shape
         found = np.asarray(predictions)
         if found.shape[-1:] != (n_samples,):
@@ -90,7 +102,14 @@ class CheckedLabels:
                 f"predictions has the shape {found.shape}: give [..., {n_samples}], one a sample"
             )
         classes = as_labels(found.reshape(-1), found.size, n_classes).reshape(found.shape)
-        values = self.weights[np.arange(n_samples), classes].mean(axis=-1, dtype=np.float64)
+        values = self.weights[np.arange(n_samples), classes]
+        if metric == "accuracy":
+            values = values.mean(axis=-1, dtype=np.float64)
+        else:
+            predicted = np.eye(n_classes)[classes]  # [..., N, C]
+            support = self.weights.sum(axis=0, dtype=np.float64)
+            hits = (values[..., None] * predicted).sum(axis=-2)
+            values = class_mean(metric, hits, support, predicted.sum(axis=-2))
         return float(values) if found.ndim == 1 else np.asarray(values)
 
 

@@ -12,11 +12,13 @@ W and b minimise
 
 and c is the one whose probabilities, sharpened by one number, say most of the validation labels:
 noisy labels make all of them too flat. Along the path from small c to large each solution begins
-at the one before.
+at the one before. Where another metric than accuracy is asked for, the model that is compared has
+the c that is best by this metric; predictions of unseen samples stay with the likelihood.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 
@@ -30,6 +32,7 @@ from s2e_optuna.cores import one_thread
 from s2e_optuna.data.noisy_data import NoisyData, scale_pixels
 from s2e_optuna.data.streaming import prepared
 from s2e_optuna.labels.out_of_fold import Unseen, folds_of
+from s2e_optuna.metrics import class_mean
 
 PENALTIES = tuple(10.0 ** (power / 2) for power in range(-9, 3))
 """c, in the order in which they are tried."""
@@ -54,6 +57,8 @@ class LinearModel:
         c.
     validation_accuracy, test_accuracy
         Shares that it gets right; NaN without a test part.
+    validation_metric, test_metric
+        The metric, where that is another than accuracy; else NaN.
     unseen
         Its predictions of samples that it has not seen.
     seconds
@@ -65,6 +70,8 @@ class LinearModel:
     test_accuracy: float
     unseen: Unseen
     seconds: float
+    validation_metric: float = math.nan
+    test_metric: float = math.nan
 
 
 def fits_linear(data: NoisyData) -> bool:
@@ -76,7 +83,9 @@ def fits_linear(data: NoisyData) -> bool:
     return in_memory and numbers <= most and numbers * len(data.y_train) <= MOST_NUMBERS
 
 
-def linear_model(data: NoisyData, seed: int = 0, folds: int = 5) -> LinearModel:
+def linear_model(
+    data: NoisyData, seed: int = 0, folds: int = 5, metric: str = "accuracy"
+) -> LinearModel:
     """Fit a logistic regression to the given labels, and cross-validate it.
 
     Parameters
@@ -85,14 +94,16 @@ def linear_model(data: NoisyData, seed: int = 0, folds: int = 5) -> LinearModel:
         Samples that `fits_linear`.
     seed, folds
         Of the cross-validation, as for `unseen_probabilities`.
+    metric
+        By which the model is compared, a name in `s2e_optuna.metrics.METRICS`.
     """
     started = time.perf_counter()
     with one_thread():
-        found = _linear_model(data, seed, folds)
+        found = _linear_model(data, seed, folds, metric)
     return replace(found, seconds=round(time.perf_counter() - started, 3))
 
 
-def _linear_model(data: NoisyData, seed: int, folds: int) -> LinearModel:
+def _linear_model(data: NoisyData, seed: int, folds: int, metric: str) -> LinearModel:
     n_classes = data.n_classes
     x_train = _rows(data.x_train, data)
     mean = x_train.mean(axis=0)
@@ -102,6 +113,7 @@ def _linear_model(data: NoisyData, seed: int, folds: int) -> LinearModel:
         worth = data.val_weights.numpy()
     x_val = _rows(data.x_val, data) - mean
     best: tuple[float, float, Single] | None = None
+    compared: tuple[float, float, Single] | None = None
     now, worse = np.zeros((x_train.shape[1] + 1, n_classes), dtype=np.float32), 0
     for penalty in PENALTIES:
         now = _fit(x_train, given, penalty, now)
@@ -109,6 +121,10 @@ def _linear_model(data: NoisyData, seed: int, folds: int) -> LinearModel:
         worse = worse + 1 if best is not None and loss >= best[0] else 0
         if not worse:
             best = loss, penalty, now
+        if metric != "accuracy":
+            value = _metric(metric, _scores(x_val, now), worth)
+            if compared is None or value > compared[0]:
+                compared = value, penalty, now
         elif worse == PATIENCE:
             break
     assert best is not None
@@ -122,14 +138,17 @@ def _linear_model(data: NoisyData, seed: int, folds: int) -> LinearModel:
         of_validation.append(softmax(_scores(x_val, fitted), axis=1))
     held_out = np.stack(of_validation)
     clean = data.validation == "clean"
-    test = float("nan")
+    of_validation_part, penalty, used = compared or (math.nan, penalty, chosen)
+    test = of_test_part = math.nan
     if data.x_test is not None and data.y_test is not None and isinstance(data.x_test, Tensor):
-        right = _scores(_rows(data.x_test, data) - mean, chosen).argmax(axis=1)
-        test = float((right == data.y_test.numpy()).mean())
-    predicted = _scores(x_val, chosen).argmax(axis=1)
+        scores = _scores(_rows(data.x_test, data) - mean, used)
+        right = np.eye(n_classes, dtype=np.float32)[data.y_test.numpy()]
+        test = _accuracy(scores, right)
+        if metric != "accuracy":
+            of_test_part = _metric(metric, scores, right)
     return LinearModel(
         penalty=penalty,
-        validation_accuracy=float(worth[np.arange(len(worth)), predicted].mean(dtype=np.float64)),
+        validation_accuracy=_accuracy(_scores(x_val, used), worth),
         test_accuracy=test,
         unseen=Unseen(
             unseen,
@@ -138,7 +157,20 @@ def _linear_model(data: NoisyData, seed: int, folds: int) -> LinearModel:
             data.identity,
         ),
         seconds=0.0,
+        validation_metric=of_validation_part,
+        test_metric=of_test_part,
     )
+
+
+def _accuracy(scores: Single, worth: Single) -> float:
+    """Return the mean worth of what is predicted; worth [N, C]."""
+    return float(worth[np.arange(len(worth)), scores.argmax(axis=1)].mean(dtype=np.float64))
+
+
+def _metric(metric: str, scores: Single, worth: Single) -> float:
+    predicted = np.eye(worth.shape[1])[scores.argmax(axis=1)]
+    hits, support = (predicted * worth).sum(axis=0), worth.sum(axis=0, dtype=np.float64)
+    return float(class_mean(metric, hits, support, predicted.sum(axis=0)))
 
 
 def _rows(images: object, data: NoisyData) -> Single:

@@ -61,6 +61,7 @@ class TrialArtifacts:
         value: float | None = None,
         best: FrozenTrial | None = None,
         noise_rate: float | None = None,
+        value_label: str = "validation error",
     ) -> None:
         """Upload the picture of R(t) and the table of curves.
 
@@ -82,6 +83,8 @@ class TrialArtifacts:
             The best trial so far, from `best_so_far`.
         noise_rate
             Draw Co-teaching's schedule with this rate, too.
+        value_label
+            What the value is.
 
         Raises
         ------
@@ -91,7 +94,13 @@ class TrialArtifacts:
         if self._failed:
             return
         picture = trial_picture(
-            trial.number, schedule, curves, value=value, best=best, noise_rate=noise_rate
+            trial.number,
+            schedule,
+            curves,
+            value=value,
+            best=best,
+            noise_rate=noise_rate,
+            value_label=value_label,
         )
         files = {PICTURE: picture, TABLE: curve_table(schedule.rates, curves)}
         try:
@@ -119,6 +128,7 @@ def trial_picture(
     value: float | None = None,
     best: FrozenTrial | None = None,
     noise_rate: float | None = None,
+    value_label: str = "validation error",
 ) -> str:
     """Draw what `TrialArtifacts.attach` uploads: an SVG document.
 
@@ -136,6 +146,8 @@ def trial_picture(
         The best trial so far.
     noise_rate
         Draw Co-teaching's schedule with this rate, too.
+    value_label
+        What the value is.
     """
     lines = [Line("R(t) of this trial", schedule.rates, FOUND)]
     if best is not None and (best_curve := trial_schedule(best)) is not None:
@@ -148,7 +160,7 @@ def trial_picture(
         lines.append(Line("label precision", precision, PRECISION))
     title = f"Trial {number}"
     if value is not None and math.isfinite(value):
-        title += f": validation error {value:.4f}"
+        title += f": {value_label} {value:.4f}"
     run = max((len(curve) for curve in curves.values()), default=schedule.epochs)
     return schedule_svg(lines, title=title, stopped=run)
 

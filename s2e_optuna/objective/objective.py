@@ -17,6 +17,7 @@ from optuna.trial import Trial, TrialState
 from s2e_optuna.data import DataSpec, InMemory, NoisyData
 from s2e_optuna.errors import DataError
 from s2e_optuna.labels import expected_validation
+from s2e_optuna.metrics import error_words
 from s2e_optuna.objective import MINUTES
 from s2e_optuna.objective.agreed import agreed_validation
 from s2e_optuna.objective.artifacts import TrialArtifacts, best_so_far
@@ -32,6 +33,7 @@ from s2e_optuna.options import build, with_options
 from s2e_optuna.schedules import Schedule, get_space, suggest_schedule
 from s2e_optuna.scores import best_epoch, judged, reached
 from s2e_optuna.storages.cached import batch_of
+from s2e_optuna.stored_names import METRIC_ATTR
 from s2e_optuna.training import (
     METHODS,
     Checkpoint,
@@ -62,7 +64,7 @@ class Outcome:
     state
         ``COMPLETE``, ``PRUNED`` or ``FAIL``.
     value
-        Validation error rate; None unless the state is ``COMPLETE``.
+        Validation error rate, or 1 - metric; None unless the state is ``COMPLETE``.
     attrs
         User attributes to store with the trial: numbers, and ``error`` where it failed.
     error
@@ -86,15 +88,17 @@ class _Asked:
 class CoTeachingObjective:
     """Objective for Optuna: train with a suggested schedule, return the validation error rate.
 
-    The value is 1 - validation accuracy of the model that one would keep: the mean of the three
-    best epochs. With ``stop="last"``, as in the paper, it is the mean over the last tenth of the
-    epochs (at least 5, and all if there are fewer). Minimise it. What is reported on the way is
-    the same of the epochs so far, and with ``stop="best"`` never rises.
+    The value is 1 - validation accuracy, or the ``metric`` in its place, of the model that one
+    would keep: the mean of the three best epochs. With ``stop="last"``, as in the paper, it is the
+    mean over the last tenth of the epochs (at least 5, and all if there are fewer). Minimise it.
+    What is reported on the way is the same of the epochs so far, and with ``stop="best"`` never
+    rises.
 
     Each trial trains with its own seed, derived from ``seed`` and the trial's number; it is
     stored as the user attribute ``training_seed``. Other user attributes: ``stopped_epoch`` (from
     0) and, at this epoch, ``label_precision`` (where the truth is known), ``kept_share`` and
-    ``test_accuracy`` (stored, never used to choose anything); and ``seconds``. A training that
+    ``test_accuracy`` (stored, never used to choose anything); ``seconds``; and, with another
+    metric than accuracy, its name as ``metric``, and ``test_metric``. A training that
     diverges ends as a failed trial with its reason in ``error``; the study goes on.
 
     Data are loaded when the first trial starts, once in each process.
@@ -294,13 +298,21 @@ class CoTeachingObjective:
     def _adopt(self, trial: Trial) -> None:
         """Go on as a study was begun: values of two kinds cannot be compared."""
         study = getattr(trial, "study", None)  # a FixedTrial has none
-        if study is None or self.config.stop == "last" or study.study_name in self._begun:
+        if study is None or study.study_name in self._begun:
             return
+        done = [
+            t.user_attrs
+            for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            if "training_seed" in t.user_attrs
+        ]
+        others = {attrs.get(METRIC_ATTR, "accuracy") for attrs in done} - {self.config.metric}
+        if others:
+            raise DataError(
+                f"the study {study.study_name!r} was begun with the metric {min(others)}: choose "
+                f"another study for {self.config.metric}"
+            )
         self._begun.add(study.study_name)
-        done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if any(
-            "training_seed" in t.user_attrs and "stopped_epoch" not in t.user_attrs for t in done
-        ):
+        if self.config.stop == "best" and any("stopped_epoch" not in attrs for attrs in done):
             _logger.warning(
                 "The study %s was begun with stop=last and goes on so.", study.study_name
             )
@@ -384,6 +396,7 @@ class CoTeachingObjective:
                         value=outcomes[i].value,
                         best=best,
                         noise_rate=rate,
+                        value_label=error_words(self.config.metric),
                     )
 
     def _outcome(self, result: TrainResult) -> Outcome:
@@ -391,8 +404,10 @@ class CoTeachingObjective:
             "training_seed": result.seed,
             "seconds": round(result.seconds, 3),
         }
-        stop, validation = self.config.stop, result.validation_accuracy
-        for name in ("label_precision", "kept_share", "test_accuracy"):
+        stop, validation = self.config.stop, result.validation_value
+        if self.config.metric != "accuracy":
+            attrs[METRIC_ATTR] = self.config.metric
+        for name in ("label_precision", "kept_share", "test_accuracy", "test_metric"):
             value = reached(result.curves[name], validation, stop)
             if math.isfinite(value):  # a truth or test part that is not there has no number
                 attrs[name] = round(value, 6)

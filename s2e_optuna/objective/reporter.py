@@ -97,9 +97,9 @@ class Reporter:
     def _error(self, report: EpochReport) -> float:
         best = self._best[report.trial]
         if not best:
-            return 1.0 - report.validation_accuracy
-        if not math.isnan(report.validation_accuracy):
-            best[0] = max(best[0], report.validation_accuracy)
+            return 1.0 - report.validation_value
+        if not math.isnan(report.validation_value):
+            best[0] = max(best[0], report.validation_value)
             best.sort()
         return 1.0 - sum(best) / len(best)
 

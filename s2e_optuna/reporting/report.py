@@ -15,6 +15,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from s2e_optuna.cores import available_cores
+from s2e_optuna.metrics import METRIC_WORDS
 from s2e_optuna.reporting.label_plots import transition_figure
 from s2e_optuna.reporting.label_words import (
     LARGEST_MATRIX,
@@ -47,6 +48,9 @@ THUMBNAIL = 96
 """Largest side of a thumbnail, pixels."""
 
 _CURVES = {
+    "test_metric": "Test {metric} by epoch: mean, and a band of one standard deviation.",
+    "validation_metric": "Validation {metric} by epoch: mean, and a band of one standard "
+    "deviation.",
     "test_accuracy": "Test accuracy by epoch: mean, and a band of one standard deviation.",
     "validation_accuracy": "Validation accuracy by epoch: mean, and a band of one standard "
     "deviation.",
@@ -113,6 +117,7 @@ def write_training_report(
         The command that trains so.
     """
     (name, score), *_ = scores.items()
+    metric = str(settings.get("metric", "accuracy"))
     content = {
         **_about(data, settings),
         "kind": "training",
@@ -120,8 +125,8 @@ def write_training_report(
         "facts": _scored(scores) + _counted(suspects, data.noise_rate),
         "sentences": [validation_words(data, "Validated")],
         "has_coteaching": False,
-        "comparison": _comparison(scores, len(score.schedule)),
-        "curves": _curves(scores),
+        "comparison": _comparison(scores, len(score.schedule), metric),
+        "curves": _curves(scores, metric),
         "suspects": _suspects(suspects, data, labels, "") if suspects else None,
     }
     return _write(path, content, schedule, command)
@@ -169,6 +174,7 @@ def _content(result: SearchResult, suspects: Sequence[Suspect]) -> dict[str, Any
     data = result.data
     settings = {**result.config.settings(), "workers": result.config.workers}
     settings |= {"stack": result.config.stack, "storage": result.config.masked_storage}
+    metric = result.config.training.metric
     left = f", {result.left_early} left early" if result.left_early else ""
     tried = {"value": str(result.n_trials), "words": f"schedules tried{left}"}
     return {
@@ -178,8 +184,8 @@ def _content(result: SearchResult, suspects: Sequence[Suspect]) -> dict[str, Any
         "facts": [tried, *_scored(result.scores), *_counted(suspects, result.noise_rate)],
         "sentences": [*verdict(result), validation_words(data)],
         "has_coteaching": "coteaching" in result.scores or result.noise_rate is not None,
-        "comparison": _comparison(result.scores, result.schedule.epochs),
-        "curves": _curves(result.scores),
+        "comparison": _comparison(result.scores, result.schedule.epochs, metric),
+        "curves": _curves(result.scores, metric),
         "suspects": _suspects(suspects, data, result.labels, result_truth(result))
         if suspects
         else None,
@@ -213,7 +219,7 @@ def _scored(scores: Mapping[str, MethodScore]) -> list[dict[str, str]]:
     kind = "test" if np.isfinite(ours.test_accuracy).any() else "validation"
     return [
         {
-            "value": mean_std(getattr(score, f"{kind}_accuracy")),
+            "value": mean_std(getattr(score, f"{kind}_value")),
             "words": f"{kind}, {METHOD_NAMES.get(name, name)}",
         }
         for name, score in scores.items()
@@ -235,15 +241,20 @@ def _counted(suspects: Sequence[Suspect], noise_rate: float | None) -> list[dict
     return facts
 
 
-def _comparison(scores: Mapping[str, MethodScore], epochs: int) -> dict[str, Any] | None:
+def _comparison(
+    scores: Mapping[str, MethodScore], epochs: int, metric: str
+) -> dict[str, Any] | None:
     ours = _ours(scores)
     if ours is None:
         return None
     stopped = bool(ours.stopped_epoch)
+    words = METRIC_WORDS[metric]
+    by_metric = {f"test {words}": "test_metric", f"validation {words}": "unflattered"}
     columns = {
+        **({} if metric == "accuracy" else by_metric),
         "test accuracy": "test_accuracy",
         **({"last epochs": "last_epochs"} if stopped else {}),
-        "validation": "unflattered",
+        **({"validation": "unflattered"} if metric == "accuracy" else {}),
         "label precision": "label_precision",
     }
     used = {
@@ -266,9 +277,10 @@ def _comparison(scores: Mapping[str, MethodScore], epochs: int) -> dict[str, Any
         "rows": rows,
         "seeds": len(ours.validation_accuracy),
         "stopped": stopped,
-        "unflattered": bool(ours.expected_accuracy),
+        "unflattered": bool(ours.expected_validation),
         "last_epochs": last_epochs(epochs),
         "test": "test accuracy" in used,
+        "compared_by": "" if metric == "accuracy" else METRIC_WORDS[metric],
         "precision": "label precision" in used,
     }
 
@@ -288,12 +300,14 @@ def learning_curves(scores: Mapping[str, MethodScore], key: str) -> list[Learnin
     return [curve for curve in found if np.isfinite(curve.values).any()]
 
 
-def _curves(scores: Mapping[str, MethodScore]) -> list[dict[str, str]]:
+def _curves(scores: Mapping[str, MethodScore], metric: str) -> list[dict[str, str]]:
     drawn: list[dict[str, str]] = []
     for name, words in _CURVES.items():
         curves = learning_curves(scores, name)
-        if curves and not (name == "validation_accuracy" and drawn):
-            figure = learning_figure(curves, y_label=name.replace("_", " "))
+        if curves and not (name.startswith("validation") and drawn):
+            label = name.replace("metric", METRIC_WORDS[metric]).replace("_", " ")
+            figure = learning_figure(curves, y_label=label)
+            words = words.format(metric=METRIC_WORDS[metric])
             drawn.append({"words": words, "picture": _svg(figure)})
     return drawn
 

@@ -12,6 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from s2e_optuna.metrics import METRIC_WORDS
 from s2e_optuna.reporting.textplot import Curve, sparkline, text_plot
 from s2e_optuna.schedules import Schedule
 
@@ -68,8 +69,11 @@ class ComparisonRow:
     last_epochs: tuple[float, ...] = ()
     """Test accuracy without stopping; empty where that is what `test` is."""
     expected: tuple[float, ...] = ()
-    """Validation accuracy by samples that have not chosen the epoch: shown in its place."""
+    """On the validation part, by samples that have not chosen the epoch: shown in its place."""
     ours: bool = False
+    test_metric: tuple[float, ...] = ()
+    validation_metric: tuple[float, ...] = ()
+    """The metric by which they are compared, where that is another than accuracy."""
 
 
 def console(stream: TextIO | None = None) -> Console:
@@ -195,7 +199,11 @@ def generations_table(
 
 
 def comparison_table(
-    rows: Iterable[ComparisonRow], target: Console, *, title: str = "Final comparison"
+    rows: Iterable[ComparisonRow],
+    target: Console,
+    *,
+    title: str = "Final comparison",
+    metric: str = "accuracy",
 ) -> Table:
     """Make the table of methods: mean and standard deviation over as many seeds as it says.
 
@@ -207,6 +215,8 @@ def comparison_table(
         Where it is shown.
     title
         Title of the table.
+    metric
+        What they are compared by; another than accuracy has columns of its own.
     """
     rows = list(rows)
     seeds = max((max(len(row.test), len(row.validation)) for row in rows), default=0)
@@ -214,15 +224,27 @@ def comparison_table(
     plus_minus = "+-" if ascii_only(target) else "±"
     table = _table(title)
     table.add_column("method")
+    name = METRIC_WORDS[metric].replace("accuracy", "acc.").replace("balanced", "bal.")
     cells = {
+        f"test {name}": [mean_std(row.test_metric, plus_minus) for row in rows],
+        f"val. {name}": [
+            mean_std(
+                (row.expected or row.validation_metric) if row.validation_metric else (),
+                plus_minus,
+            )
+            for row in rows
+        ],
         "test accuracy": [mean_std(row.test, plus_minus) for row in rows],
-        "last epochs": [_mean(row.last_epochs) for row in rows],
-        "validation": [mean_std(row.expected or row.validation, plus_minus) for row in rows],
+        "last epochs": ["" if row.test_metric else _mean(row.last_epochs) for row in rows],
+        "validation": [
+            "" if row.validation_metric else mean_std(row.expected or row.validation, plus_minus)
+            for row in rows
+        ],
         "label prec.": [mean_std(row.label_precision, plus_minus) for row in rows],
     }
     used = {name: column for name, column in cells.items() if any(column)}
-    for name in used:
-        table.add_column(name, justify="right", no_wrap=True)
+    for heading in used:
+        table.add_column(heading, justify="right", no_wrap=True)
     for i, row in enumerate(rows):
         table.add_row(
             row.method,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from s2e_optuna.metrics import METRIC_WORDS
+
 if TYPE_CHECKING:
     from s2e_optuna.search.search import SearchResult
 
@@ -44,16 +46,15 @@ def verdict(result: SearchResult) -> list[str]:
     scores = result.scores
     if not {"s2e", "standard"} <= scores.keys():
         return []
-    kind = "test" if np.isfinite(scores["s2e"].test_accuracy).any() else "validation"
-    unflattered = bool(scores["s2e"].expected_accuracy)
-    key = "expected_accuracy" if kind == "validation" and unflattered else f"{kind}_accuracy"
+    part = "test" if np.isfinite(scores["s2e"].test_accuracy).any() else "validation"
     found = {
         name: values
         for name, score in scores.items()
-        if len(values := _finite(getattr(score, key)))
+        if len(values := _finite(score.test_value if part == "test" else score.unflattered))
     }
     if not {"s2e", "standard"} <= found.keys():
         return []
+    kind = f"{part} {METRIC_WORDS[result.config.training.metric]}"
     stopped = bool(scores["s2e"].stopped_epoch)
     baseline = _best(found, [name for name in found if name not in _NO_BASELINE])
     gain, margin = _gain(found, "s2e", baseline)
@@ -64,17 +65,16 @@ def verdict(result: SearchResult) -> list[str]:
         )
     elif gain < 0:
         words = (
-            f"On this data the schedule did not help: {-gain:.1f} points of {kind} accuracy less "
+            f"On this data the schedule did not help: {-gain:.1f} points of {kind} less "
             f"than {name}. More trials or more epochs may change that; few wrong labels, or a "
             "validation part that is too small, would not."
         )
     else:
-        words = f"The schedule gains {gain:.1f} points of {kind} accuracy over {name}."
-    if kind == "validation":
+        words = f"The schedule gains {gain:.1f} points of {kind} over {name}."
+    if part == "validation":
         words += " There is no test part: " + (
-            "accuracies are those on halves of the validation part, each judging the epochs that "
-            "the other has chosen."
-            if unflattered
+            "on the validation part each half judges the epochs that the other has chosen."
+            if scores["s2e"].expected_validation
             else "the validation part has also chosen the schedule."
         )
     sentences = [words]
@@ -97,8 +97,8 @@ def _of_posterior(
     if abs(gain) <= margin:
         return f"{what} is no better than {name}: {_no_difference(result, gain, margin, kind)}"
     if gain < 0:
-        return f"{what} costs {-gain:.1f} points of {kind} accuracy beside {name}."
-    return f"{what} gains {gain:.1f} points of {kind} accuracy over {name}."
+        return f"{what} costs {-gain:.1f} points of {kind} beside {name}."
+    return f"{what} gains {gain:.1f} points of {kind} over {name}."
 
 
 def _best(found: Mapping[str, NDArray[np.float64]], names: Sequence[str]) -> str:
@@ -122,7 +122,7 @@ def _no_difference(result: SearchResult, gain: float, margin: float, kind: str) 
     seeds = len(result.scores["s2e"].validation_accuracy)
     between = f"{gain:+.1f} points, \u00b1 {margin:.1f}" if np.isfinite(margin) else f"{gain:+.1f}"
     return (
-        f"no difference in {kind} accuracy that {seeds} {'seed' if seeds == 1 else 'seeds'} can "
+        f"no difference in {kind} that {seeds} {'seed' if seeds == 1 else 'seeds'} can "
         f"show ({between})."
     )
 

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2e_optuna.errors import InputError
+from s2e_optuna.metrics import METRICS, error_words
 from s2e_optuna.reporting.series import Band, ScoredSchedule, spread
 from s2e_optuna.reporting.terminal import GenerationRow, TrialRow
 from s2e_optuna.sampler.values import violation
 from s2e_optuna.schedules import Schedule, get_space, trial_schedule
 from s2e_optuna.search.progress import INTERRUPTED, state_name
-from s2e_optuna.stored_names import CONFIG_ATTR
+from s2e_optuna.stored_names import CONFIG_ATTR, METRIC_ATTR
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -82,8 +83,11 @@ class StudyView:
     @property
     def value_label(self) -> str:
         """What the values are: a search of schedules minimises the validation error."""
-        searched = any("training_seed" in trial.user_attrs for trial in self.ranked[:1])
-        return "validation error" if searched else "value"
+        for trial in self.ranked[:1]:
+            if "training_seed" in trial.user_attrs:
+                metric = trial.user_attrs.get(METRIC_ATTR)
+                return error_words(metric if metric in METRICS else "accuracy")
+        return "value"
 
     def chosen(self, trial_number: int | None) -> FrozenTrial | None:
         """Return one trial, or the recommended one; None if none has finished yet."""

@@ -14,7 +14,15 @@ from s2e_optuna.labels import Judgement, Unseen, check_folds, judge, unseen_prob
 from s2e_optuna.labels.linear import LinearModel
 from s2e_optuna.labels.out_of_fold import validation_halves
 from s2e_optuna.schedules import Schedule
-from s2e_optuna.scores import SCORED, MethodScore, best_epoch, cross_judged, judged, reached
+from s2e_optuna.scores import (
+    METRIC_SCORES,
+    SCORED,
+    MethodScore,
+    best_epoch,
+    cross_judged,
+    judged,
+    reached,
+)
 from s2e_optuna.search.posterior import (
     averaged,
     can_be_halved,
@@ -103,7 +111,7 @@ class Final:
     def _ordered(self, runs: Sequence[TrainResult]) -> tuple[TrainResult, ...]:
         stop = self.training.stop
         usable = _complete(runs)
-        return tuple(sorted(usable, key=lambda run: -judged(run.validation_accuracy, stop)))
+        return tuple(sorted(usable, key=lambda run: -judged(run.validation_value, stop)))
 
     def require_complete(self) -> None:
         """Raise DataError if none of them ran to its end."""
@@ -145,7 +153,7 @@ def train_final(
     folds
         Folds of the cross-validation; 0 leaves it out.
     kept
-        Ways whose model may be kept, by default all: the one with the best `expected_accuracy`,
+        Ways whose model may be kept, by default all: the one with the best `expected_validation`,
         on the mean over its trainings, is; of equal ones the last.
     progress
         Called after each epoch; its totals are those of trainings and folds together.
@@ -193,8 +201,8 @@ def train_final(
     usual = kept or tuple(entries)
 
     def expected(name: str) -> float:
-        """Mean of `expected_accuracy` over the trainings that ran to their end."""
-        usable = [expected_accuracy(run, training.stop) for run in _complete(found[name])]
+        """Mean of `expected_validation` over the trainings that ran to their end."""
+        usable = [expected_validation(run, training.stop) for run in _complete(found[name])]
         return float(np.mean(usable)) if usable else -math.inf
 
     found = {name: tuple(runs) for name, runs in results.items()}
@@ -237,8 +245,8 @@ def train_final(
     return Final(found, kept_way, best, unseen, training, linear)
 
 
-def expected_accuracy(run: TrainResult, stop: str) -> float:
-    """Return the validation accuracy of a training by samples that have not chosen its epoch.
+def expected_validation(run: TrainResult, stop: str) -> float:
+    """Return what a training is judged by, by validation samples that have not chosen its epoch.
 
     A single validation sample judges what it has chosen itself.
 
@@ -250,7 +258,7 @@ def expected_accuracy(run: TrainResult, stop: str) -> float:
         As for `judged`.
     """
     expected = cross_judged(run.validation_half_1, run.validation_half_2, stop)
-    return judged(run.validation_accuracy, stop) if math.isnan(expected) else expected
+    return judged(run.validation_value, stop) if math.isnan(expected) else expected
 
 
 def comparison_entries(
@@ -297,21 +305,36 @@ def scores(entries: Entries, final: Final) -> dict[str, MethodScore]:
         What it returned.
     """
     epochs, stop = final.training.epochs, final.training.stop
+    usual = final.training.metric == "accuracy"
     everything: Entries = {**dict.fromkeys(_HALVED, ("standard", None)), **entries}
+    curves = SCORED if usual else (*SCORED, *METRIC_SCORES)
     found = {
         name: MethodScore(
             method=everything[name][0],
             schedule=tuple(map(float, (everything[name][1] or Schedule.constant(epochs)).rates)),
             test_accuracy=_each(runs, lambda run: _reached(run, "test_accuracy", stop)),
-            validation_accuracy=_each(runs, lambda run: judged(run.validation_accuracy, stop)),
+            validation_accuracy=_each(
+                runs,
+                lambda run: (
+                    judged(run.validation_accuracy, stop)
+                    if usual
+                    else _reached(run, "validation_accuracy", stop)
+                ),
+            ),
             label_precision=_each(runs, lambda run: _reached(run, "label_precision", stop)),
             seconds=round(sum(run.seconds for run in runs), 3),
-            stopped_epoch=tuple(best_epoch(run.validation_accuracy) for run in runs)
+            stopped_epoch=tuple(best_epoch(run.validation_value) for run in runs)
             if stop == "best"
             else (),
             last_epochs=_each(runs, lambda run: _reached(run, "test_accuracy", "last")),
-            expected_accuracy=_each(runs, lambda run: expected_accuracy(run, stop)),
-            curves={key: _curves(runs, key, epochs) for key in SCORED},
+            expected_validation=_each(runs, lambda run: expected_validation(run, stop)),
+            curves={key: _curves(runs, key, epochs) for key in curves},
+            test_metric=()
+            if usual
+            else _each(runs, lambda run: _reached(run, "test_metric", stop)),
+            validation_metric=()
+            if usual
+            else _each(runs, lambda run: judged(run.validation_metric, stop)),
         )
         for name, runs in final.results.items()
     }
@@ -322,8 +345,12 @@ def scores(entries: Entries, final: Final) -> dict[str, MethodScore]:
             test_accuracy=(final.linear.test_accuracy,),
             validation_accuracy=(final.linear.validation_accuracy,),
             label_precision=(math.nan,),
-            expected_accuracy=(final.linear.validation_accuracy,),
+            expected_validation=(
+                final.linear.validation_accuracy if usual else final.linear.validation_metric,
+            ),
             seconds=final.linear.seconds,
+            test_metric=() if usual else (final.linear.test_metric,),
+            validation_metric=() if usual else (final.linear.validation_metric,),
         )
     first = [name for name in ("standard", LINEAR, CLEAN_ONLY) if name in found]
     return {name: found[name] for name in dict.fromkeys([*first, *found])}
@@ -338,7 +365,7 @@ def _curves(runs: Sequence[TrainResult], name: str, epochs: int) -> tuple[tuple[
 
 
 def _reached(run: TrainResult, name: str, stop: str) -> float:
-    return reached(run.curves[name], run.validation_accuracy, stop)
+    return reached(run.curves[name], run.validation_value, stop)
 
 
 def _each(

@@ -76,7 +76,7 @@ class SearchResult:
     n_trials
         Finished trials of the study.
     best_value
-        Lowest validation error rate of a trial.
+        Lowest validation error rate of a trial; 1 - metric where that is not accuracy.
     recommended
         Number of the trial whose schedule is recommended.
     schedule
@@ -131,6 +131,7 @@ class SearchResult:
         def column(key: str) -> dict[str, Any]:
             return {name: row[key] for name, row in table.items()}
 
+        usual = self.config.training.metric == "accuracy"
         return {
             "study": self.config.study_name,
             "storage": self.config.masked_storage,
@@ -146,7 +147,17 @@ class SearchResult:
             "last_epochs": column("last_epochs_mean"),
             "kept": self.kept,
             "validation_accuracy": column("validation_accuracy_mean"),
-            "expected_accuracy": column("expected_accuracy_mean"),
+            "expected_validation": column("expected_validation_mean"),
+            **(
+                {}
+                if usual
+                else {
+                    "test_metric": column("test_metric_mean"),
+                    "test_metric_std": column("test_metric_std"),
+                    "test_metric_by_seed": column("test_metric"),
+                    "validation_metric": column("validation_metric_mean"),
+                }
+            ),
             "label_precision": column("label_precision_mean"),
             "validation": self.validation,
             **self.data.validation_facts(),
@@ -367,7 +378,7 @@ def _compare(
     rate = data.noise_rate if asked is None else asked
     linear, estimated = None, None
     if config.folds and fits_linear(data):
-        linear = linear_model(data, config.training.seed, config.folds)
+        linear = linear_model(data, config.training.seed, config.folds, config.training.metric)
         estimated = estimated_rate(data, linear.unseen)
     entries = comparison_entries(schedule, config.method, rate, estimated)
     workers = min(config.workers, available_cores())  # those of a cluster are elsewhere

@@ -13,8 +13,8 @@ from s2e_optuna.training.networks import Parameters
 class BestEpochs:
     """One more state for each trial of a stack: that of its best epoch so far.
 
-    An epoch is better if its validation accuracy is higher, so the first of equal ones is kept.
-    Before the first evaluation the present epoch counts as the best.
+    An epoch is better if its validation accuracy (or the metric in its place) is higher, so the
+    first of equal ones is kept. Before the first evaluation the present epoch counts as the best.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class BestEpochs:
     Attributes
     ----------
     accuracy, epoch
-        Validation accuracy, float64 [P], and epoch from 0, int64 [P], on the CPU.
+        Validation accuracy or metric, float64 [P], and epoch from 0, int64 [P], on the CPU.
     tensors
         Parameters and buffers at that epoch [M, ...].
     """
@@ -45,7 +45,7 @@ class BestEpochs:
         tensors
             Parameters and buffers after the epoch [M, ...].
         accuracy
-            Validation accuracy of each trial [P]; NaN where it was not measured.
+            Validation accuracy or metric of each trial [P]; NaN where it was not measured.
         epoch
             From 0.
         """

@@ -257,6 +257,8 @@ def fingerprint(method: str, data: NoisyData, config: TrainConfig) -> str:
         del settings["augment"]  # as in files of earlier versions
     if config.stop == "last":
         del settings["stop"]  # likewise
+    if config.metric == "accuracy":
+        del settings["metric"]  # likewise
     kind = torch.device("cpu" if config.device == "auto" else config.device).type
     if config.device == "auto" and torch.cuda.is_available():
         kind = "cuda"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from s2e_optuna.errors import DataError, check_integer, unknown_name
+from s2e_optuna.metrics import METRICS
 from s2e_optuna.options import TRAINING_PANEL, option, settings, stored_values
 from s2e_optuna.scores import last_epochs
 from s2e_optuna.training.learning_rates import LearningRateSchedule, make_learning_rate_schedule
@@ -67,6 +68,10 @@ class TrainConfig:
     stop
         ``"best"``: the model that is handed back is that of the epoch with the best validation
         accuracy. ``"last"``: that of the last one.
+    metric
+        What stands for accuracy where trainings are stopped and compared, see
+        `s2e_optuna.metrics`: ``"accuracy"``, or ``"balanced_accuracy"`` or ``"macro_f1"``, in
+        which all classes count alike.
     evaluate_every
         Measure validation and test every so many epochs, and always after the last one.
     precision
@@ -152,6 +157,14 @@ class TrainConfig:
         before="last",
         adopted=True,
     )
+    metric: str = option(
+        "accuracy",
+        "What schedules are compared on and trainings stopped by: accuracy, balanced_accuracy "
+        "(the mean of the classes' recalls) or macro_f1, for data in which few classes are large.",
+        panel=TRAINING_PANEL,
+        choices=METRICS,
+        metavar="NAME",
+    )
     evaluate_every: int = option(
         1,
         "Measure validation and test every so many epochs, and after the last one.",
@@ -197,6 +210,8 @@ class TrainConfig:
             raise unknown_name("precision", self.precision, PRECISIONS)
         if self.stop not in STOPS:
             raise unknown_name("stop", self.stop, STOPS)
+        if self.metric not in METRICS:
+            raise unknown_name("metric", self.metric, METRICS)
         if isinstance(self.augment, str):
             if self.augment not in AUGMENTATION_NAMES:
                 raise unknown_name("augmentation", self.augment, AUGMENTATION_NAMES)

@@ -17,6 +17,7 @@ from torch.nn import functional
 from s2e_optuna.data.noisy_data import scale_pixels
 from s2e_optuna.data.streaming import Images
 from s2e_optuna.device import free_memory, to_device
+from s2e_optuna.metrics import class_mean
 from s2e_optuna.training.memory import clear_frames, give_back_memory, ran_out_of_memory
 from s2e_optuna.training.networks import StackedNetwork
 
@@ -42,13 +43,16 @@ class Evaluation:
     ----------
     loss, accuracy
         Means over the samples, float64 [M].
+    metric
+        Another metric [M]; NaN where that is accuracy.
     halves
-        Accuracy on every other sample from the first and from the second on, float64 [2, M]; NaN
-        where there is none.
+        Metric or accuracy on every other sample, from the first and from the second on
+        [2, M]; NaN where there is no sample.
     """
 
     loss: Tensor
     accuracy: Tensor
+    metric: Tensor
     halves: Tensor
 
 
@@ -127,6 +131,7 @@ def evaluate(
     images: Images,
     labels: Tensor,
     among: Tensor | None = None,
+    metric: str = "accuracy",
 ) -> Evaluation:
     """Measure every model on every image, or each on some of them.
 
@@ -141,10 +146,12 @@ def evaluate(
         mean worth of what is predicted, and the loss a mean with these weights.
     among
         The images on which each model is measured, booleans [M, N]; None for all.
+    metric
+        What is measured besides: a name in `s2e_optuna.metrics.METRICS`.
     """
     models, device = len(next(iter(state.values()))), labels.device
 
-    def measure(part: Tensor, position: int) -> tuple[Tensor, Tensor, Tensor]:
+    def measure(part: Tensor, position: int) -> tuple[Tensor, Tensor, Tensor | None]:
         here = slice(position, position + len(part))
         given = labels[here]
         logits = network.forward(state, part)
@@ -155,34 +162,73 @@ def evaluate(
             worth = given.expand(models, *given.shape).gather(2, predicted[..., None])
             hits = worth.squeeze(2).double()
         if among is not None:
-            losses, hits = losses * among[:, here], hits * among[:, here]
-        return losses.sum(1, dtype=torch.float64), hits.sum(1), (hits * first[..., here]).sum(1)
+            losses = losses * among[:, here]
+        chosen = halves[:, :, here].expand(2, *hits.shape)
+        hits = hits * chosen
+        counts = None
+        if metric != "accuracy":
+            counts = _by_class(predicted, torch.stack([hits, chosen.to(hits.dtype)]), n_classes)
+        return losses.sum(1, dtype=torch.float64), hits.sum(2), counts
 
-    first = _every_other(len(labels), among, device)
+    halves = _halves(len(labels), among, device)
+    n_classes = 0 if metric == "accuracy" else network.n_classes
     loss = torch.zeros(models, dtype=torch.float64, device=device)
     kind = torch.int64 if labels.ndim == 1 else torch.float64
-    correct, of_first = torch.zeros((2, models), dtype=kind, device=device)
+    correct = torch.zeros((2, models), dtype=kind, device=device)
+    of_classes = torch.zeros((2, 2, models, n_classes), dtype=torch.float64, device=device)
     size = chunk_size(network, models, device)
-    for losses, hits, hits_of_first in in_chunks(measure, images, size, device):
+    for losses, hits, counts in in_chunks(measure, images, size, device):
         loss += losses
         correct += hits
-        of_first += hits_of_first
-    measured = len(labels) if among is None else among.sum(1)
-    hits_by_half = torch.stack([of_first, correct - of_first]).to(torch.float64)
-    size_of_first = first.sum(-1).expand(models)
-    sizes = torch.stack([size_of_first, measured - size_of_first])
-    return Evaluation(loss / measured, correct.to(torch.float64) / measured, hits_by_half / sizes)
+        if counts is not None:
+            of_classes += counts
+    sizes = halves.sum(2)
+    measured = sizes.sum(0)
+    accuracy = correct.sum(0).to(torch.float64) / measured
+    if metric == "accuracy":
+        nothing = torch.full_like(accuracy, float("nan"))
+        return Evaluation(loss / measured, accuracy, nothing, correct.to(torch.float64) / sizes)
+    (hits, predicted), support = of_classes, _support(labels, halves, n_classes)
+    found = class_mean(metric, hits.sum(0), support.sum(0), predicted.sum(0))
+    return Evaluation(
+        loss / measured, accuracy, found, class_mean(metric, hits, support, predicted)
+    )
 
 
-def _every_other(samples: int, among: Tensor | None, device: torch.device) -> Tensor:
-    """Mark every other sample from the first on, booleans [N]; among those of each model [M, N].
+def _halves(samples: int, among: Tensor | None, device: torch.device) -> Tensor:
+    """Mark every other sample, from the first and from the second on: booleans [2, 1 or M, N].
 
     Neighbours are of one kind where samples are in the order of their classes or files, so both
     halves are alike.
+
+    Parameters
+    ----------
+    samples
+        N.
+    among
+        Samples of each model [M, N], which are divided; None for all.
+    device
+        Where to.
     """
     if among is None:
-        return torch.arange(samples, device=device) % 2 == 0
-    return among & (among.cumsum(1) % 2 == 1)
+        among = torch.ones((1, samples), dtype=torch.bool, device=device)
+    first = among & (among.cumsum(1) % 2 == 1)
+    return torch.stack([first, among & ~first])
+
+
+def _by_class(classes: Tensor, numbers: Tensor, n_classes: int) -> Tensor:
+    """Sum numbers [..., M, B] by the classes [M, B]: float64 [..., M, C]."""
+    sums = torch.zeros(
+        (*numbers.shape[:-1], n_classes), dtype=torch.float64, device=numbers.device
+    )
+    return sums.scatter_add_(-1, classes.expand(numbers.shape), numbers.double())
+
+
+def _support(labels: Tensor, halves: Tensor, n_classes: int) -> Tensor:
+    """Count the samples of each class in each half: float64 [2, 1 or M, C]."""
+    if labels.ndim == 2:
+        return halves.double() @ labels.double()
+    return _by_class(labels, halves, n_classes)
 
 
 def sample_losses(logits: Tensor, labels: Tensor, *, own: bool = False) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
@@ -32,8 +33,11 @@ class EpochReport:
     kept_share
         Share of samples that were kept.
     validation_half_1, validation_half_2
-        Validation accuracy on every other sample, from the first and from the second on: an epoch
-        that one half has chosen is judged without favour by the other.
+        What the trial is judged by, see `validation_value`, on every other sample, from the first
+        and from the second on: an epoch that one half has chosen is judged without favour by the
+        other.
+    validation_metric, test_metric
+        `TrainConfig.metric` on these parts; NaN where it is accuracy.
     """
 
     trial: int
@@ -45,8 +49,16 @@ class EpochReport:
     training_loss: float
     label_precision: float
     kept_share: float
-    validation_half_1: float = float("nan")  # checkpoints of earlier versions have none
-    validation_half_2: float = float("nan")
+    validation_half_1: float = math.nan  # checkpoints of earlier versions have none
+    validation_half_2: float = math.nan
+    validation_metric: float = math.nan
+    test_metric: float = math.nan
+
+    @property
+    def validation_value(self) -> float:
+        """What the trial is judged by: its validation accuracy, or the metric in its place."""
+        chosen = self.validation_metric
+        return self.validation_accuracy if math.isnan(chosen) else chosen
 
 
 CURVES = tuple(field.name for field in fields(EpochReport))[2:]
@@ -86,7 +98,7 @@ class TrainResult:
         The networks as they were after `stopped_epoch`; None when the trial failed.
     stopped_epoch
         Epoch, from 0, whose networks `model` holds: the last one that was run, or that with the
-        best validation accuracy (the first of them) with ``TrainConfig(stop="best")``.
+        best `validation_value` (the first of them) with ``TrainConfig(stop="best")``.
     kept_counts
         How often each training sample was kept in the last epochs (a tenth of all, at least
         5), summed over the networks, int64 [N].
@@ -124,6 +136,14 @@ class TrainResult:
     kept_share = _Named()
     validation_half_1 = _Named()
     validation_half_2 = _Named()
+    validation_metric = _Named()
+    test_metric = _Named()
+
+    @property
+    def validation_value(self) -> Curve:
+        """What it is judged by, an epoch: validation accuracy, or the metric in its place."""
+        chosen = self.validation_metric
+        return self.validation_accuracy if np.isnan(chosen).all() else chosen
 
     @property
     def epochs(self) -> int:

@@ -204,8 +204,8 @@ def _train_epoch(
     for shard, tally in trained:
         found = _reports(shard, tally, measured, epoch)
         if shard.best is not None:
-            accuracies = [report.validation_accuracy for report in found]
-            shard.best.update(shard.tensors, accuracies, epoch)
+            values = [report.validation_value for report in found]
+            shard.best.update(shard.tensors, values, epoch)
         reports += found
     return [shard for shard, _ in trained], reports
 
@@ -314,12 +314,13 @@ def _reports(
 ) -> list[EpochReport]:
     """Turn sums over models into one report a trial; evaluate when `parts` are given."""
     nothing = torch.full_like(tally.loss, float("nan"))
-    validation = test = Evaluation(nothing, nothing, torch.stack([nothing, nothing]))
+    validation = test = Evaluation(nothing, nothing, nothing, torch.stack([nothing, nothing]))
+    metric = stack.setup.config.metric
     if parts is not None:
         measured_by = stack.setup.measured_by(stack.trials, len(parts.validation[1]))
-        validation = evaluate(stack.network, stack.tensors, *parts.validation, measured_by)
+        validation = evaluate(stack.network, stack.tensors, *parts.validation, measured_by, metric)
         if parts.test is not None:
-            test = evaluate(stack.network, stack.tensors, *parts.test)
+            test = evaluate(stack.network, stack.tensors, *parts.test, metric=metric)
     kept = tally.kept.to(torch.float64)
     clean = nothing if tally.kept_clean is None else tally.kept_clean / kept
     numbers = torch.stack(
@@ -332,6 +333,8 @@ def _reports(
             clean,
             kept / tally.samples,
             *validation.halves,
+            validation.metric,
+            test.metric,
         ]
     )
     by_trial = torch.unflatten(numbers, 1, (-1, stack.method.networks)).mean(2).T.tolist()

@@ -103,7 +103,7 @@ def study_note(view: StudyView) -> str:
         ]
     parts += [
         "- **Trial pages** have a picture of R(t) and a table of all curves under *Artifacts*, "
-        "and the validation error by epoch.",
+        f"and the {view.value_label} by epoch.",
         "- The **first page** has the schedules coloured by their value (dark is good), the "
         "distribution that S2E draws schedules from, generation by generation, its entropy, and "
         "the best value so far.",

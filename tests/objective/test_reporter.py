@@ -21,7 +21,7 @@ class Once(optuna.pruners.BasePruner):
 
 
 def report(trial, validation_accuracy=0.5):
-    return SimpleNamespace(trial=trial, validation_accuracy=validation_accuracy)
+    return SimpleNamespace(trial=trial, validation_value=validation_accuracy)
 
 
 @pytest.fixture

@@ -175,12 +175,12 @@ def test_the_verdict_is_one_that_the_seeds_can_show(tmp_path, ours, plain, words
 def test_without_a_test_part_the_verdict_goes_by_samples_that_have_not_chosen(tmp_path):
     score = replace(result().scores["s2e"], test_accuracy=NONE, validation_accuracy=BETTER)
     scores = {
-        "standard": replace(score, validation_accuracy=PLAIN, expected_accuracy=PLAIN),
-        "s2e": replace(score, expected_accuracy=PLAIN),
+        "standard": replace(score, validation_accuracy=PLAIN, expected_validation=PLAIN),
+        "s2e": replace(score, expected_validation=PLAIN),
     }
     page = write(tmp_path, result(scores=scores))
     assert re.search("no better than plain.*no difference in validation accuracy", page)
-    assert "each judging the epochs that the other has chosen" in page
+    assert "each half judges the epochs that the other has chosen" in page
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def test_the_model_is_kept_by_samples_that_have_not_chosen_its_epoch(monkeypatch
     monkeypatch.setattr(final_module, "evaluate_schedules", trained)
     final = train_final(entries, data, TrainConfig(epochs=2, device="cpu"), seeds=1)
     assert final.kept == "other" and final.judging == "other"
-    assert scores(entries, final)["plain"].expected_accuracy == (pytest.approx(0.6),)
+    assert scores(entries, final)["plain"].expected_validation == (pytest.approx(0.6),)
 
 
 @pytest.mark.parametrize("change", [{"validation": "noisy"}, {"few": 12}, {"stop": "last"}])

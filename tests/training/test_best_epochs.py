@@ -54,7 +54,7 @@ def test_curves_and_counts_are_of_all_epochs(stopped, blobs):
         assert theirs.stopped_epoch == 7
         assert ours.kept_counts.tolist() == theirs.kept_counts.tolist()
         for name in CURVES:
-            assert ours.curves[name].tolist() == theirs.curves[name].tolist()
+            np.testing.assert_array_equal(ours.curves[name], theirs.curves[name])
 
 
 def test_probabilities_are_of_the_same_networks(stopped, blobs):
