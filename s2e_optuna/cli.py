@@ -340,7 +340,7 @@ def check(
 
     path = to or checking.answers_path(data)
     with ProgressDisplay(quiet=quiet) as display:
-        loaded = data.load(display.reading)
+        loaded = data.of_images().load(display.reading)
         display.data(loaded)
     cards = draw(loaded, samples, data.seed)
     if listed is not None:

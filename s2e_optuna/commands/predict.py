@@ -37,7 +37,7 @@ def run_prediction(request: PredictRequest, display: ProgressDisplay) -> tuple[M
     from s2e_optuna.training.model import predict_samples
 
     check_out(request.out)
-    model = load_model(request.model, request.factory)
+    model = load_model(request.model, request.factory, request.features)
     samples = new_samples(request.data)
     for sentence in samples.words:
         display.note(sentence)

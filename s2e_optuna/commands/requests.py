@@ -145,6 +145,8 @@ class PredictRequest:
         Leave out images that cannot be read.
     factory
         Name of the function that builds a network of the user's own.
+    features
+        Name of the function that makes a feature network of the user's own.
     device
         Where to compute.
     """
@@ -181,6 +183,13 @@ class PredictRequest:
         "is run.",
         panel=DATA_PANEL,
         flag="network",
+        metavar="NAME",
+    )
+    features: str | None = option(
+        None,
+        "Name the features again where their network is one of your own, package.module:function: "
+        "its code is run.",
+        panel=DATA_PANEL,
         metavar="NAME",
     )
     device: str = option(

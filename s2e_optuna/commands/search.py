@@ -12,6 +12,7 @@ from s2e_optuna.commands.locations import shell
 from s2e_optuna.commands.requests import TrainRequest
 from s2e_optuna.commands.show import progress_figure
 from s2e_optuna.commands.takes import flags
+from s2e_optuna.data.spec import is_own
 from s2e_optuna.metrics import METRIC_WORDS, error_words
 from s2e_optuna.reporting.label_words import list_words, result_truth
 from s2e_optuna.reporting.plots import (
@@ -239,7 +240,9 @@ def next_commands(config: SearchConfig, files: dict[str, Path]) -> list[tuple[st
         suspicious = [("the labels that look wrong", looked_through)]
     predicting = []
     if "model" in files:
-        predicted = shell("s2e", "predict", str(files["model"].parent), "NEW_DATA")
+        own = config.data.features if is_own(config.data.features or "") else None
+        named = [] if own is None else ["--features", own]
+        predicted = shell("s2e", "predict", str(files["model"].parent), "NEW_DATA", *named)
         predicting = [("the classes of new samples", predicted)]
     return [
         ("the study in the terminal", f"s2e show {storage} {shell('--study', config.study_name)}"),

@@ -106,10 +106,10 @@ def judge(path: Path, spec: DataSpec, display: ProgressDisplay) -> SuspectList:
     from s2e_optuna.labels import suspects_of_models
     from s2e_optuna.training import load_model
 
-    model = load_model(path)
+    model = load_model(path, features=spec.features)
     _, height, width = model.input_shape
     size = None if model.takes_vectors else (height, width)
-    data = spec.load(display.reading, size, model.encoder)
+    data = spec.of_images().load(display.reading, size, model.encoder)
     display.data(data)
     rows = tuple(suspects_of_models([model], data))
     return SuspectList(f"{data.name}, by {path}", rows, rows)

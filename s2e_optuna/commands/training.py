@@ -114,7 +114,7 @@ def run_training(request: TrainRequest, display: ProgressDisplay) -> TrainOutcom
     training = request.training
     if schedule is not None:
         training = replace(training, epochs=schedule.epochs)
-    data = request.data.load(display.reading)
+    data = request.data.load(display.reading, device=training.device)
     display.data(data)
     data = expected_validation(data, training)
     name = request.method

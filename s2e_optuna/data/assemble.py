@@ -15,7 +15,8 @@ from s2e_optuna.data.class_numbers import number_classes
 from s2e_optuna.data.drawn_labels import draw_labels
 from s2e_optuna.data.noise import Noise
 from s2e_optuna.data.noisy_data import NoisyData, as_images, as_labels
-from s2e_optuna.data.preparation import PIXELS, Preparation
+from s2e_optuna.data.preparation import AS_THEY_ARE, PIXELS, Preparation
+from s2e_optuna.data.pretrained import Encoded, Features
 from s2e_optuna.data.reading import reading_words, warning_words
 from s2e_optuna.data.split import PART_WORDS
 from s2e_optuna.errors import DataError
@@ -51,6 +52,7 @@ def from_arrays(
     words: Sequence[str] = (),
     preparation: Preparation | None = None,
     checked: Checked | None = None,
+    features: Features | None = None,
 ) -> NoisyData:
     """Build a `NoisyData` from arrays, with every check.
 
@@ -86,6 +88,8 @@ def from_arrays(
     checked
         True labels of some samples of a validation part that is cut from the training data, see
         `load_data`.
+    features
+        A pretrained network whose features stand for the images.
 
     Raises
     ------
@@ -131,6 +135,7 @@ def from_arrays(
         layout=layout,
         words=words,
         preparation=preparation,
+        features=features,
     )
     return with_checked(data, checked)
 
@@ -185,6 +190,7 @@ def assemble(
     words: Sequence[str] = (),
     preparation: Preparation | None = None,
     files: Mapping[str, Sequence[str]] | None = None,
+    features: Features | None = None,
 ) -> NoisyData:
     """Split and corrupt labels first, then read the images that are needed; see `from_arrays`.
 
@@ -204,6 +210,8 @@ def assemble(
         What is done to images; by default fitted to the training part.
     files
         Paths of the images of each part in `labels`, where they are files.
+    features
+        A pretrained network whose features stand for the images.
     """
     if validation not in ("auto", "clean", "noisy"):
         raise DataError(f"unknown validation {validation!r}: choose auto, clean or noisy")
@@ -256,6 +264,11 @@ def assemble(
     if test is not None:
         wanted["test"] = test
     images = read(wanted)
+    encoded: Encoded | None = None
+    if features is not None:
+        encoded = features.encode(images, preparation)
+        images, preparation = encoded.images, AS_THEY_ARE
+        words = [encoded.encoder.words, *words]
     if preparation is None:
         x_train = images["train"]
         preparation = Preparation.fit(x_train) if isinstance(x_train, Tensor) else PIXELS
@@ -283,6 +296,8 @@ def assemble(
         y_val_clean=val_clean if cut else None,
         validation_source=val[0],
         preparation=preparation,
+        encoder=None if encoded is None else encoded.encoder,
+        contents={} if encoded is None else encoded.contents,
         files={
             part: tuple(files[source][row] for row in taken)
             for part, (source, taken) in wanted.items()

@@ -22,6 +22,7 @@ from torch import Tensor
 from s2e_optuna.data.file_digests import Digests, digest_of, digests_of_files
 from s2e_optuna.data.named_sets import default_root
 from s2e_optuna.data.noisy_data import NoisyData
+from s2e_optuna.data.pretrained import PretrainedFeatures
 from s2e_optuna.data.split import PART_WORDS
 from s2e_optuna.data.words import count
 
@@ -117,8 +118,11 @@ def fingerprint(data: NoisyData, cache: Path | None = None) -> Fingerprint:
         part: {name: np.concatenate([c[name] for c in found]) for name in _COLUMNS}
         for part, found in parts.items()
     }
+    images = f"{'x'.join(map(str, data.input_shape))} {data.preparation.scale}"
+    if isinstance(data.encoder, PretrainedFeatures):
+        images += f", {data.encoder.identity}"
     summary: dict[str, Any] = {
-        "images": f"{'x'.join(map(str, data.input_shape))} {data.preparation.scale}",
+        "images": images,
         "classes": _hex([json.dumps(list(data.class_names)).encode()]),
         "n_validation": len(data.y_val) if pool else 0,
     }
@@ -176,7 +180,10 @@ def _columns(data: NoisyData, part: str, cache: Path, above: str) -> dict[str, N
     if part == "test" or not names:
         shown = range(len(labels)) if files is None else (f.removeprefix(above) for f in files)
         names = map(str, shown)
-    contents = _digests_of_rows(images) if files is None else digests_of_files(files, cache)
+    if part in data.contents:
+        contents = data.contents[part]  # of the images, not of their features
+    else:
+        contents = _digests_of_rows(images) if files is None else digests_of_files(files, cache)
     clean = data.y_clean if part == "train" else data.y_val_clean if part == "val" else None
     none = np.full(len(labels), -1)
     found = {

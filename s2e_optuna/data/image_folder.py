@@ -14,7 +14,14 @@ from torch import Tensor
 from s2e_optuna.data.assemble import Rows, assemble
 from s2e_optuna.data.division import NONE, Division, Found, divide
 from s2e_optuna.data.image_cache import known_broken, read_images, remember_broken
-from s2e_optuna.data.images import BrokenImages, OnImages, Size, broken_images, default_size
+from s2e_optuna.data.images import (
+    DEFAULT_SIDE,
+    BrokenImages,
+    OnImages,
+    Size,
+    broken_images,
+    default_size,
+)
 from s2e_optuna.data.label_tables import read_labels, tie_labels
 from s2e_optuna.data.layouts import ImageListing, list_image_folder
 from s2e_optuna.data.matching import Samples
@@ -141,7 +148,8 @@ def load_image_folder(
     position = {str(folder / path): i for i, path in enumerate(listing.paths)}
     every = [str(folder / listing.paths[i]) for rows in division.rows.values() for i in rows]
     broken = known_broken(every, how.cache)
-    if broken is None and should_stream(every, how.size) is not None:
+    streamed = options.get("features") is None  # features are computed file by file anyway
+    if broken is None and streamed and should_stream(every, how.size) is not None:
         broken = [path for path, _ in broken_images(every, how.progress)]
         remember_broken(every, broken, how.cache)
     broken = broken or []
@@ -171,7 +179,10 @@ def _assembled(
         raise DataError(f"no training image of {folder} can be read")
     paths = {part: [listing.paths[i] for i in rows] for part, rows in division.rows.items()}
     size, resized = how.size, None
-    if size is None:
+    with_features = options.get("features") is not None
+    if with_features:
+        size = size or (DEFAULT_SIDE, DEFAULT_SIDE)  # only label noise by instance looks at them
+    elif size is None:
         size, resized = default_size([folder / path for path in paths["train"]])
 
     def read(wanted: Mapping[str, tuple[str, Rows]]) -> dict[str, Tensor]:
@@ -180,7 +191,8 @@ def _assembled(
             part: [paths[source][i] for i in index] for part, (source, index) in wanted.items()
         }
         every = [path for part in chosen.values() for path in part]
-        if (shape := should_stream([folder / path for path in every], size)) is not None:
+        shape = size if with_features else should_stream([folder / p for p in every], size)
+        if shape is not None:
             streams: dict[str, Any] = {
                 part: ImageFiles([folder / path for path in part_files], shape)
                 for part, part_files in chosen.items()

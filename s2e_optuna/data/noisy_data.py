@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from torch import Tensor
 from s2e_optuna.data.preparation import PIXELS, Preparation
 from s2e_optuna.data.table_columns import TableColumns
 from s2e_optuna.errors import DataError
+
+if TYPE_CHECKING:
+    from s2e_optuna.data.pretrained import PretrainedFeatures
 
 NOT_CHECKED = -1
 """True label of a sample that nobody has checked."""
@@ -77,8 +81,11 @@ class NoisyData:
     preparation
         What is done to images before a network gets them.
     encoder
-        What made numbers of the samples as they were given, a table's cells; None where they were
-        numbers.
+        What made numbers of the samples as they were given: of a table's cells, or of images by a
+        pretrained network. None where they were numbers.
+    contents
+        A digest of each image of ``"train"``, ``"val"`` and ``"test"``, where the numbers are
+        features of images.
     files
         Paths of the images of ``"train"``, ``"val"`` and ``"test"``, where they are files.
     reading
@@ -111,7 +118,8 @@ class NoisyData:
     y_val_clean: Tensor | None = None
     validation_source: str = "val"
     preparation: Preparation = PIXELS
-    encoder: TableColumns | None = None
+    encoder: TableColumns | PretrainedFeatures | None = None
+    contents: Mapping[str, NDArray[np.uint64]] = field(default_factory=dict)
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reading: tuple[str, ...] = ()
     targets: Tensor | None = None

@@ -207,5 +207,8 @@ class Preparation:
         return cls(found["kind"], float(found["low"]), float(found["high"]), **columns)
 
 
+AS_THEY_ARE = Preparation("floats")
+"""Floats around [0, 1]: nothing is done."""
+
 PIXELS = Preparation()
 """Pixels, and floats around [0, 1]: nothing is done."""

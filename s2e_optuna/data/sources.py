@@ -23,6 +23,7 @@ from s2e_optuna.data.matching import Samples
 from s2e_optuna.data.named_sets import Source, default_root, named_set
 from s2e_optuna.data.noise import Noise
 from s2e_optuna.data.noisy_data import NoisyData
+from s2e_optuna.data.pretrained import Features, PretrainedFeatures
 from s2e_optuna.data.spec import DATA_SETS
 from s2e_optuna.data.table_columns import TableColumns
 from s2e_optuna.errors import DataError
@@ -51,9 +52,13 @@ def load_data(
     skip_broken: bool = False,
     image_size: int | Size | None = None,
     drop_columns: Sequence[str] | None = None,
+    features: str | None = None,
+    views: int = 1,
+    components: int | None = None,
     data_root: str | Path | None = None,
     download: bool = True,
-    encoder: TableColumns | None = None,
+    device: str = "auto",
+    encoder: TableColumns | PretrainedFeatures | None = None,
     progress: OnImages | None = None,
 ) -> NoisyData:
     """Load a data set and, if asked, put label noise on its training part.
@@ -99,13 +104,26 @@ def load_data(
         and other large ones to 64.
     drop_columns
         Columns of a table of features that are left out.
+    features
+        A pretrained network whose features stand for the images: a classifier of torchvision,
+        ``"timm:NAME"`` or ``"package.module:function"``; see
+        `s2e_optuna.data.pretrained_networks.feature_network`. `image_size` is then the side of
+        the images that it gets.
+    views
+        2 takes the mean of the features of an image and of its mirror image.
+    components
+        Principal components that features are reduced to; None: 256 where there are more than
+        512, 0: none.
     data_root
-        Folder for downloads and decoded images; by default a folder of the user's cache.
+        Folder for downloads, decoded images and features; by default a folder of the user's
+        cache.
     download
         Whether torchvision may download.
+    device
+        Where features are computed.
     encoder
-        What makes numbers of a table's cells, that of a `Model`; by default it is fitted to the
-        training part.
+        What makes numbers of a table's cells or of images, that of a `Model`; by default it is
+        fitted to the training part.
     progress
         Told how many images have been decoded, and how many there are.
 
@@ -131,9 +149,22 @@ def load_data(
         "validation": validation,
         "train_size": train_size,
     }
+    root = default_root() if data_root is None else Path(data_root).expanduser()
+    if features is not None or isinstance(encoder, PretrainedFeatures):
+        if _is_table(source):
+            raise DataError("--features is for images, and the data are a table: leave it out")
+        options["features"] = Features(
+            features or "",
+            views,
+            components,
+            _side(image_size),
+            device,
+            root,
+            progress,
+            encoder if isinstance(encoder, PretrainedFeatures) else None,
+        )
     named = isinstance(source, str) and source in DATA_SETS
     if not named and isinstance(source, str | Path) and Path(source).expanduser().is_dir():
-        root = default_root() if data_root is None else Path(data_root).expanduser()
         how = FolderOptions(
             image_size_of(image_size), label_from_name, skip_broken, root / "images", progress
         )
@@ -143,8 +174,9 @@ def load_data(
         raise DataError("--label-from-name is for a folder of images: leave it out")
     if not named and _is_table(source):
         place = Path(source).expanduser()
+        fitted = encoder if isinstance(encoder, TableColumns) else None
         found = load_feature_table(
-            place, columns, options, drop=tuple(drop_columns or ()), fitted=encoder
+            place, columns, options, drop=tuple(drop_columns or ()), fitted=fitted
         )
         return with_checked(found, checked)
     loaded, noise_words = _numbered(_find(source, data_root, download)), None
@@ -162,6 +194,16 @@ def load_data(
     if noise_words is not None:
         data = replace(data, noise=noise_words)
     return with_checked(data, checked)
+
+
+def _side(image_size: int | Size | None) -> int | None:
+    """Return the side of the images that a pretrained network gets."""
+    size = image_size_of(image_size)
+    if size is None:
+        return None
+    if size[0] != size[1]:
+        raise DataError(f"pretrained features want square images, not {size[1]}x{size[0]}")
+    return size[0]
 
 
 def _check_options(

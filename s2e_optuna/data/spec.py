@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from s2e_optuna.errors import DataError, check_integer
 from s2e_optuna.options import DATA_PANEL, option, settings, stored_values
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from s2e_optuna.data.checked import Checked
     from s2e_optuna.data.noise import Noise
     from s2e_optuna.data.noisy_data import NoisyData
+    from s2e_optuna.data.pretrained import PretrainedFeatures
     from s2e_optuna.data.sources import InMemory
     from s2e_optuna.data.table_columns import TableColumns
 else:  # evaluated where the command line is made of these types; torch would be imported for them
@@ -29,6 +30,12 @@ TORCHVISION_SETS = {
 }
 """Names of data sets that torchvision downloads, and its classes for them."""
 
+FEATURES = ("resnet18", "resnet50", "efficientnet_v2_s", "convnext_tiny", "vit_b_16")
+"""Some of the networks whose features may stand for images, for completion in the shell."""
+
+TIMM = "timm:"
+"""Begins the names of timm's networks."""
+
 DATA_SETS = ("digits", *TORCHVISION_SETS)
 """Names that `load_data` knows, besides paths."""
 
@@ -39,6 +46,11 @@ MATRIX_FILES = (".csv", ".txt", ".npy")
 """Endings of files with a transition matrix."""
 
 VALIDATION_PARTS = ("auto", "clean", "noisy")
+
+
+def is_own(features: str) -> bool:
+    """Whether a feature network is made by a user's function."""
+    return ":" in features and not features.startswith(TIMM)
 
 
 def is_matrix_file(noise: Any) -> bool:
@@ -71,6 +83,13 @@ class DataSpec:
         Pattern by which labels are read from file names.
     drop_columns
         Columns of a table of features that are left out.
+    features
+        A pretrained network whose features stand for the images.
+    views
+        1, or 2 for the mean of the features of an image and of its mirror image.
+    components
+        Principal components that features are reduced to; None decides by their number, 0 keeps
+        all.
     skip_broken
         Leave out images that cannot be read.
     image_size
@@ -181,6 +200,28 @@ class DataSpec:
         flag="drop-column",
         parse=tuple,
     )
+    features: str | None = option(
+        None,
+        "Learn from the features of a pretrained network in place of the images: a classifier of "
+        "torchvision such as efficientnet_v2_s, timm:NAME, or package.module:function of your "
+        "own. They are computed once and kept.",
+        panel=DATA_PANEL,
+        choices=FEATURES,
+        metavar="NAME",
+    )
+    views: int = option(
+        1,
+        "2: the mean of the features of an image and of its mirror image.",
+        panel=DATA_PANEL,
+        metavar="N",
+    )
+    components: int | None = option(
+        None,
+        "Reduce features to N principal components; 0 keeps all; default: 256 if there are more "
+        "than 512.",
+        panel=DATA_PANEL,
+        metavar="N",
+    )
     label_from_name: str | None = option(
         None,
         'Take labels from the names of files: auto, or a pattern such as "{label}_*".',
@@ -192,14 +233,15 @@ class DataSpec:
     )
     image_size: int | None = option(
         None,
-        "Resize the images of a folder to N x N; default: 64 for large ones, such as photographs.",
+        "Resize the images of a folder to N x N; default: 64 for large ones, such as photographs. "
+        "With --features: the size of the images that the network gets; default: its own.",
         panel=DATA_PANEL,
         least=1,
         metavar="N",
     )
     data_root: Path | str | None = option(
         None,
-        "Folder for downloads and decoded images; default: the user's cache.",
+        "Folder for downloads, decoded images and features; default: the user's cache.",
         panel=DATA_PANEL,
         metavar="FOLDER",
         stored=False,
@@ -212,6 +254,13 @@ class DataSpec:
             if value is not None:
                 check_integer(name, value, 1)
         check_integer("seed", self.seed, 0)
+        if self.components is not None:
+            check_integer("components", self.components, 0)
+        if self.views not in (1, 2):
+            raise DataError(f"`views` must be 1 or 2, but is {self.views!r}.")
+        if self.features is None and (self.views != 1 or self.components is not None):
+            name = "views" if self.views != 1 else "components"
+            raise DataError(f"`{name}` is about `features`: name a network, or leave it out.")
         if not isinstance(self.noise, str) or is_matrix_file(self.noise):
             if self.noise is not None and self.noise_rate is not None:
                 words = self.noise if isinstance(self.noise, str) else "a transition matrix"
@@ -236,6 +285,10 @@ class DataSpec:
         if self.labels is not None:
             return f"{name}-{self.label_column or Path(self.labels).name.split('.')[0]}"
         return name
+
+    def of_images(self) -> Self:
+        """Return the same data without features: what people look at."""
+        return replace(self, features=None, views=1, components=None)
 
     def settings(self) -> dict[str, Any]:
         """Return what decides about a trial's result, as it is stored: paths in full."""
@@ -269,7 +322,8 @@ class DataSpec:
         self,
         progress: Callable[[int, int], None] | None = None,
         size: tuple[int, int] | None = None,
-        encoder: TableColumns | None = None,
+        encoder: TableColumns | PretrainedFeatures | None = None,
+        device: str = "auto",
     ) -> NoisyData:
         """Load the data.
 
@@ -281,6 +335,8 @@ class DataSpec:
             Height and width of the images of a folder where `image_size` says none.
         encoder
             That of a model, see `load_data`.
+        device
+            Where features are computed.
 
         Raises
         ------
@@ -291,7 +347,7 @@ class DataSpec:
 
         options = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "data"}
         options["image_size"] = size if self.image_size is None else self.image_size
-        return load_data(self.data, progress=progress, encoder=encoder, **options)
+        return load_data(self.data, progress=progress, encoder=encoder, device=device, **options)
 
 
 def _resolved(path: str | Path | None) -> str | None:

@@ -205,7 +205,7 @@ class CoTeachingObjective:
         """The data, loaded at the first use; raises `s2e_optuna.training.DataError`."""
         if self._loaded is None:
             assert self._spec is not None
-            self._loaded = self._spec.load()
+            self._loaded = self._spec.load(device=self.config.device)
         return self._loaded
 
     def __call__(self, trial: Trial) -> float:

@@ -206,6 +206,8 @@ def _about(data: NoisyData, settings: Mapping[str, object]) -> dict[str, Any]:
 def _data_words(data: NoisyData) -> str:
     channels, height, width = data.input_shape
     shape = f"{width} features" if height == channels == 1 else f"{width}×{height} pixels"
+    if data.contents:  # of images
+        shape += f" of {getattr(data.encoder, 'name', '')}"
     return (
         f"{data.name}: {len(data.y_train):,} training samples of {shape}, {data.n_classes} "
         f"classes, labels: {data.noise}"
@@ -312,6 +314,18 @@ def _curves(scores: Mapping[str, MethodScore], metric: str) -> list[dict[str, st
     return drawn
 
 
+def _image(data: NoisyData, at: int) -> Tensor:
+    """Return the image of a labelled sample; where its features are learnt from, its file's."""
+    part, row = ("train", at) if at < len(data.ids) else ("val", at - len(data.ids))
+    if part in data.contents and part in data.files:
+        import torch
+
+        from s2e_optuna.data.images import decode_image
+
+        return torch.tensor(decode_image(data.files[part][row], None)[0]).permute(2, 0, 1)
+    return (data.x_train if part == "train" else data.x_val)[row]
+
+
 def _suspects(
     rows: Sequence[Suspect], data: NoisyData, report: LabelReport | None, truth: str
 ) -> dict[str, Any]:
@@ -328,10 +342,7 @@ def _suspects(
     samples = []
     for row in rows[:SHOWN_SAMPLES]:
         at = position.get(row.id)
-        image = None
-        if at is not None:
-            image = data.x_train[at] if at < len(data.ids) else data.x_val[at - len(data.ids)]
-        picture = None if image is None else thumbnail(image)
+        picture = None if at is None else thumbnail(_image(data, at))
         samples.append({**vars(row), "chance": _chance(row), "picture": picture})
     return {
         "words": words,

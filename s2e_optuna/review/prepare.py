@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from s2e_optuna.data import DataSpec, NoisyData
 from s2e_optuna.data.feature_tables import is_feature_table, named_rows
+from s2e_optuna.data.spec import is_own
 from s2e_optuna.data.streaming import ImageFiles, take
 from s2e_optuna.errors import DataError, explain
 from s2e_optuna.review.cards import read_cards
@@ -240,7 +241,7 @@ def main(folder: Path) -> None:
     model = None if ask["model"] is None else Path(ask["model"])
     try:
         spec = DataSpec(**ask["data"])
-        data = spec.load()
+        data = spec.of_images().load()
         rows = Rows.of(data, read_cards(Path(ask["list"])).ids)
         if not rows.found[: len(rows.found) - len(rows.others)].any():
             raise DataError("the data have none of the samples of the list: name them with --data")
@@ -254,8 +255,18 @@ def main(folder: Path) -> None:
         _write(folder / CONTENTS_READY, {"error": explained[0]})
         return
     _write(folder / CONTENTS_READY, {"classes": data.class_names, "others": rows.others})
-    write_features(data, rows, folder, model)
+    write_features(_compared(spec, data), rows, folder, model)
     _write(folder / SIMILAR_READY, {})
+
+
+def _compared(spec: DataSpec, data: NoisyData) -> NoisyData:
+    """Return the data by their features, if there are any that run no code of a user's."""
+    if spec.features is None or is_own(spec.features):
+        return data
+    try:
+        return spec.load()
+    except DataError:  # their weights are not on this machine
+        return data
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

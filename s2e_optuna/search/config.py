@@ -479,7 +479,7 @@ class SearchConfig:
         from s2e_optuna.training import make_network
 
         training = self.training
-        data = self.data.load(progress)
+        data = self.data.load(progress, device=self.devices[0])
         make_network(
             training.network, data.input_shape, data.n_classes, execution=training.execution
         )

@@ -22,6 +22,7 @@ from s2e_optuna.data.new_samples import (
 )
 from s2e_optuna.data.noisy_data import as_images
 from s2e_optuna.data.preparation import PIXELS, Preparation
+from s2e_optuna.data.pretrained import PretrainedFeatures
 from s2e_optuna.data.streaming import ImageFiles, prepared
 from s2e_optuna.data.table_columns import TableColumns
 from s2e_optuna.data.words import count
@@ -61,7 +62,8 @@ class Model:
     preparation
         What is done to images before the networks get them.
     encoder
-        What makes numbers of a table's cells; None where the model was trained on numbers.
+        What makes numbers of a table's cells or of images; None where the model was trained on
+        numbers.
     """
 
     network: str
@@ -70,7 +72,7 @@ class Model:
     states: tuple[Parameters, ...]
     factory: NetworkFactory | None = None
     preparation: Preparation = PIXELS
-    encoder: TableColumns | None = None
+    encoder: TableColumns | PretrainedFeatures | None = None
 
     @property
     def classes_(self) -> NDArray[np.str_]:
@@ -227,7 +229,10 @@ def predict_samples(
     channels, height, width = model.input_shape
     found: list[NDArray[np.float32]] = []
     coloured = 0
-    if isinstance(samples.raw, ImagePaths) and model.takes_vectors:
+    encoder = model.encoder
+    if isinstance(encoder, PretrainedFeatures):
+        _ = encoder.network  # what is missing is said before the first sample is read
+    elif isinstance(samples.raw, ImagePaths) and model.takes_vectors:
         raise DataError(
             f"the model was trained on rows of {count(width, 'number')}, and these are images: "
             "give rows of numbers"
@@ -238,6 +243,8 @@ def predict_samples(
         nonlocal coloured
         if isinstance(raw, TableCells):
             raw = _encoded(model, raw)
+        if isinstance(encoder, PretrainedFeatures) and not _is_encoded(model, raw):
+            raw = encoder.encode(raw.paths if isinstance(raw, ImagePaths) else raw, device)
         if isinstance(raw, Tensor):
             found.append(predict(_checked(model, raw)))
             return
@@ -264,7 +271,7 @@ def predict_samples(
 
 def _encoded(model: Model, cells: TableCells) -> Tensor:
     """Return the numbers [N, 1, 1, D] that the cells of a table were in training."""
-    if model.encoder is None:
+    if not isinstance(model.encoder, TableColumns):
         raise DataError(
             f"{cells.where} is a table, and the model knows no columns, for it was trained on "
             "images or arrays, or by a version that kept none: train it on a table"
@@ -273,9 +280,13 @@ def _encoded(model: Model, cells: TableCells) -> Tensor:
     return torch.from_numpy(model.encoder.apply(raw, np.arange(len(cells)))[:, None, None])
 
 
+def _is_encoded(model: Model, raw: Raw) -> bool:
+    return isinstance(raw, Tensor) and tuple(raw.shape[1:]) == tuple(model.input_shape)
+
+
 def _names(model: Model, samples: NewSamples) -> Sequence[str]:
     """Return one name a sample: of a table's rows those in the column that named them before."""
-    if isinstance(samples.raw, TableCells) and model.encoder is not None:
+    if isinstance(samples.raw, TableCells) and isinstance(model.encoder, TableColumns):
         found = samples.raw.columns.get(model.encoder.naming or "", ())
         if found and len(set(found)) == len(found):
             return found

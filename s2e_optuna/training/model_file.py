@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from s2e_optuna.data.named_sets import default_root
 from s2e_optuna.data.preparation import Preparation
+from s2e_optuna.data.pretrained import PretrainedFeatures
+from s2e_optuna.data.spec import is_own
 from s2e_optuna.data.table_columns import TableColumns
 from s2e_optuna.errors import DataError
+from s2e_optuna.own_code import import_function
 from s2e_optuna.stored_names import MODEL_FILE
 from s2e_optuna.training.model import Model
 from s2e_optuna.training.networks import NetworkFactory, Parameters, own_factory
@@ -19,8 +25,11 @@ from s2e_optuna.writable import whole_file
 
 FORMAT = "s2e_optuna model 1"
 
-_PREPARATION = "preparation."
-"""Begins the names of the arrays of a model's `Preparation` in its file."""
+FEATURES_FORMAT = "s2e_optuna model 2"
+"""Of models on pretrained features: earlier versions would take their arrays for parameters."""
+
+_PREPARATION, _FEATURES = "preparation.", "features."
+"""Begin the names of the arrays of a model's `Preparation` and features in its file."""
 
 
 def save_model(model: Model, path: str | Path) -> None:
@@ -37,15 +46,23 @@ def save_model(model: Model, path: str | Path) -> None:
         "class_names": json.dumps(list(model.class_names)),
     }
     metadata["preparation"], arrays = model.preparation.stored()
-    if model.encoder is not None:
+    if isinstance(model.encoder, TableColumns):
         metadata["columns"] = model.encoder.stored()
+    elif model.encoder is not None:
+        metadata["format"] = FEATURES_FORMAT
+        metadata["features"], fitted = model.encoder.stored()
+        tensors |= {f"{_FEATURES}{name}": array for name, array in fitted.items()}
     tensors |= {f"{_PREPARATION}{name}": array for name, array in arrays.items()}
     with whole_file(path) as place:
         # Bytes: a file that safetensors writes by itself can be read by nobody else (mode 600).
         place.write_bytes(save(tensors, metadata=metadata))
 
 
-def load_model(path: str | Path, factory: NetworkFactory | str | None = None) -> Model:
+def load_model(
+    path: str | Path,
+    factory: NetworkFactory | str | None = None,
+    features: Callable[[], Any] | str | None = None,
+) -> Model:
     """Read a trained model, with everything that was fitted for it.
 
     Parameters
@@ -57,6 +74,8 @@ def load_model(path: str | Path, factory: NetworkFactory | str | None = None) ->
         What builds the network of a model with a network of your own, or its name,
         ``"package.module:function"``. It has to be given: a file does not decide what code is
         imported.
+    features
+        Likewise the function that makes the feature network of a model, where it is your own.
 
     Returns
     -------
@@ -68,7 +87,7 @@ def load_model(path: str | Path, factory: NetworkFactory | str | None = None) ->
     ------
     DataError
         The file is missing, damaged, not such a model or one of a later version, or its network
-        needs a `factory`.
+        needs a `factory`, or its `features`.
     """
     place = Path(path).expanduser()
     if place.is_dir() and not (place / MODEL_FILE).exists():
@@ -92,12 +111,9 @@ def load_model(path: str | Path, factory: NetworkFactory | str | None = None) ->
         )
     if isinstance(factory, str):
         factory = own_factory(factory)
+    function = _feature_function(place, metadata, features)
     try:
-        arrays = {
-            name.removeprefix(_PREPARATION): tensors.pop(name)
-            for name in list(tensors)
-            if name.startswith(_PREPARATION)
-        }
+        arrays, fitted = _taken(tensors, _PREPARATION), _taken(tensors, _FEATURES)
         states: dict[int, Parameters] = {}
         for key, tensor in tensors.items():
             index, name = key.split(".", 1)
@@ -110,9 +126,7 @@ def load_model(path: str | Path, factory: NetworkFactory | str | None = None) ->
             states=tuple(states[index] for index in sorted(states)),
             factory=factory,
             preparation=Preparation.from_stored(metadata.get("preparation"), arrays),
-            encoder=TableColumns.from_stored(metadata["columns"])
-            if "columns" in metadata
-            else None,
+            encoder=_encoder(metadata, fitted, function),
         )
         model.modules()  # every parameter is there and has its shape
     except KeyError as error:
@@ -126,6 +140,43 @@ def load_model(path: str | Path, factory: NetworkFactory | str | None = None) ->
     return model
 
 
+def _feature_function(
+    place: Path, metadata: Mapping[str, str], features: Callable[[], Any] | str | None
+) -> Callable[[], Any] | None:
+    """Return the function of a feature network of the user's own, if that is given."""
+    name = json.loads(metadata["features"]).get("name", "") if "features" in metadata else ""
+    if is_own(name):
+        if features is None or (isinstance(features, str) and features != name):
+            raise DataError(
+                f"the model in {place} is one on features of your own, {name}: hand load_model "
+                "the function that makes their network, or its name, as `features`"
+            )
+        makes = "returns a torch.nn.Module"
+        return import_function(name, "features", makes) if isinstance(features, str) else features
+    if features is not None and features != name:
+        has = f"has features of {name}" if name else "has no pretrained features"
+        raise DataError(f"the model in {place} {has}: leave `features` out")
+    return None
+
+
+def _taken(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Take what is called so out of the arrays."""
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors.pop(name) for name in names}
+
+
+def _encoder(
+    metadata: Mapping[str, str], arrays: Mapping[str, Tensor], function: Callable[[], Any] | None
+) -> TableColumns | PretrainedFeatures | None:
+    if "columns" in metadata:
+        return TableColumns.from_stored(metadata["columns"])
+    if "features" in metadata:
+        return PretrainedFeatures.from_stored(
+            metadata["features"], arrays, function, default_root()
+        )
+    return None
+
+
 def _read(place: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Return the description and the arrays of a file of a version that is known."""
     try:
@@ -135,11 +186,11 @@ def _read(place: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     except (OSError, SafetensorError) as error:
         raise DataError(f"cannot read a model from {place}: {error}") from error
     written = metadata.get("format", "")
-    if written == FORMAT:
+    if written in (FORMAT, FEATURES_FORMAT):
         return metadata, tensors
     if written.startswith(FORMAT.rstrip("0123456789")):
         raise DataError(
-            f"{place} is a model of a later version ({written}), and this version knows {FORMAT}: "
-            "update s2e_optuna"
+            f"{place} is a model of a later version ({written}), and this version knows "
+            f"{FEATURES_FORMAT}: update s2e_optuna"
         )
     raise DataError(f"{place} is not a model saved by s2e_optuna: it lacks the description")

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from s2e_optuna.errors import DataError, unknown_name
+from s2e_optuna.own_code import import_function
 from s2e_optuna.training.networks.base import InputShape, NetworkFactory, StackedNetwork
 from s2e_optuna.training.networks.cnn1 import Cnn1, UnfoldedCnn1
 from s2e_optuna.training.networks.cnn2 import Cnn2
@@ -177,33 +172,6 @@ def _factory(network: str | NetworkFactory) -> tuple[str, NetworkFactory]:
         return network_name(network), network
     if network in FACTORIES:
         return network, FACTORIES[network]
-    module_name, colon, function = network.partition(":")
-    if not colon:
+    if ":" not in network:
         raise unknown_name("network", network, ["auto", *NETWORKS, "package.module:function"])
-    try:
-        with _working_directory_importable():
-            found: object = importlib.import_module(module_name)
-        for part in function.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise DataError(
-            f"cannot import network {network} ({error}): give package.module:function, with the "
-            "package installed or in the current folder"
-        ) from error
-    if not callable(found):
-        raise DataError(f"network {network} is no function that builds a torch.nn.Module")
-    return network, found
-
-
-@contextmanager
-def _working_directory_importable() -> Iterator[None]:
-    """Find modules in the current folder too, as ``python -m`` does."""
-    folder = os.getcwd()
-    if folder in sys.path or "" in sys.path:
-        yield
-        return
-    sys.path.append(folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
+    return network, import_function(network, "network", "builds a torch.nn.Module")
