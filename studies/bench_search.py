@@ -35,6 +35,7 @@ from studies.emulator import (
     Emulator,
     ProcessEmulator,
     TreeEmulator,
+    emulator_of,
     final_error,
     load_table,
 )
@@ -238,7 +239,7 @@ def main(words: Sequence[str] | None = None) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     RESULTS.mkdir(parents=True, exist_ok=True)
     for task in arguments.tasks or tasks:
-        emulator = EMULATORS[arguments.emulator](load_table(task))
+        emulator = emulator_of(task, arguments.emulator)
         path = RESULTS / f"{emulator.name}.csv"
         before = len(read_runs(path))
         for in_flight in arguments.in_flight:

@@ -139,9 +139,9 @@ def measure(url: str, storage: str, workers: int, rounds: int) -> Speed:
 def judge(task: str, workers: int, seeds: int) -> Quality:
     """Search on an emulated task with so many workers at once."""
     from studies.bench_search import CHECKPOINTS, run
-    from studies.emulator import ProcessEmulator, load_table
+    from studies.emulator import emulator_of
 
-    emulator = ProcessEmulator(load_table(task))
+    emulator = emulator_of(task)
     place = CHECKPOINTS.index(TRIALS)
     errors = [100 * run(emulator, "s2e", seed, TRIALS, workers)[place] for seed in range(seeds)]
     return Quality(

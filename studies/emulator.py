@@ -17,7 +17,7 @@ import json
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -186,3 +186,9 @@ class TreeEmulator(Emulator):
 
 EMULATORS = {emulator.kind: emulator for emulator in (ProcessEmulator, TreeEmulator)}
 """Emulators by name."""
+
+
+@cache
+def emulator_of(task: str, kind: str = ProcessEmulator.kind) -> Emulator:
+    """Return the emulator of a table; it is fitted once, which takes a second or two."""
+    return EMULATORS[kind](load_table(task))

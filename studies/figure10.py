@@ -37,7 +37,7 @@ class Scale:
     starts: int
 
 
-SCALES = {"tiny": Scale(60, 4, 2), "small": Scale(200, 30, 4), "paper": Scale(200, 100, 4)}
+SCALES = {"tiny": Scale(20, 3, 1), "small": Scale(200, 30, 4), "paper": Scale(200, 100, 4)}
 
 SHOWN = 3
 """Schedules in the picture, as many as in the paper: the first ones. The worst joins them."""

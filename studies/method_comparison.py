@@ -38,7 +38,13 @@ class Scale:
 
 SCALES = {
     "tiny": Scale(
-        {"digits-pair45": paper_setting("digits", "pair45", epochs=4, batch_size=None)}, 2, 3
+        {
+            "digits-pair45": paper_setting(
+                "digits", "pair45", epochs=4, train_size=300, batch_size=32
+            )
+        },
+        2,
+        3,
     ),
     "small": Scale(
         {

@@ -21,7 +21,7 @@ from optuna.study import StudyDirection
 from optunahub.benchmarks import BaseProblem
 
 from s2e_optuna.schedules import get_space, suggest_schedule
-from studies.emulator import ProcessEmulator, final_error, load_table
+from studies.emulator import emulator_of, final_error
 
 
 class ScheduleProblem(BaseProblem):  # type: ignore[misc]
@@ -36,7 +36,7 @@ class ScheduleProblem(BaseProblem):  # type: ignore[misc]
     """
 
     def __init__(self, task: str, seed: int | None = None) -> None:
-        self._emulator = ProcessEmulator(load_table(task))
+        self._emulator = emulator_of(task)
         self._rng = None if seed is None else np.random.default_rng(seed)
 
     @property

@@ -88,7 +88,7 @@ class Scale:
 
 
 SCALES = {
-    "tiny": Scale(8, 16, 40, 32, "cnn1", 8, 3, 1),
+    "tiny": Scale(8, 16, 40, 32, "cnn1", 3, 3, 1),
     "small": Scale(60, 40, 300, 32, "cnn1", 40, 16, 3),
     "paper": Scale(0, 0, 0, 112, "resnet50", 40, 24, 1),
 }

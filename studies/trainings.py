@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2e_optuna.schedules import Schedule
+from s2e_optuna.search.processes import process_context
 from studies.settings import Frame, Setting, commit, digest, hardware
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _work(stacks: list[list[Training]], frame: Frame) -> Iterable[tuple[list[Tra
             yield job[0], train_stack(*job)
         return
     with ProcessPoolExecutor(
-        frame.workers, get_context("spawn"), _use_threads, (frame.workers,)
+        frame.workers, process_context(), _use_threads, (frame.workers,)
     ) as pool:
         futures = {pool.submit(train_stack, *job): job[0] for job in jobs}
         try:

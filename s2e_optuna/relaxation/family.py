@@ -23,6 +23,7 @@ whatever x is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -117,6 +118,25 @@ class Family:
             mask[where.stop - 1] = block.kind == "dirichlet"
         return mask
 
+    @cached_property
+    def _dirichlets(self) -> dict[int, tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        # Of the Dirichlets of each size k, of which there are b: where the components lie in x,
+        # and the parameters in theta, both of shape [k, b].
+        found: dict[int, list[tuple[slice, slice]]] = {}
+        for block, own, where in zip(
+            self.blocks, self.theta_slices, self.point_slices, strict=True
+        ):
+            if block.kind == "dirichlet":
+                found.setdefault(block.size, []).append((where, own))
+
+        def places(slices: Sequence[slice]) -> NDArray[np.intp]:
+            return np.array([np.arange(one.start, one.stop) for one in slices]).T
+
+        return {
+            k: (places([x for x, _ in pairs]), places([theta for _, theta in pairs]))
+            for k, pairs in found.items()
+        }
+
     def uniform(self) -> Array:
         """Parameters [d] of the uniform distribution: Dirichlet 1, logits 0 (Algorithm 2)."""
         return self.positive.astype(np.float64)
@@ -157,19 +177,33 @@ class Family:
         numpy.ndarray
             Points, shape [n, D].
         """
-        parts = []
-        for block, where in zip(self.blocks, self.theta_slices, strict=True):
+        points = np.empty((n, sum(block.size for block in self.blocks)))
+        gamma = {k: np.empty((k, n, at.shape[1])) for k, (at, _) in self._dirichlets.items()}
+        log_uniform = {k: np.empty_like(drawn) for k, drawn in gamma.items()}
+        met = dict.fromkeys(gamma, 0)
+        for block, own, where in zip(
+            self.blocks, self.theta_slices, self.point_slices, strict=True
+        ):
+            k = block.size
             if block.kind == "dirichlet":
-                # Gamma(a) = Gamma(a + 1) U^(1/a), in logarithms: small a do not underflow.
-                shape = theta[where]
-                log_gamma = np.log(rng.standard_gamma(shape + 1.0, size=(n, block.size)))
-                log_gamma += np.log1p(-rng.random((n, block.size))) / shape
-                parts.append(np.maximum(softmax(log_gamma, axis=1), TINY))
+                gamma[k][:, :, met[k]] = rng.standard_gamma(theta[own] + 1.0, size=(n, k)).T
+                log_uniform[k][:, :, met[k]] = rng.random((n, k)).T
+                met[k] += 1
             else:
-                logits = np.append(theta[where], 0.0)
-                choice = rng.choice(block.size, size=n, p=softmax(logits))
-                parts.append(np.eye(block.size)[choice])
-        return np.concatenate(parts, axis=1)
+                choice = rng.choice(k, size=n, p=softmax(np.append(theta[own], 0.0)))
+                points[:, where] = np.eye(k)[choice]
+        for k, (at, owners) in self._dirichlets.items():
+            # Gamma(a) = Gamma(a + 1) U^(1/a), in logarithms: small a do not underflow.
+            u = log_uniform[k]
+            np.log1p(np.negative(u, out=u), out=u)
+            u /= theta[owners][:, None]
+            log_gamma = np.log(gamma[k], out=gamma[k])
+            log_gamma += u
+            log_gamma -= log_gamma.max(axis=0)
+            x = np.exp(log_gamma, out=log_gamma)
+            x /= x.sum(axis=0)
+            points[:, at] = np.maximum(x, TINY, out=x).transpose(1, 0, 2)
+        return points
 
     def statistics(self, x: ArrayLike) -> Array:
         """Sufficient statistics T(x) of points [n, D]: shape [n, d]."""

@@ -70,10 +70,20 @@ def _kernel(h: Array, z: Array, other: Array) -> tuple[Array, Array, Array]:
     """Kernel matrix [n, m] between features [n, q] and [m, q], and a and exp(-a)."""
     u, v = z * np.exp(-h[:-2]), other * np.exp(-h[:-2])
     # |u - v|^2 by one matrix product; rounding may leave it below 0.
-    squares = np.sum(u * u, axis=1)[:, None] + np.sum(v * v, axis=1) - 2.0 * (u @ v.T)
-    a = np.sqrt(5.0 * np.maximum(squares, 1e-18))
+    a = u @ v.T
+    a *= -2.0
+    a += np.sum(u * u, axis=1)[:, None] + np.sum(v * v, axis=1)
+    np.maximum(a, 1e-18, out=a)
+    a *= 5.0
+    np.sqrt(a, out=a)
     decay = np.exp(-a)
-    return np.exp(2.0 * h[-2]) * (1.0 + a + a * a / 3.0) * decay, a, decay
+    kernel = a * a
+    kernel /= 3.0
+    kernel += a
+    kernel += 1.0
+    kernel *= decay
+    kernel *= np.exp(2.0 * h[-2])
+    return kernel, a, decay
 
 
 def _loss(h: Array, z: Array, y: Array, mean: Array, spread: Array) -> tuple[float, Array]:
@@ -194,7 +204,7 @@ class GaussianProcess:
     def predict(self, z: Array) -> tuple[Array, Array]:
         """Posterior mean and standard deviation of the noise-free function at [n, q]."""
         kernel = _kernel(self.h, z, self.z)[0]
-        half = solve_triangular(self._lower, kernel.T, lower=True)
-        variance = np.exp(2.0 * self.h[-2]) - np.sum(half * half, axis=0)
-        deviation = np.sqrt(np.maximum(variance, 0.0))
-        return self.mean + self.scale * (kernel @ self._weights), self.scale * deviation
+        mean = self.mean + self.scale * (kernel @ self._weights)
+        half = solve_triangular(self._lower, kernel.T, lower=True, overwrite_b=True)
+        variance = np.exp(2.0 * self.h[-2]) - np.einsum("ij,ij->j", half, half)
+        return mean, self.scale * np.sqrt(np.maximum(variance, 0.0))

@@ -8,29 +8,36 @@ from pathlib import Path
 
 import pytest
 from click import Command
+from command_line import ROOT, run_app
 from typer import Context
 
+from s2e_optuna.cli import app
 from s2e_optuna.commands.completion import benchmarks, one_of, studies
 
 
-def complete(words: str, cwd: Path, **env: str) -> list[str]:
-    """Ask as bash does."""
+def question(words: str) -> dict[str, str]:
+    """What bash asks with."""
+    return {
+        "_S2E_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
+
+
+def complete(words: str, **env: str) -> list[str]:
+    return run_app.invoke(app, [], prog_name="s2e", env=question(words) | env).stdout.split()
+
+
+def test_bash_is_answered_by_a_process(tmp_path: Path) -> None:
     answer = subprocess.run(
         [sys.executable, "-c", "from s2e_optuna.cli import app; app(prog_name='s2e')"],
-        env={
-            **os.environ,
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-            "_S2E_COMPLETE": "complete_bash",
-            "COMP_WORDS": words,
-            "COMP_CWORD": str(len(words.split(" ")) - 1),
-            **env,
-        },
-        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **question("s2e search --sampler cm")},
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=True,
     )
-    return answer.stdout.split()
+    assert answer.stdout.split() == ["cmaes"]
 
 
 @pytest.mark.parametrize(
@@ -43,13 +50,15 @@ def complete(words: str, cwd: Path, **env: str) -> list[str]:
         ("s2e bench main", ["main_job"]),
     ],
 )
-def test_names_are_completed(words: str, expected: list[str], tmp_path: Path) -> None:
-    assert complete(words, tmp_path) == expected
+@pytest.mark.usefixtures("in_an_empty_folder")
+def test_names_are_completed(words: str, expected: list[str]) -> None:
+    assert complete(words) == expected
 
 
-def test_studies_are_those_of_the_storage(stored: str, tmp_path: Path) -> None:
-    assert complete(f"s2e show --storage {stored} --study ti", tmp_path) == ["tiny"]
-    assert complete("s2e show --study ", tmp_path, S2E_STORAGE=stored) == ["tiny"]
+@pytest.mark.usefixtures("in_an_empty_folder")
+def test_studies_are_those_of_the_storage(stored: str) -> None:
+    assert complete(f"s2e show --storage {stored} --study ti") == ["tiny"]
+    assert complete("s2e show --study ", S2E_STORAGE=stored) == ["tiny"]
 
 
 @pytest.mark.parametrize(

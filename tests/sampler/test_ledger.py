@@ -286,13 +286,13 @@ study.optimize(objective, n_trials=int(sys.argv[2]))
 def test_two_processes_share_one_sqlite_study(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/study.db"
     optuna.create_study(storage=open_storage(url), study_name="s")
-    workers = [Popen([executable, "-c", WORKER, url, "100"], stderr=PIPE) for _ in range(2)]
+    workers = [Popen([executable, "-c", WORKER, url, "50"], stderr=PIPE) for _ in range(2)]
     for worker in workers:
         _, errors = worker.communicate(timeout=600)
         assert worker.returncode == 0, errors.decode()
     study = optuna.load_study(study_name="s", storage=open_storage(url))
-    assert len(study.trials) == 200
+    assert len(study.trials) == 100
     assert all(trial.state == TrialState.COMPLETE for trial in study.trials)
-    assert len({trial.params["x"] for trial in study.trials}) == 200
+    assert len({trial.params["x"] for trial in study.trials}) == 100
     assert len(generations(study)) > 10
     check(study, S2ESampler())

@@ -170,10 +170,11 @@ def test_a_share_of_the_trials_is_drawn_uniformly() -> None:
         lambda trial: trial.suggest_float("x", 0.0, 1.0), 7, seed=0, batch_size=6, candidates=1
     )
     trials = [study.ask({"x": FloatDistribution(0.0, 1.0)}) for _ in range(300)]
+    stored = study.trials
     uniform = [
         trial.params["x"]
         for trial in trials
-        if "src" not in study.trials[trial.number].system_attrs[TAG_KEY]
+        if "src" not in stored[trial.number].system_attrs[TAG_KEY]
     ]
     assert 40 < len(uniform) < 80
     sampler = study.sampler

@@ -315,7 +315,8 @@ if __name__ == "__main__":
     try:
         search(
             SearchConfig.of(
-                noise="symmetric", noise_rate=0.4, epochs=10, trials=500, device="cpu",
+                noise="symmetric", noise_rate=0.4, train_size=300, epochs=10, trials=500,
+                stack=2, device="cpu",
                 storage=sys.argv[1], study="s", out=sys.argv[2],
             ),
             lambda progress: print(progress.finished, flush=True),

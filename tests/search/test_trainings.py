@@ -16,7 +16,7 @@ from s2e_optuna.data import load_data
 from s2e_optuna.errors import DataError
 from s2e_optuna.schedules import Schedule
 from s2e_optuna.search.final import comparison_entries, train_final
-from s2e_optuna.search.processes import PRELOADED
+from s2e_optuna.search.processes import process_context
 from s2e_optuna.search.trainings import Processes, final_trainings
 from s2e_optuna.search.watch import SearchError
 from s2e_optuna.training import TrainConfig
@@ -141,8 +141,11 @@ def test_nobody_stays_when_the_parent_is_killed(tmp_path):
 
 
 def test_processes_are_forked_from_one_that_has_torch():
-    code = f"import sys, {PRELOADED}; assert {{'torch', 'optuna', 'alembic'}} <= set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    code = "import sys; assert {'torch', 'optuna', 'alembic'} <= set(sys.modules)"
+    process = process_context().Process(target=exec, args=(code,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
 
 
 def test_what_starts_processes_imports_nothing_that_takes_long():

@@ -55,9 +55,9 @@ def assert_every_commit_can_be_recomputed(study):
 
 
 def test_two_processes_keep_an_exact_budget(opened, sqlite_url):
-    study = worker_jobs.new_study(opened(sqlite_url), 200)
-    run_pool(study, sqlite_url, 200, worker_jobs.together)
-    assert_budget(study, 200)
+    study = worker_jobs.new_study(opened(sqlite_url), 100)
+    run_pool(study, sqlite_url, 100, worker_jobs.together)
+    assert_budget(study, 100)
     assert_every_commit_can_be_recomputed(study)
     owners = {trial.user_attrs[OWNER_ATTR] for trial in study.trials}
     assert len(owners) == 2

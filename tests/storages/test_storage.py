@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.util
-import multiprocessing
 import pickle
 import shutil
 import sqlite3
@@ -20,6 +19,7 @@ from optuna.trial import TrialState
 
 from s2e_optuna import open_storage, suggest_schedule
 from s2e_optuna.search.pool import LocalPool
+from s2e_optuna.search.processes import process_context
 from s2e_optuna.search.worker import fatal_reason
 from s2e_optuna.storages import NoTablesError, StorageError, mask_password
 from s2e_optuna.storages import open as open_module
@@ -169,7 +169,7 @@ def _open(url):
 
 
 def test_several_processes_may_make_the_same_file(sqlite_url):
-    context = multiprocessing.get_context("spawn")
+    context = process_context()
     processes = [context.Process(target=_open, args=(sqlite_url,)) for _ in range(4)]
     for process in processes:
         process.start()

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 
 from s2e_optuna.schedules import Schedule, get_space
 from studies import bench_general, bench_real, bench_search, record_table, search_runs
-from studies.emulator import DATA, EMULATORS, ProcessEmulator, final_error, load_table
+from studies.emulator import DATA, EMULATORS, emulator_of, final_error, load_table
 
 TABLES = sorted(path.stem for path in DATA.glob("*.npz"))
 
@@ -28,8 +28,8 @@ def test_tables_are_what_they_are_said_to_be(name: str) -> None:
 
 
 def test_the_emulator_ranks_schedules_as_the_trainings_did() -> None:
-    table = load_table("digits-sym50")
-    emulator = ProcessEmulator(table)
+    emulator = emulator_of("digits-sym50")
+    table = emulator.table
     predicted = emulator.error(get_space("s2e").rates(table.x, table.epochs))
     assert spearmanr(predicted, table.error).statistic > 0.9
     halves = [emulator.error(Schedule.coteaching(table.epochs, tau).rates)[0] for tau in (0, 0.5)]
@@ -68,7 +68,7 @@ def test_tasks_that_other_processes_have_begun_are_not_listed_yet(
 
 
 def test_emulated_trainings_have_the_noise_of_recorded_ones() -> None:
-    emulator = ProcessEmulator(load_table("digits-sym50"))
+    emulator = emulator_of("digits-sym50")
     rates = Schedule.coteaching(emulator.table.epochs, 0.5).rates
     rng = np.random.default_rng(0)
     curves = np.array([emulator.train(rates, rng) for _ in range(400)])
@@ -122,7 +122,7 @@ def test_a_page_names_the_commit_of_the_runs_not_of_its_writing(
 
 
 def test_so_many_trials_are_always_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
-    emulator = ProcessEmulator(load_table("digits-sym50"))
+    emulator = emulator_of("digits-sym50")
     in_flight = []
 
     def told(study: optuna.Study, trial: optuna.Trial, curve: object) -> int:
@@ -138,7 +138,7 @@ def test_so_many_trials_are_always_in_flight(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_trees_answer_as_the_process_does() -> None:
     """Two regressions of the same table, by final error and by epoch."""
-    emulators = [kind(load_table("digits-sym50")) for kind in EMULATORS.values()]
+    emulators = [emulator_of("digits-sym50", kind) for kind in EMULATORS]
     rates = get_space("s2e").rates(np.random.default_rng(0).random((200, 19)), 60)
     errors = [emulator.error(rates) for emulator in emulators]
     assert spearmanr(*errors)[0] > 0.8
