@@ -47,6 +47,8 @@ from s2e_optuna.training.model import predict_proba
 from s2e_optuna.writable import whole_file
 
 Floats = NDArray[np.float32]
+Table = tuple[Path, Mapping[str, str | None], Sequence[str]]
+"""A table's path, its columns and those to leave out, as `named_rows` takes them."""
 
 COMPONENTS = 32
 """Principal components, at most, of each description."""
@@ -135,27 +137,24 @@ def write_contents(data: NoisyData, rows: Rows, folder: Path) -> None:
     (folder / TEXTS).write_text(json.dumps(texts), encoding="utf-8")
 
 
-def write_table_rows(path: Path, columns: Mapping[str, Any], rows: Rows, folder: Path) -> None:
+def write_table_rows(table: Table, rows: Rows, folder: Path) -> None:
     """Write rows of a table as they stand there, with the names of their columns.
 
     Parameters
     ----------
-    path, columns
-        See `named_rows`.
+    table
+        The table.
     rows
         Which samples.
     folder
         Where to.
     """
-    named = {name: columns.get(name) for name in _COLUMNS}
-    table = named_rows(path, named, columns.get("drop_columns") or ())
-    kept = [place for place in range(len(table.header)) if place != table.label]
+    read = named_rows(*table)
+    kept = [place for place in range(len(read.header)) if place != read.label]
     texts = []
     for name in rows.ids:
-        cells = table.rows.get(name, ())
-        texts.append(
-            ", ".join(f"{table.header[place]}: {cells[place]}" for place in kept if cells)
-        )
+        cells = read.rows.get(name, ())
+        texts.append(", ".join(f"{read.header[place]}: {cells[place]}" for place in kept if cells))
     (folder / TEXTS).write_text(json.dumps(texts), encoding="utf-8")
 
 
@@ -232,30 +231,66 @@ def _principal(values: Floats) -> Floats:
     return np.asarray(kept / (spread or 1.0), np.float32)
 
 
+def prepare(
+    data: NoisyData,
+    ids: Sequence[str],
+    folder: Path,
+    model: Path | None = None,
+    table: Table | None = None,
+) -> None:
+    """Prepare what is shown of samples, and then what is compared.
+
+    Parameters
+    ----------
+    data
+        What the list is about.
+    ids
+        Samples of the list.
+    folder
+        Where to.
+    model
+        A trained model, if there is one.
+    table
+        The table that the data were read from, and its columns, if it was one.
+
+    Raises
+    ------
+    DataError
+        The data have none of the samples.
+    """
+    rows = Rows.of(data, ids)
+    if not rows.found[: len(ids)].any():
+        raise DataError("the data have none of the samples of the list: name them with --data")
+    write_contents(data, rows, folder)
+    if table is not None:
+        write_table_rows(table, rows, folder)
+    _write(folder / CONTENTS_READY, {"classes": data.class_names, "others": rows.others})
+    write_features(data, rows, folder, model)
+    _write(folder / SIMILAR_READY, {})
+
+
 def main(folder: Path) -> None:
-    """Prepare what ``ask.json`` asks for: what is shown first, then what is compared."""
+    """Prepare what ``ask.json`` asks for; say in a sentence why it cannot be."""
     os.nice(10)  # who waits for the first card comes first
     torch.set_num_threads(1)
     ask = json.loads((folder / ASK).read_text(encoding="utf-8"))
     model = None if ask["model"] is None else Path(ask["model"])
     try:
-        spec = DataSpec(**ask["data"])
-        data = spec.load()
-        rows = Rows.of(data, read_cards(Path(ask["list"])).ids)
-        if not rows.found[: len(rows.found) - len(rows.others)].any():
-            raise DataError("the data have none of the samples of the list: name them with --data")
-        write_contents(data, rows, folder)
-        place = Path(str(spec.data)).expanduser()
-        if not spec.is_named and is_feature_table(place):
-            write_table_rows(place, ask["data"], rows, folder)
+        spec = DataSpec.from_settings(ask["data"])
+        prepare(spec.load(), read_cards(Path(ask["list"])).ids, folder, model, _table_of(spec))
     except Exception as error:
         if (explained := explain(error)) is None:
             raise
         _write(folder / CONTENTS_READY, {"error": explained[0]})
-        return
-    _write(folder / CONTENTS_READY, {"classes": data.class_names, "others": rows.others})
-    write_features(data, rows, folder, model)
-    _write(folder / SIMILAR_READY, {})
+
+
+def _table_of(spec: DataSpec) -> Table | None:
+    """Return the table that the data are, if they are one."""
+    place = Path(str(spec.data)).expanduser()
+    if spec.is_named or not is_feature_table(place):
+        return None
+    columns = {name: getattr(spec, name) for name in _COLUMNS}
+    return place, columns, spec.drop_columns or ()
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
