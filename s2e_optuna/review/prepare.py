@@ -1,8 +1,6 @@
 """What a review page shows of samples, made by a process of its own: it imports torch.
 
-    python -m s2e_optuna.review.prepare FOLDER
-
-reads ``ask.json`` in the folder (which data, which list, which model) and leaves there what
+It reads ``ask.json`` in a folder (which data, which list, which model) and leaves there what
 `s2e_optuna.review.samples` reads: a page's server stays small. Rows are those of the list and,
 behind them, samples that the data have and the list has not.
 
@@ -14,8 +12,6 @@ brought to its principal components and to a total variance of one.
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -269,9 +265,9 @@ def prepare(
     _write(folder / SIMILAR_READY, {})
 
 
-def main(folder: Path) -> None:
-    """Prepare what ``ask.json`` asks for; say in a sentence why it cannot be."""
-    os.nice(10)  # who waits for the first card comes first
+def main(place: str) -> None:
+    """Prepare what ``ask.json`` in a folder asks for; say in a sentence why it cannot be."""
+    folder = Path(place)
     torch.set_num_threads(1)
     ask = json.loads((folder / ASK).read_text(encoding="utf-8"))
     model = None if ask["model"] is None else Path(ask["model"])
@@ -296,7 +292,3 @@ def _table_of(spec: DataSpec) -> Table | None:
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     with whole_file(path) as partial:
         partial.write_text(json.dumps(content), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -27,6 +27,12 @@ FOUND, FEATURES = "found.npy", "features.npy"
 """Names of what is prepared."""
 
 _CHUNK = 8192
+_START = """
+import os, sys
+os.nice(10)  # who waits for the first card comes first
+from s2e_optuna.review.prepare import main
+main(sys.argv[1])
+"""
 _TICK, _STARTED = 0.05, 1.0
 """Seconds between two looks for what is being prepared, at first and later."""
 
@@ -215,7 +221,7 @@ class Samples:
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "s2e_optuna.review.prepare", str(self.folder)],
+            [sys.executable, "-c", _START, str(self.folder)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the page, which then ends it
