@@ -12,7 +12,7 @@ from s2e_optuna.commands.locations import shell, written_beside
 from s2e_optuna.commands.requests import ListedData, TrainRequest
 from s2e_optuna.commands.takes import flags_of
 from s2e_optuna.data.spec import DataSpec
-from s2e_optuna.options import stored_values, values
+from s2e_optuna.options import values
 from s2e_optuna.search.config import SEARCHED_METHODS, SearchConfig
 from s2e_optuna.stored_names import COMPARISON_FILE
 
@@ -52,9 +52,7 @@ class Origin:
     @property
     def data(self) -> DataSpec:
         """The data that it is about."""
-        return DataSpec(
-            **stored_values(DataSpec, self.options), data_root=self.options.get("data_root")
-        )
+        return DataSpec.from_settings(self.options)
 
     @classmethod
     def of_data(cls, data: ListedData, folder: Path) -> Origin:
