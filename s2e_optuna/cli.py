@@ -313,6 +313,8 @@ def suspects(
         view.print_list(console(), found, top=top)
         if out is not None:
             typer.echo(f"Wrote {out}")
+        if (command := view.next_command(data, model, out)) is not None:
+            typer.echo(f"\nLook at them, and correct them: {command}")
 
 
 @app.command(epilog="Example: s2e check images --validation noisy -n 20")
@@ -376,13 +378,14 @@ def review(data: ListedData, source: opt.ReviewedList, port: opt.Port = 0) -> No
 
 
 @app.command(epilog="Example: s2e apply s2e-out/digits --posterior 0.9")
-@sentences()
+@sentences(config=ListedData)
+@takes(ListedData)
 def apply(
+    data: ListedData,
     source: opt.ReviewedList,
     to: opt.LabelsFile = None,
     posterior: opt.TakenAbove = None,
     keep_unclear: opt.KeepUnclear = False,
-    data: opt.DataOfList = None,
     copy: opt.CopyOfData = None,
     as_json: opt.Json = False,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import threading
 from collections.abc import Callable
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def listen(app: WSGIApplication, *, host: str, port: int, on_ready: Callable[[str], None]) -> None:
+def listen(
+    app: WSGIApplication,
+    *,
+    host: str,
+    port: int,
+    on_ready: Callable[[str], None],
+    ended: threading.Event | None = None,
+) -> None:
     """Serve an application until interrupted.
 
     Parameters
@@ -47,6 +55,8 @@ def listen(app: WSGIApplication, *, host: str, port: int, on_ready: Callable[[st
         Where to listen; port 0 takes a free one.
     on_ready
         Called with the address once it listens.
+    ended
+        Ends it, too, when it is set.
 
     Raises
     ------
@@ -66,4 +76,11 @@ def listen(app: WSGIApplication, *, host: str, port: int, on_ready: Callable[[st
     with server:
         name = f"[{host}]" if ":" in host else host
         on_ready(f"http://{name}:{server.server_port}/")
+        if ended is not None:
+            threading.Thread(target=_end_later, args=(server, ended), daemon=True).start()
         server.serve_forever()
+
+
+def _end_later(server: WSGIServer, ended: threading.Event) -> None:
+    ended.wait()
+    server.shutdown()

@@ -43,6 +43,7 @@ from optuna_dashboard import wsgi
 from rich.progress import track
 
 from s2e_optuna import CoTeachingObjective, S2ESampler, Schedule, open_storage
+from s2e_optuna.listening import listen
 from s2e_optuna.objective import artifacts as attaching
 from s2e_optuna.objective.artifacts import TrialArtifacts, best_so_far, trial_picture
 from s2e_optuna.reporting.view import read_study
@@ -50,7 +51,6 @@ from s2e_optuna.schedules import trial_schedule
 from s2e_optuna.storages.cached import batch_of
 from s2e_optuna.web.dashboard import publish, study_plots
 from s2e_optuna.web.remembered import Remembered
-from s2e_optuna.web.serve import listen
 from s2e_optuna.web.shown import as_shown
 from studies.bench_overhead import fill
 from studies.settings import commit, hardware

@@ -157,6 +157,7 @@ def test_the_same_search_again_says_it_in_words(
         "--schedule out/schedule.json",
         "s2e suspects out",
         "s2e predict out NEW_DATA",
+        "s2e review out",
     ]
     assert run(next_steps[0].removeprefix("s2e ")).exit_code == 0
     looked = run(f"{next_steps[3].removeprefix('s2e ')} --json")

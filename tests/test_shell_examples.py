@@ -2,7 +2,7 @@
 
 Each page has an empty folder with what its readers have: images, arrays, tables of labels. Three
 things differ from what stands there. Numbers are small (`BUDGET`). Servers that no test has are
-replaced (`INSTEAD`). And dashboard and proxy are stopped as soon as they say where they are.
+replaced (`INSTEAD`). And what serves pages is stopped as soon as it says where.
 
 Comments in the pages say what else is to know: ``<!-- not run: why -->`` before a block, and
 ``<!-- before: command -->`` for what the reader has done already.
@@ -42,6 +42,7 @@ BUDGET = {
     "worker": {"--stack": "4"},
     "dashboard": {"--port": "0"},
     "proxy": {"--port": "0", "--host": "127.0.0.1"},
+    "apply": {"--posterior": "0.99"},  # nobody has decided anything
 }
 INSTEAD = {
     "postgresql+psycopg://user:password@host/database": "sqlite:///server.db",
@@ -49,7 +50,8 @@ INSTEAD = {
     "grpc://head:13000": "sqlite:///server.db",
     "/shared/artifacts": "shared/artifacts",
 }
-SERVERS = {"dashboard", "proxy"}
+SERVERS = {"dashboard": 130, "proxy": 130, "review": 0}
+"""Commands that end with Ctrl-C, and their exit codes then."""
 
 # Also run by default; the others say nearly the same, and take as long.
 DEFAULT = {"index", "own_data"}
@@ -112,7 +114,7 @@ def start_and_stop(words: list[str]) -> None:
         said = process.stderr.readline()
         assert "//127.0.0.1:" in said, said + process.stderr.read()
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=600) == 130
+        assert process.wait(timeout=600) == SERVERS[words[0]]
     finally:
         process.kill()
         process.communicate()

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from s2e_optuna.commands.origin import Origin, origin_of
+from s2e_optuna.commands.requests import ListedData
 from s2e_optuna.data.words import count
 from s2e_optuna.errors import InputError
 from s2e_optuna.review.cards import Cards, list_path, read_cards
 from s2e_optuna.review.corrected import (
+    GIVEN,
     PERSON,
     POSTERIOR,
     Corrected,
@@ -22,7 +24,7 @@ from s2e_optuna.review.corrected import (
     write_table,
 )
 from s2e_optuna.review.decisions import Decision, decisions_path, read_decisions
-from s2e_optuna.stored_names import CHECKED_FILE, LABELS_FILE
+from s2e_optuna.stored_names import CHECKED_FILE, LABELS_FILE, SUSPECTS_FILE
 
 FEW = 5
 """Samples drawn at random below which they say little."""
@@ -44,6 +46,8 @@ class Applied:
         What to do next; None where that is not known.
     needs_copy
         Whether the data are a table, which takes no other labels than its own.
+    is_whole
+        Whether samples that are not on the list have their given labels.
     """
 
     corrected: Corrected
@@ -51,6 +55,7 @@ class Applied:
     at_random: int
     command: str | None
     needs_copy: bool
+    is_whole: bool
 
     @property
     def sentences(self) -> list[str]:
@@ -65,6 +70,11 @@ class Applied:
             words.append(
                 "The labels of a table are a column of it: --copy FILE writes the table with "
                 "these, to search with."
+            )
+        if not self.is_whole:
+            words.append(
+                "These are the samples of the list alone: with --data the others of the data are "
+                "added."
             )
         return words
 
@@ -89,7 +99,7 @@ def apply_decisions(
     posterior_above: float | None = None,
     keep_unclear: bool = False,
     copy: Path | None = None,
-    data: str | None = None,
+    data: ListedData | None = None,
 ) -> Applied:
     """Write corrected labels, and what else follows from decisions.
 
@@ -104,7 +114,7 @@ def apply_decisions(
     copy
         New folder with links, or new table, with the corrected labels.
     data
-        Where the samples are, if the list does not lie in the folder of a search or training.
+        What the list is about, if it does not lie in the folder of a search or training.
 
     Raises
     ------
@@ -124,10 +134,10 @@ def apply_decisions(
     corrected = correct(
         cards, decisions, posterior_above=posterior_above, keep_unclear=keep_unclear
     )
-    origin = origin_of(path)
+    origin = origin_of(path, data)
+    corrected, is_whole = _with_others(corrected, path, origin)
     files = {"labels": to or path.with_name(LABELS_FILE)}
-    about = data or (None if origin is None else str(origin.options["data"]))
-    place = None if about is None else Path(about)
+    place = None if origin is None else Path(str(origin.options["data"])).expanduser()
     if copy is not None:
         if place is None:
             raise InputError(f"it is not known what {path} is about: name the data with --data.")
@@ -144,7 +154,7 @@ def apply_decisions(
     if origin is not None and not (is_table and copy is None):
         checked = files.get("checked") if origin.validates_noisy else None
         command = origin.again(files["labels"], checked, copy if is_table else None)
-    return Applied(corrected, files, len(drawn), command, is_table and copy is None)
+    return Applied(corrected, files, len(drawn), command, is_table and copy is None, is_whole)
 
 
 def _check_decisions(cards: Cards, decisions: dict[str, Decision], path: Path) -> None:
@@ -153,6 +163,29 @@ def _check_decisions(cards: Cards, decisions: dict[str, Decision], path: Path) -
             f"the decisions in {decisions_path(path)} are about other samples than {path}: give "
             "the list that was reviewed."
         )
+
+
+def _with_others(
+    corrected: Corrected, path: Path, origin: Origin | None
+) -> tuple[Corrected, bool]:
+    """Add the samples that are not on a list; say whether it is known that none is missing."""
+    if origin is None:
+        return corrected, False
+    if path.name == SUSPECTS_FILE and origin.wrote_folder:
+        return corrected, True  # searches and trainings list all samples
+    whole = path.with_name(SUSPECTS_FILE)
+    if origin.wrote_folder and whole.is_file():
+        cards = read_cards(whole)
+        names, given = cards.ids, [cards.class_names[label] for label in cards.given]
+    else:
+        data = origin.data.load()
+        samples = data.labelled_samples()
+        names, given = samples.ids, [data.class_names[label] for label in samples.given]
+    known = {row[0] for row in corrected.rows}
+    if not known & set(names):
+        raise InputError(f"{path} has none of the samples of the data: name these with --data.")
+    others = [(n, g, g, GIVEN) for n, g in zip(names, given, strict=True) if n not in known]
+    return Corrected((*corrected.rows, *others)), True
 
 
 def _copy(corrected: Corrected, data: Path, target: Path, origin: Origin | None) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from s2e_optuna.commands.completion import benchmarks, one_of, studies
-from s2e_optuna.commands.requests import METHODS, ListedData
+from s2e_optuna.commands.requests import METHODS
 from s2e_optuna.commands.takes import one_option
 from s2e_optuna.options import DATA_PANEL, OUTPUT_PANEL, TRAINING_PANEL, WORKERS_PANEL
 from s2e_optuna.search.config import SearchConfig
@@ -172,7 +172,6 @@ CopyOfData = Annotated[
         metavar="PATH",
     ),
 ]
-DataOfList = one_option(ListedData, "data")
 Host = Annotated[str, typer.Option(help="Address to listen on.", metavar="ADDRESS")]
 Port = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", metavar="N")]
 ProxyPort = Annotated[

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from s2e_optuna.commands.locations import shell, written_beside
-from s2e_optuna.commands.requests import TrainRequest
+from s2e_optuna.commands.requests import ListedData, TrainRequest
 from s2e_optuna.commands.takes import flags_of
 from s2e_optuna.data.spec import DataSpec
-from s2e_optuna.options import stored_values
+from s2e_optuna.options import values
 from s2e_optuna.search.config import SEARCHED_METHODS, SearchConfig
 from s2e_optuna.stored_names import COMPARISON_FILE
 
@@ -38,20 +38,26 @@ class Origin:
     validates_noisy
         Whether it validated on a part whose labels are as wrong as the others.
     folder
-        Where it lies.
+        Where the list lies.
+    wrote_folder
+        Whether it has written this folder; else somebody has only named the data.
     """
 
     options: Mapping[str, Any]
     is_search: bool
     validates_noisy: bool
     folder: Path
+    wrote_folder: bool = True
 
     @property
     def data(self) -> DataSpec:
         """The data that it is about."""
-        return DataSpec(
-            **stored_values(DataSpec, self.options), data_root=self.options.get("data_root")
-        )
+        return DataSpec.from_settings(self.options)
+
+    @classmethod
+    def of_data(cls, data: ListedData, folder: Path) -> Origin:
+        """Say that a list is about these data, whoever has made it."""
+        return cls(values(data), True, data.validation == "noisy", folder, False)
 
     def again(self, labels: Path, checked: Path | None = None, data: Path | None = None) -> str:
         """Return the command that does it again, with corrected labels.
@@ -80,6 +86,8 @@ class Origin:
             if rate is not None and method in SEARCHED_METHODS and not has_schedule:
                 given["keep_rate"] = 1.0 - rate  # Co-teaching's own, which needs no noise
             return shell("s2e", "train", *flags_of(TrainRequest, given), "--out", folder)
+        if not self.wrote_folder:
+            return shell("s2e", "search", *flags_of(SearchConfig, {**self.options, **changes}))
         study, storage = self.options["study"], self.options.get("storage")
         given = {**self.options, **changes, "anyway": False, "out": folder}
         given |= {"study": f"{study}-{AFTER}", "warm_from": study}
@@ -89,14 +97,18 @@ class Origin:
         return f"{words} --storage {where}"
 
 
-def origin_of(listed: Path) -> Origin | None:
-    """Read what lies beside a list; None where it is no search's or training's, or of earlier.
+def origin_of(listed: Path, data: ListedData | None = None) -> Origin | None:
+    """Say what a list is about; None where nobody knows.
 
     Parameters
     ----------
     listed
-        The file of the list.
+        The file of the list. What lies beside it tells, unless it is of an earlier version.
+    data
+        What somebody says that it is about, which counts more.
     """
+    if data is not None and data.data:
+        return Origin.of_data(data, listed.parent)
     newest = written_beside(listed)
     if newest is None:
         return None

@@ -50,13 +50,13 @@ def run_review(source: Path, data: ListedData, port: int) -> list[str]:
     cards = read_cards(path)
 
     def finish() -> Finished:
-        found = apply_decisions(source)
+        found = apply_decisions(source, data=data)
         written = [f"Wrote {file}" for file in found.files.values()]
         return Finished([*found.sentences, *written], found.command)
 
     with (
         DecisionFile(decisions_path(path)) as file,
-        Samples(len(cards), what_to_show(path, data, origin_of(path))) as samples,
+        Samples(len(cards), what_to_show(path, origin_of(path, data))) as samples,
     ):
         review = Review(cards, file)
         page = CardPage(review, samples, finish)
@@ -86,30 +86,24 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def what_to_show(path: Path, data: ListedData, origin: Origin | None) -> dict[str, Any] | None:
+def what_to_show(path: Path, origin: Origin | None) -> dict[str, Any] | None:
     """Return what `s2e_optuna.review.prepare` is asked; None where it is not known.
 
     Parameters
     ----------
     path
         The list.
-    data
-        What it is about, where somebody says so.
     origin
-        The search or training beside it.
+        What it is about.
     """
-    if data.data:
-        chosen = values(data)
-    elif origin is not None:
-        chosen = values(origin.data)
-    else:
+    if origin is None:
         return None
     model = path.with_name(MODEL_FILE)
     return {
         "list": str(path.resolve()),
         "data": {
             name: str(value) if isinstance(value, Path) else value
-            for name, value in chosen.items()
+            for name, value in values(origin.data).items()
         },
         "model": str(model.resolve()) if model.is_file() else None,
     }

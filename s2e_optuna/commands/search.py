@@ -22,7 +22,7 @@ from s2e_optuna.reporting.plots import (
     schedule_figure,
 )
 from s2e_optuna.reporting.progress import Insight, ProgressDisplay
-from s2e_optuna.reporting.report import learning_curves, write_report
+from s2e_optuna.reporting.report import learning_curves, review_command, write_report
 from s2e_optuna.reporting.terminal import (
     ComparisonRow,
     comparison_table,
@@ -234,10 +234,11 @@ def next_commands(config: SearchConfig, files: dict[str, Path]) -> list[tuple[st
     training = ["s2e", "train", *flags(request, frozenset({"epochs"}))]
     if "schedule" in files:
         training += ["--schedule", str(files["schedule"])]
-    suspicious = []
+    suspicious, reviewed = [], []
     if "suspects" in files:
-        looked_through = shell("s2e", "suspects", str(files["suspects"].parent))
-        suspicious = [("the labels that look wrong", looked_through)]
+        folder = files["suspects"].parent
+        suspicious = [("the labels that look wrong", shell("s2e", "suspects", str(folder)))]
+        reviewed = [("look at them, correct them, begin again", review_command(folder))]
     predicting = []
     if "model" in files:
         own = config.data.features if is_own(config.data.features or "") else None
@@ -250,6 +251,7 @@ def next_commands(config: SearchConfig, files: dict[str, Path]) -> list[tuple[st
         ("train with this schedule", shell(*training)),
         *suspicious,
         *predicting,
+        *reviewed,
     ]
 
 

@@ -12,7 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from s2e_optuna.commands.locations import written_beside
+from s2e_optuna.commands.locations import shell, written_beside
+from s2e_optuna.commands.takes import flags
 from s2e_optuna.errors import InputError
 from s2e_optuna.reporting.label_words import (
     LARGEST_MATRIX,
@@ -26,6 +27,7 @@ from s2e_optuna.stored_names import SUSPECTS_FILE
 from s2e_optuna.writable import check_writable
 
 if TYPE_CHECKING:
+    from s2e_optuna.commands.requests import JudgedData
     from s2e_optuna.data import DataSpec
     from s2e_optuna.labels import LabelReport, Suspect
     from s2e_optuna.reporting.progress import ProgressDisplay
@@ -229,6 +231,27 @@ def list_dict(found: SuspectList, *, top: int) -> dict[str, Any]:
         ],
         "top": [{**vars(row), "listed": row.listed} for row in found.rows[:top]],
     }
+
+
+def next_command(data: JudgedData, model: Path | None, out: Path | None) -> str | None:
+    """Return the command by which a person corrects the list; None where it is in no file.
+
+    Parameters
+    ----------
+    data
+        Where the list comes from.
+    model
+        What has judged the data; None where the list was read.
+    out
+        Where the list was written to; None for nowhere.
+    """
+    if model is None:
+        return shell("s2e", "review", str(data.data))
+    return (
+        None
+        if out is None
+        else shell("s2e", "review", str(out), "--data", *flags(data, frozenset({"checked"})))
+    )
 
 
 def _top_table(rows: Sequence[Suspect]) -> Table:

@@ -150,7 +150,7 @@ def flags_of(
         elif isinstance(value, dict):
             for name, what in value.items():
                 words += [flag, f"{name}={what}"]
-        elif isinstance(value, tuple | list):
+        elif isinstance(value, tuple | list):  # stored ones are lists
             for what in value:
                 words += [flag, str(what)]
         else:

@@ -18,7 +18,7 @@ from s2e_optuna.metrics import METRIC_WORDS
 from s2e_optuna.options import values
 from s2e_optuna.reporting.label_words import list_words
 from s2e_optuna.reporting.plots import learning_figure, save_figure, schedule_figure
-from s2e_optuna.reporting.report import write_training_report
+from s2e_optuna.reporting.report import review_command, write_training_report
 from s2e_optuna.reporting.series import LearningCurves
 from s2e_optuna.reporting.terminal import (
     ascii_only,
@@ -170,6 +170,11 @@ def print_outcome(target: Console, outcome: TrainOutcome, written: list[Path]) -
     target.print(f"\nTrained for {duration(seconds)}.")
     for path in written:
         target.print(f"  {path}", markup=False, soft_wrap=True)
+    lists = [path for path in written if path.name == SUSPECTS_FILE]
+    if lists:
+        command = review_command(lists[0].parent)
+        target.print("\nNext: look at labels that look wrong, and correct them:")
+        target.print(f"  {command}", markup=False, soft_wrap=True)
 
 
 def print_curves(target: Console, outcome: TrainOutcome) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import platform
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
@@ -132,6 +133,11 @@ def write_training_report(
     return _write(path, content, schedule, command)
 
 
+def review_command(folder: Path) -> str:
+    """Return the command by which a person corrects the labels that look wrong."""
+    return shlex.join(("s2e", "review", str(folder)))
+
+
 def _write(
     path: str | Path, content: Mapping[str, Any], schedule: Figure | None, command: str
 ) -> Path:
@@ -141,11 +147,10 @@ def _write(
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    picture = None if schedule is None else _svg(schedule)
+    picture, target = None if schedule is None else _svg(schedule), Path(path)
     page = environment.get_template("report.html.j2").render(
-        **content, schedule_picture=picture, command=command
+        **content, schedule_picture=picture, command=command, review=review_command(target.parent)
     )
-    target = Path(path)
     with whole_file(target) as place:
         place.write_text(page, encoding="utf-8")
     return target

@@ -1,8 +1,6 @@
 """What a review page shows of samples, made by a process of its own: it imports torch.
 
-    python -m s2e_optuna.review.prepare FOLDER
-
-reads ``ask.json`` in the folder (which data, which list, which model) and leaves there what
+It reads ``ask.json`` in a folder (which data, which list, which model) and leaves there what
 `s2e_optuna.review.samples` reads: a page's server stays small. Rows are those of the list and,
 behind them, samples that the data have and the list has not.
 
@@ -14,9 +12,7 @@ brought to its principal components and to a total variance of one.
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +44,8 @@ from s2e_optuna.training.model import predict_proba
 from s2e_optuna.writable import whole_file
 
 Floats = NDArray[np.float32]
+Table = tuple[Path, Mapping[str, str | None], Sequence[str]]
+"""A table's path, its columns and those to leave out, as `named_rows` takes them."""
 
 COMPONENTS = 32
 """Principal components, at most, of each description."""
@@ -136,27 +134,24 @@ def write_contents(data: NoisyData, rows: Rows, folder: Path) -> None:
     (folder / TEXTS).write_text(json.dumps(texts), encoding="utf-8")
 
 
-def write_table_rows(path: Path, columns: Mapping[str, Any], rows: Rows, folder: Path) -> None:
+def write_table_rows(table: Table, rows: Rows, folder: Path) -> None:
     """Write rows of a table as they stand there, with the names of their columns.
 
     Parameters
     ----------
-    path, columns
-        See `named_rows`.
+    table
+        The table.
     rows
         Which samples.
     folder
         Where to.
     """
-    named = {name: columns.get(name) for name in _COLUMNS}
-    table = named_rows(path, named, columns.get("drop_columns") or ())
-    kept = [place for place in range(len(table.header)) if place != table.label]
+    read = named_rows(*table)
+    kept = [place for place in range(len(read.header)) if place != read.label]
     texts = []
     for name in rows.ids:
-        cells = table.rows.get(name, ())
-        texts.append(
-            ", ".join(f"{table.header[place]}: {cells[place]}" for place in kept if cells)
-        )
+        cells = read.rows.get(name, ())
+        texts.append(", ".join(f"{read.header[place]}: {cells[place]}" for place in kept if cells))
     (folder / TEXTS).write_text(json.dumps(texts), encoding="utf-8")
 
 
@@ -233,33 +228,65 @@ def _principal(values: Floats) -> Floats:
     return np.asarray(kept / (spread or 1.0), np.float32)
 
 
-def main(folder: Path) -> None:
-    """Prepare what ``ask.json`` asks for: what is shown first, then what is compared."""
-    os.nice(10)  # who waits for the first card comes first
+def prepare(
+    data: NoisyData,
+    ids: Sequence[str],
+    folder: Path,
+    model: Path | None = None,
+    table: Table | None = None,
+    compared: Callable[[], NoisyData] | None = None,
+) -> None:
+    """Prepare what is shown of samples, and then what is compared.
+
+    Parameters
+    ----------
+    data
+        What the list is about.
+    ids
+        Samples of the list.
+    folder
+        Where to.
+    model
+        A trained model, if there is one.
+    table
+        The table that the data were read from, and its columns, if it was one.
+    compared
+        Reads what samples are compared by, if not by what is shown: their features.
+
+    Raises
+    ------
+    DataError
+        The data have none of the samples.
+    """
+    rows = Rows.of(data, ids)
+    if not rows.found[: len(ids)].any():
+        raise DataError("the data have none of the samples of the list: name them with --data")
+    write_contents(data, rows, folder)
+    if table is not None:
+        write_table_rows(table, rows, folder)
+    _write(folder / CONTENTS_READY, {"classes": data.class_names, "others": rows.others})
+    write_features(data if compared is None else compared(), rows, folder, model)
+    _write(folder / SIMILAR_READY, {})
+
+
+def main(place: str) -> None:
+    """Prepare what ``ask.json`` in a folder asks for; say in a sentence why it cannot be."""
+    folder = Path(place)
     torch.set_num_threads(1)
     ask = json.loads((folder / ASK).read_text(encoding="utf-8"))
     model = None if ask["model"] is None else Path(ask["model"])
     try:
-        spec = DataSpec(**ask["data"])
+        spec = DataSpec.from_settings(ask["data"])
         data = spec.of_images().load()
-        rows = Rows.of(data, read_cards(Path(ask["list"])).ids)
-        if not rows.found[: len(rows.found) - len(rows.others)].any():
-            raise DataError("the data have none of the samples of the list: name them with --data")
-        write_contents(data, rows, folder)
-        place = Path(str(spec.data)).expanduser()
-        if not spec.is_named and is_feature_table(place):
-            write_table_rows(place, ask["data"], rows, folder)
+        ids = read_cards(Path(ask["list"])).ids
+        prepare(data, ids, folder, model, _table_of(spec), lambda: _features_of(spec, data))
     except Exception as error:
         if (explained := explain(error)) is None:
             raise
         _write(folder / CONTENTS_READY, {"error": explained[0]})
-        return
-    _write(folder / CONTENTS_READY, {"classes": data.class_names, "others": rows.others})
-    write_features(_compared(spec, data), rows, folder, model)
-    _write(folder / SIMILAR_READY, {})
 
 
-def _compared(spec: DataSpec, data: NoisyData) -> NoisyData:
+def _features_of(spec: DataSpec, data: NoisyData) -> NoisyData:
     """Return the data by their features, if there are any that run no code of a user's."""
     if spec.features is None or is_own(spec.features):
         return data
@@ -269,10 +296,15 @@ def _compared(spec: DataSpec, data: NoisyData) -> NoisyData:
         return data
 
 
+def _table_of(spec: DataSpec) -> Table | None:
+    """Return the table that the data are, if they are one."""
+    place = Path(str(spec.data)).expanduser()
+    if spec.is_named or not is_feature_table(place):
+        return None
+    columns = {name: getattr(spec, name) for name in _COLUMNS}
+    return place, columns, spec.drop_columns or ()
+
+
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     with whole_file(path) as partial:
         partial.write_text(json.dumps(content), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

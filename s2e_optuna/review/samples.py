@@ -9,8 +9,9 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +27,12 @@ FOUND, FEATURES = "found.npy", "features.npy"
 """Names of what is prepared."""
 
 _CHUNK = 8192
+_START = """
+import os, sys
+os.nice(10)  # who waits for the first card comes first
+from s2e_optuna.review.prepare import main
+main(sys.argv[1])
+"""
 _TICK, _STARTED = 0.05, 1.0
 """Seconds between two looks for what is being prepared, at first and later."""
 
@@ -46,6 +53,26 @@ class Similar:
     label: str | None
 
 
+Prepare = Callable[[Path], None]
+
+
+class _Beside:
+    """Prepares in a thread of this process, which was asked to: its data are in memory."""
+
+    def __init__(self, prepare: Prepare, folder: Path) -> None:
+        self._thread = threading.Thread(target=prepare, args=(folder,), daemon=True)
+        self._thread.start()
+
+    def poll(self) -> int | None:
+        return None if self._thread.is_alive() else 0
+
+    def kill(self) -> None:
+        """Do nothing: it ends by itself."""
+
+    def wait(self) -> None:
+        self._thread.join()
+
+
 class Samples:
     """What a page shows of samples; may be used from many threads, and is a context manager.
 
@@ -54,15 +81,16 @@ class Samples:
     size
         Samples of the list.
     ask
-        What to prepare, see `s2e_optuna.review.prepare`; None where it is not known what the list
-        is about. Then there is nothing to show but what the list says itself.
+        What to prepare, see `s2e_optuna.review.prepare`, or what prepares it in this process,
+        given the folder; None where it is not known what the list is about. Then there is nothing
+        to show but what the list says itself.
     """
 
-    def __init__(self, size: int, ask: Mapping[str, Any] | None) -> None:
+    def __init__(self, size: int, ask: Mapping[str, Any] | Prepare | None) -> None:
         self._size = size
         self._folder = tempfile.TemporaryDirectory(prefix="s2e-review-")
         self.folder = Path(self._folder.name)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | _Beside | None = None
         self._contents: dict[str, Any] | None = None if ask is not None else {}
         self._features: dict[str, Any] | None = None if ask is not None else {}
         self._files: list[str | None] = []
@@ -70,7 +98,9 @@ class Samples:
         self._images: NDArray[np.uint8] | None = None
         self._found: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self._vectors: NDArray[np.float32] | None = None
-        if ask is not None:
+        if callable(ask):
+            self._process = _Beside(ask, self.folder)
+        elif ask is not None:
             (self.folder / ASK).write_text(json.dumps(ask), encoding="utf-8")
             self._process = self._start()
 
@@ -191,7 +221,7 @@ class Samples:
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "s2e_optuna.review.prepare", str(self.folder)],
+            [sys.executable, "-c", _START, str(self.folder)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the page, which then ends it

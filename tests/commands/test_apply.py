@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from command_line import run
+from small_folders import write_class_folders
 from typer.main import get_command
 
 from s2e_optuna.cli import app
 from s2e_optuna.commands.origin import origin_of
+from s2e_optuna.data import load_data
 from s2e_optuna.review.cards import read_cards
 from s2e_optuna.review.corrected import random_order
 from s2e_optuna.review.decisions import Decision, DecisionFile
@@ -19,9 +21,9 @@ from s2e_optuna.search.config import SearchConfig
 HEADER = "id,given_label,predicted_label,wrong_probability,suspicious"
 
 
-def made_list(folder: Path, n: int = 30) -> Path:
+def made_list(folder: Path, n: int = 30, named: str = "{}") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [f"{i},{i % 10},{(i + 1) % 10},{1 - i / n:.3f},yes" for i in range(n)]
+    rows = [f"{named.format(i)},{i % 10},{(i + 1) % 10},{1 - i / n:.3f},yes" for i in range(n)]
     (folder / "suspects.csv").write_text("\n".join([HEADER, *rows]) + "\n", encoding="utf-8")
     return folder
 
@@ -111,7 +113,27 @@ def test_the_proposals_need_no_decisions(tmp_path: Path) -> None:
     result = run(f"apply {out} --posterior 0.899")
     assert "0 relabelled by a person, 4 by the posterior" in result.output
     assert "Begin again" not in result.output  # nobody knows with what
+    assert "These are the samples of the list alone" in result.output
     assert result.exit_code == 0
+
+
+def test_samples_that_are_not_on_a_list_keep_their_labels(tmp_path: Path) -> None:
+    """A search leaves out what its table of labels does not list."""
+    out = made_list(tmp_path / "out")
+    described(out)
+    threes = made_list(tmp_path / "threes", 4) / "suspects.csv"
+    few = threes.rename(out / "threes.csv")
+    with DecisionFile(out / "threes.decisions.jsonl") as file:
+        file.add(Decision("0", "0", "1"))
+    content = json.loads(run(f"apply {few} --json").output)
+    assert (content["samples"], content["relabelled"]) == (30, 1)
+    alone = few.rename(tmp_path / "threes.csv")
+    (out / "threes.decisions.jsonl").rename(tmp_path / "threes.decisions.jsonl")
+    assert json.loads(run(f"apply {alone} --json").output)["samples"] == 4
+    words = f"apply {alone} --data digits --noise pair --noise-rate 0.3"
+    content = json.loads(run(f"{words} --json").output)
+    assert content["samples"] == 1000 + len({"0", "1", "2", "3"} - set(load_data("digits").ids))
+    assert content["next"] == f"s2e search digits --labels {tmp_path / 'labels.csv'}"
 
 
 @pytest.mark.parametrize(
@@ -120,8 +142,9 @@ def test_the_proposals_need_no_decisions(tmp_path: Path) -> None:
         ("apply nowhere", "there is no list of suspects nowhere"),
         ("apply out", "there are no decisions about out/suspects.csv: make some with"),
         ("apply out --posterior 0.5 --copy there", "it is not known what out/suspects.csv"),
-        ("apply out --posterior 0.5 --copy there --data x.npz", "is no folder of images and no"),
-        ("apply out --posterior 0.5 --copy out --data .", "out is there already"),
+        ("apply out --posterior 0.5 --data x.npz", "there is no file x.npz"),
+        ("apply out --posterior 0.5 --data digits --copy x", "digits is no folder of images"),
+        ("apply out --posterior 0.5 --data photos --copy out", "out is there already"),
         ("apply other --posterior 0.5", "the decisions in other/decisions.jsonl are about other"),
     ],
 )
@@ -129,7 +152,8 @@ def test_what_cannot_be_applied_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    made_list(tmp_path / "out")
+    made_list(tmp_path / "out", named="ant/{:02}.png" if "photos" in words else "{}")
+    write_class_folders(tmp_path / "photos", 30)
     decide(made_list(tmp_path / "other"), unknown="1")
     result = run(words)
     assert result.exit_code == 2 and said in " ".join(result.output.split())

@@ -40,11 +40,10 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     closing: list[Any] = []
 
     def start(samples: Samples) -> Ended:
-        prepare.main(samples.folder)
+        prepare.main(str(samples.folder))
         return Ended()
 
     monkeypatch.setattr(Samples, "_start", start)
-    monkeypatch.setattr("os.nice", lambda _: 0)
 
     def make(path: Path, data: dict[str, Any] | None = None, model: Path | None = None) -> Browser:
         cards = read_cards(path)

@@ -1,0 +1,88 @@
+"""Co-teaching in JAX: `vmap` over trials, `jit`, and one `scan` over the steps of an epoch."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from task import BETAS, EPSILON, LEARNING_RATE, Task
+
+task = Task()
+x, y, x_test = (jnp.asarray(array) for array in (task.x, task.y, task.x_test))
+
+
+def logits(weights, images):
+    first, bias, second, other_bias = weights
+    return jax.nn.relu(images @ first.T + bias) @ second.T + other_bias
+
+
+def sample_losses(weights, images, labels):
+    logs = jax.nn.log_softmax(logits(weights, images))
+    return -jnp.take_along_axis(logs, labels[:, None], 1)[:, 0]
+
+
+def least(losses):
+    return jax.lax.top_k(-losses, task.kept)[1]
+
+
+def top_k_gradient(pair, images, labels):
+    """Gradients of two networks: losses of all, a second pass over those that are kept."""
+    chosen = jax.vmap(least)(jax.vmap(sample_losses, (0, None, None))(pair, images, labels))[::-1]
+
+    def loss(weights, rows):
+        return sample_losses(weights, images[rows], labels[rows]).mean()
+
+    return jax.vmap(jax.grad(loss))(pair, chosen)
+
+
+def mask_gradient(pair, images, labels):
+    """Gradients of two networks: one pass over all, losses of those that are dropped count 0."""
+
+    def loss(pair):
+        losses = jax.vmap(sample_losses, (0, None, None))(pair, images, labels)
+        ranks = jnp.argsort(jnp.argsort(jax.lax.stop_gradient(losses), 1), 1)
+        return jnp.where(ranks[::-1] < task.kept, losses, 0.0).sum() / task.kept
+
+    return jax.grad(loss)(pair)
+
+
+gradient = jax.vmap(top_k_gradient if task.select == "top-k" else mask_gradient, (0, None, None))
+
+
+@jax.jit
+def train_epoch(state, order):
+    def step(state, rows):
+        weights, mean, square, count = state
+        found = gradient(weights, x[rows], y[rows])
+        count = count + 1
+        mean = [BETAS[0] * m + (1 - BETAS[0]) * g for m, g in zip(mean, found, strict=True)]
+        square = [
+            BETAS[1] * v + (1 - BETAS[1]) * g * g for v, g in zip(square, found, strict=True)
+        ]
+        rate = LEARNING_RATE * jnp.sqrt(1 - BETAS[1] ** count) / (1 - BETAS[0] ** count)
+        weights = [
+            w - rate * m / (jnp.sqrt(v) + EPSILON)
+            for w, m, v in zip(weights, mean, square, strict=True)
+        ]
+        return (weights, mean, square, count), None
+
+    return jax.lax.scan(step, state, order)[0]
+
+
+pairs = [
+    jnp.asarray(drawn).reshape(task.trials, 2, *drawn.shape[1:]) for drawn in task.first_weights()
+]
+state = (pairs, [jnp.zeros_like(w) for w in pairs], [jnp.zeros_like(w) for w in pairs], 0)
+
+
+def epoch(order):
+    global state
+    state = jax.block_until_ready(train_epoch(state, jnp.asarray(order)))
+
+
+def accuracy():
+    flat = [weights.reshape(task.models, *weights.shape[2:]) for weights in state[0]]
+    predicted = jax.vmap(logits, (0, None))(flat, x_test).argmax(2)
+    return float((predicted == jnp.asarray(task.y_test)).mean())
+
+
+task.run(epoch, accuracy)
