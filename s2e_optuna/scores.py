@@ -163,6 +163,8 @@ class MethodScore:
     test_metric, validation_metric
         The metric in place of accuracy, one number a seed: of the model that is kept, and by
         which trainings are compared. Empty where it is accuracy.
+    searched
+        Values of the parameters that were searched beside the schedule, by name.
     """
 
     method: str
@@ -183,6 +185,7 @@ class MethodScore:
 
     test_metric: tuple[float, ...] = ()
     validation_metric: tuple[float, ...] = ()
+    searched: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def test_value(self) -> tuple[float, ...]:
@@ -222,6 +225,7 @@ class MethodScore:
             "seconds": self.seconds,
             "schedule": list(self.schedule),
             "curves": curves,
+            **({"searched": dict(self.searched)} if self.searched else {}),
         }
 
     @classmethod
@@ -245,6 +249,7 @@ class MethodScore:
             last_epochs=floats(content.get("last_epochs", ())),
             expected_validation=floats(content.get("expected_validation", ())),
             **{name: floats(content.get(name, ())) for name in METRIC_SCORES},
+            searched=content.get("searched", {}),
             curves={
                 name: tuple(floats(curve) for curve in seeds)
                 for name, seeds in content.get("curves", {}).items()

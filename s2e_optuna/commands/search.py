@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from s2e_optuna.commands.show import progress_figure
 from s2e_optuna.commands.takes import flags
 from s2e_optuna.data.spec import is_own
 from s2e_optuna.metrics import METRIC_WORDS, error_words
+from s2e_optuna.options import replaced
 from s2e_optuna.reporting.label_words import list_words, result_truth
 from s2e_optuna.reporting.plots import (
     distribution_figure,
@@ -222,18 +224,31 @@ def print_search(target: Console, result: SearchResult, files: dict[str, Path]) 
     for name, path in files.items():
         target.print(f"  {name:<{width}}  {path}", markup=False, soft_wrap=True)
     target.print("\nNext", style="bold")
-    for what, command in next_commands(config, files):
+    for what, command in next_commands(config, files, result.searched):
         target.print(f"  {what}:", markup=False)
         target.print(f"    {command}", markup=False, soft_wrap=True)
 
 
-def next_commands(config: SearchConfig, files: dict[str, Path]) -> list[tuple[str, str]]:
-    """Say what to do next, and the command for it, ready to be pasted into a shell."""
+def next_commands(
+    config: SearchConfig, files: dict[str, Path], searched: Mapping[str, float] | None = None
+) -> list[tuple[str, str]]:
+    """Say what to do next, and the command for it, ready to be pasted into a shell.
+
+    Parameters
+    ----------
+    config
+        The search.
+    files
+        What it has written: name to path.
+    searched
+        Values of what was searched beside the schedule.
+    """
     storage = _storage_words(config)
-    request = TrainRequest(config.data, config.training, method=config.method)
-    training = ["s2e", "train", *flags(request, frozenset({"epochs"}))]
+    training = replaced(config.training, searched or {})
+    request = TrainRequest(config.data, training, method=config.method)
+    words = ["s2e", "train", *flags(request, frozenset({"epochs"}))]
     if "schedule" in files:
-        training += ["--schedule", str(files["schedule"])]
+        words += ["--schedule", str(files["schedule"])]
     suspicious, reviewed = [], []
     if "suspects" in files:
         folder = files["suspects"].parent
@@ -248,7 +263,7 @@ def next_commands(config: SearchConfig, files: dict[str, Path]) -> list[tuple[st
     return [
         ("the study in the terminal", f"s2e show {storage} {shell('--study', config.study_name)}"),
         ("the study in the browser", f"s2e dashboard {storage}"),
-        ("train with this schedule", shell(*training)),
+        ("train with this schedule", shell(*words)),
         *suspicious,
         *predicting,
         *reviewed,

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from s2e_optuna.errors import InputError
 from s2e_optuna.metrics import error_words
+from s2e_optuna.objective.searched import SEARCHABLE, values_of
 from s2e_optuna.reporting.plots import (
     best_so_far_figure,
     distribution_figure,
@@ -28,6 +29,7 @@ from s2e_optuna.reporting.terminal import (
     print_schedules,
     trials_table,
 )
+from s2e_optuna.reporting.verdict import values_words
 from s2e_optuna.reporting.view import (
     StudyView,
     finished_values,
@@ -116,7 +118,11 @@ def print_study(
             )
         )
         target.print()
-        target.print(f"Recommended: trial {chosen.number}, by a model of all trials.")
+        beside = values_words(values_of(chosen.params, SEARCHABLE))
+        target.print(
+            f"Recommended: trial {chosen.number}, by a model of all trials"
+            + (f"; beside its schedule {beside}." if beside else ".")
+        )
     else:
         _print_trial(target, chosen)
     schedules = _curves(view, chosen)

@@ -29,6 +29,7 @@ from s2e_optuna.objective.resuming import (
     marker,
     study_folder,
 )
+from s2e_optuna.objective.searched import searched_names, suggest_searched
 from s2e_optuna.options import build, with_options
 from s2e_optuna.schedules import Schedule, get_space, suggest_schedule
 from s2e_optuna.scores import best_epoch, judged, reached
@@ -133,6 +134,9 @@ class CoTeachingObjective:
         Whether trials that will not win end as pruned, see `s2e_optuna.objective.leaving`; they
         are judged a whole stack at a time, whatever pruner the study has. Only with
         ``stop="best"``: early epochs do not tell what the last ones will be worth.
+    search
+        Parameters of the training that are suggested beside the schedule, of
+        `s2e_optuna.objective.searched.SEARCHABLE`: names, or one text with commas.
     options
         Fields of `s2e_optuna.data.DataSpec` and `s2e_optuna.training.TrainConfig` by name, such
         as ``noise``, ``noise_rate``, ``labels``, ``epochs``, ``network``, ``optimizer`` or
@@ -165,10 +169,12 @@ class CoTeachingObjective:
         checkpoints: str | Path | None = None,
         checkpoint_minutes: float = MINUTES,
         leave_early: bool = False,
+        search: str | Sequence[str] | None = None,
         **options: Any,
     ) -> None:
         get_space(space)
         check_searchable(method)
+        self.search = searched_names(search)
         if report_every is not None and report_every < 1:
             raise ValueError(f"report_every must be at least 1, but is {report_every}.")
         loaded = data if isinstance(data, NoisyData) else None
@@ -270,15 +276,24 @@ class CoTeachingObjective:
         # Before anything is suggested: what fails here fails for every trial.
         data = self._judged(trials[0])
         self._adopt(trials[0])
-        schedules = _suggest(trials, self.config.epochs, self.space)
+        schedules, own = self._suggest(trials)
         outcomes: dict[int, Outcome] = {}
         for group in groups_of(trials):
             chosen = [trials[i] for i in group.positions]
-            found = self._train(
-                chosen, [schedules[i] for i in group.positions], group, data, on_epoch
-            )
+            rates = [schedules[i] for i in group.positions]
+            values = [own[i] for i in group.positions]
+            found = self._train(chosen, rates, values, group, data, on_epoch)
             outcomes |= dict(zip(group.positions, found, strict=True))
         return [outcomes[i] for i in range(len(trials))]
+
+    def _suggest(self, trials: Sequence[Trial]) -> tuple[list[Schedule], list[dict[str, float]]]:
+        """Suggest schedules and what is searched beside them."""
+        for trial in trials:
+            # Samplers draw lazily; they may read and think for long: not inside the transaction.
+            getattr(trial, "relative_params", None)
+        with batch_of(trials[0]):
+            schedules = [suggest_schedule(one, self.config.epochs, self.space) for one in trials]
+            return schedules, [suggest_searched(t, self.search, self.config) for t in trials]
 
     def _judged(self, trial: Trial) -> NoisyData:
         """Return the data, with what checked validation labels are worth to the trial's study."""
@@ -322,6 +337,7 @@ class CoTeachingObjective:
         self,
         trials: Sequence[Trial],
         schedules: Sequence[Schedule],
+        own: Sequence[Mapping[str, float]],
         group: Group,
         data: NoisyData,
         on_epoch: Callable[[int], None] | None,
@@ -337,7 +353,15 @@ class CoTeachingObjective:
                 on_epoch(epoch + 1)
             return stop
 
-        results = train(self.method, schedules, data, config, relay, checkpoint=checkpoint)
+        results = train(
+            self.method,
+            schedules,
+            data,
+            config,
+            relay,
+            checkpoint=checkpoint,
+            own=own if self.search else None,
+        )
         reporter.flush()
         if checkpoint is not None:
             with contextlib.suppress(OSError):  # of a folder that is out of reach, as on saving
@@ -428,11 +452,3 @@ def check_searchable(method: str) -> None:
         raise DataError(
             f"method {method!r} uses no schedule to search for: choose one of {usable}"
         )
-
-
-def _suggest(trials: Sequence[Trial], epochs: int, space: str) -> list[Schedule]:
-    for trial in trials:
-        # Samplers draw lazily; they may read and think for long, so not inside the transaction.
-        getattr(trial, "relative_params", None)
-    with batch_of(trials[0]):
-        return [suggest_schedule(trial, epochs, space) for trial in trials]

@@ -30,7 +30,7 @@ from s2e_optuna.reporting.plots import learning_figure
 from s2e_optuna.reporting.series import LearningCurves
 from s2e_optuna.reporting.terminal import mean_std, share
 from s2e_optuna.reporting.validation import validation_words
-from s2e_optuna.reporting.verdict import METHOD_NAMES, verdict
+from s2e_optuna.reporting.verdict import METHOD_NAMES, values_words, verdict
 from s2e_optuna.scores import MethodScore, last_epochs
 from s2e_optuna.writable import whole_file
 
@@ -269,18 +269,20 @@ def _comparison(
         for words, name in columns.items()
         if any(np.isfinite(getattr(score, name)).any() for score in scores.values())
     }
+    searched = any(score.searched for score in scores.values())
     rows = [
         {
             "ours": score is ours,
             "cells": [
                 METHOD_NAMES.get(name, name),
                 *(mean_std(getattr(score, column)) for column in used.values()),
+                *([values_words(score.searched) or "\u2013"] if searched else []),
             ],
         }
         for name, score in scores.items()
     ]
     return {
-        "header": ["method", *used],
+        "header": ["method", *used, *(["searched"] if searched else [])],
         "rows": rows,
         "seeds": len(ours.validation_accuracy),
         "stopped": stopped,

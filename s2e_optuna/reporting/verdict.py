@@ -78,12 +78,35 @@ def verdict(result: SearchResult) -> list[str]:
             else "the validation part has also chosen the schedule."
         )
     sentences = [words]
+    if result.searched and "standard" in scores:
+        sentences.append(_of_searched(result, found, kind, name=baseline))
     if "posterior" in found:
         sentences.append(_of_posterior(result, found, kind, stopped))
     if result.kept not in (None, "s2e"):
         kept = _in_words(str(result.kept), stopped=False)
         sentences[-1] += f" The model that is kept is that of {kept}, the best by validation."
     return sentences
+
+
+def _of_searched(
+    result: SearchResult, found: Mapping[str, NDArray[np.float64]], kind: str, name: str
+) -> str:
+    """Say what was searched beside the schedule, and what the schedule then adds."""
+    ours, plain = (values_words(result.scores[way].searched) for way in ("s2e", "standard"))
+    words = (
+        f"Beside the schedule {ours} was found; plain training searched the same as long and "
+        f"found {plain}."
+    )
+    if name == "standard":
+        return words
+    gain, margin = _gain(found, "s2e", "standard")
+    between = f" (\u00b1 {margin:.1f})" if np.isfinite(margin) else ""
+    return f"{words} The schedule adds {gain:+.1f} points of {kind} to that{between}."
+
+
+def values_words(searched: Mapping[str, float]) -> str:
+    """Write values of what was searched: weight decay 0.0012, learning rate 0.003."""
+    return ", ".join(f"{name.replace('_', ' ')} {value:.2g}" for name, value in searched.items())
 
 
 def _of_posterior(

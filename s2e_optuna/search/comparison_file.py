@@ -50,7 +50,13 @@ class Comparison:
     labels: LabelReport | None = None
 
 
-def comparison_key(config: SearchConfig, schedule: Schedule, seen: Fingerprint) -> dict[str, Any]:
+def comparison_key(
+    config: SearchConfig,
+    schedule: Schedule,
+    seen: Fingerprint,
+    searched: Mapping[str, float],
+    trials: int,
+) -> dict[str, Any]:
     """Return everything that a comparison depends on.
 
     Parameters
@@ -61,6 +67,10 @@ def comparison_key(config: SearchConfig, schedule: Schedule, seen: Fingerprint) 
         The schedule that is compared.
     seen
         What the data hold.
+    searched
+        Values of what was searched beside it.
+    trials
+        Trials that it took; plain training searches as long.
     """
     settings = config.settings()
     return {
@@ -69,6 +79,7 @@ def comparison_key(config: SearchConfig, schedule: Schedule, seen: Fingerprint) 
         "folds": config.folds,
         "data_digest": seen.digest,
         "schedule": [float(rate) for rate in schedule.rates],
+        **({"searched": dict(searched), "searched_trials": trials} if searched else {}),
     }
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from s2e_optuna.data.spec import DataSpec
 from s2e_optuna.errors import ConfigError, check_integer
 from s2e_optuna.objective import MINUTES
+from s2e_optuna.objective.searched import SEARCHABLE, searched_names
 from s2e_optuna.options import (
     OUTPUT_PANEL,
     SEARCH_PANEL,
@@ -72,6 +73,8 @@ class SearchConfig:
         ends with its results when the first of them is spent; None sets no limit.
     sampler, sampler_options
         One of `SAMPLERS`, and keyword arguments for it.
+    search
+        Parameters of the training that are searched beside the schedule, of `SEARCHABLE`.
     leave_early
         Whether trials that will not win leave, see `s2e_optuna.objective.leaving`.
     final_seeds
@@ -174,6 +177,13 @@ class SearchConfig:
         panel=SEARCH_PANEL,
         choices=SPACE_NAMES,
         metavar="NAME",
+    )
+    search: str | None = option(
+        None,
+        f"Search these jointly with R(t), names with commas between: {', '.join(SEARCHABLE)}. "
+        "Plain training searches the same ones as long.",
+        panel=SEARCH_PANEL,
+        metavar="NAMES",
     )
     leave_early: bool = option(
         True,
@@ -363,6 +373,7 @@ class SearchConfig:
                 "CoTeachingObjective."
             )
         try:
+            searched_names(self.search)
             get_space(self.space)
             check_searchable(self.method)
             check_network(self.training.network)
@@ -371,6 +382,11 @@ class SearchConfig:
             make_sampler(self.settings())
         except ValueError as error:
             raise error if isinstance(error, ConfigError) else ConfigError(str(error)) from error
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """Names of what is searched beside the schedule."""
+        return searched_names(self.search)
 
     @property
     def study_name(self) -> str:
@@ -433,6 +449,7 @@ class SearchConfig:
             **self.training.settings(),
             **settings(self),
             "sampler_options": dict(self.sampler_options),
+            "search": ",".join(self.searched) or None,
         }
 
     def stored(self) -> dict[str, Any]:

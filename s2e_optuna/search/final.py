@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from s2e_optuna.errors import DataError
 from s2e_optuna.labels import Judgement, Unseen, check_folds, judge, unseen_probabilities
 from s2e_optuna.labels.linear import LinearModel
 from s2e_optuna.labels.out_of_fold import validation_halves
+from s2e_optuna.options import replaced
 from s2e_optuna.schedules import Schedule
 from s2e_optuna.scores import (
     METRIC_SCORES,
@@ -55,6 +56,9 @@ _FINAL = 1  # spawn key of the seeds of final trainings: they never meet a trial
 Entries = Mapping[str, tuple[str, Schedule | None]]
 """Ways to train: name to method and schedule."""
 
+Own = Mapping[str, Mapping[str, float]]
+"""Ways to train to fields of the configuration that are their own."""
+
 
 def final_seeds(seed: int, count: int) -> list[int]:
     """Seeds for what follows a search: fresh ones, which no trial of the search has used."""
@@ -81,6 +85,8 @@ class Final:
         How all of them were trained, but for their seeds.
     linear
         The logistic regression that it is compared with, if there is one.
+    own
+        Ways to train to fields of `training` that were their own.
     """
 
     results: Mapping[str, tuple[TrainResult, ...]]
@@ -89,6 +95,7 @@ class Final:
     unseen: Unseen | None
     training: TrainConfig
     linear: LinearModel | None = None
+    own: Own = field(default_factory=dict)
 
     @property
     def complete(self) -> tuple[TrainResult, ...]:
@@ -136,6 +143,7 @@ def train_final(
     run: Runner = in_turn,
     posterior: bool = False,
     linear: LinearModel | None = None,
+    own: Own | None = None,
 ) -> Final:
     """Train in every way with fresh seeds; cross-validate the best one; train on the posterior.
 
@@ -164,6 +172,9 @@ def train_final(
         nothing is where there are no folds or no clean part to be halved.
     linear
         A logistic regression on the same data, if there is one.
+    own
+        Entries to fields of `training` that are their own. What follows an entry has its, and
+        what trains plainly that of ``standard``.
 
     Raises
     ------
@@ -196,7 +207,7 @@ def train_final(
 
     # Probabilities are for the list of suspects.
     results = evaluate_schedules(
-        entries, data, training, fresh, tell, keep_probabilities=True, run=run
+        entries, data, training, fresh, tell, keep_probabilities=True, run=run, own=own
     )
     usual = kept or tuple(entries)
 
@@ -216,19 +227,20 @@ def train_final(
             method,
             schedule,
             data,
-            replace(training, seed=folding),
+            replaced(training, {"seed": folding, **(own or {}).get(best, {})}),
             folds,
             lambda fold, epoch: tell_fold(fold, epoch, False),
             run,
         )
     few_are_known = data.val_checked is not None  # too few to choose between predictors
     if unseen is None or unseen.clean is None or not posterior or few_are_known:
-        return Final(found, best, best, unseen, training, linear)
+        return Final(found, best, best, unseen, training, linear, own or {})
     done += folds * training.epochs
     halves, clean = validation_halves(data, folding), None
+    plainly = replaced(training, (own or {}).get("standard", {}))
     if halving:
         tell_clean = telling(CLEAN_ONLY, [len(both[half::2]) for half in (0, 1)])
-        clean = train_on_clean(data, halves, training, both, tell_clean, run)
+        clean = train_on_clean(data, halves, plainly, both, tell_clean, run)
     other = None if linear is None else linear.unseen
     unseen, base, with_clean = choose_predictor(data, unseen, other, clean)
     if clean is not None:
@@ -238,11 +250,12 @@ def train_final(
         targets = [posterior_of_half(data, base, used, half, halves) for half in (0, 1)]
         tell_posterior = telling(POSTERIOR, [len(fresh[half::2]) for half in (0, 1)])
         found[POSTERIOR] = train_on_posterior(
-            data, targets, halves, training, fresh, tell_posterior, run
+            data, targets, halves, plainly, fresh, tell_posterior, run
         )
     ways = (*(name for name in _HALVED if name in found), *usual)
     kept_way = max(reversed(ways), key=expected)
-    return Final(found, kept_way, best, unseen, training, linear)
+    values = dict.fromkeys(_HALVED, own["standard"]) | dict(own) if own else {}
+    return Final(found, kept_way, best, unseen, training, linear, values)
 
 
 def expected_validation(run: TrainResult, stop: str) -> float:
@@ -335,6 +348,7 @@ def scores(entries: Entries, final: Final) -> dict[str, MethodScore]:
             validation_metric=()
             if usual
             else _each(runs, lambda run: judged(run.validation_metric, stop)),
+            searched=final.own.get(name, {}),
         )
         for name, runs in final.results.items()
     }

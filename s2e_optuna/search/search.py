@@ -25,6 +25,7 @@ from s2e_optuna.labels import Judgement, LabelReport, suspect_quality, write_sus
 from s2e_optuna.labels.linear import fits_linear, linear_model
 from s2e_optuna.objective.agreed import agreed_validation
 from s2e_optuna.objective.resuming import study_folder
+from s2e_optuna.objective.searched import values_of
 from s2e_optuna.sampler import recommended_trial
 from s2e_optuna.schedules import Schedule, trial_schedule
 from s2e_optuna.scores import MethodScore, number_or_none
@@ -39,6 +40,7 @@ from s2e_optuna.search.comparison_file import (
 from s2e_optuna.search.config import SearchConfig
 from s2e_optuna.search.final import comparison_entries, scores, train_final
 from s2e_optuna.search.loop import read_target, set_target
+from s2e_optuna.search.plain import search_plain
 from s2e_optuna.search.pool import TICK, LocalPool, SearchError, clear_study
 from s2e_optuna.search.posterior import estimated_rate
 from s2e_optuna.search.progress import Progress, Tally, tally
@@ -106,6 +108,9 @@ class SearchResult:
         Name to path of what was written.
     data
         What was searched on.
+    searched
+        Values of what was searched beside the schedule, those of the recommended trial; those of
+        plain training are in its scores.
     """
 
     config: SearchConfig
@@ -123,6 +128,7 @@ class SearchResult:
     kept: str | None = None
     labels: LabelReport | None = None
     left_early: int = 0
+    searched: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as the JSON object of ``s2e search --json``; null where there is no number."""
@@ -146,6 +152,7 @@ class SearchResult:
             "stopped_epoch": column("stopped_epoch"),
             "last_epochs": column("last_epochs_mean"),
             "kept": self.kept,
+            **({"searched": self.searched_by_way()} if self.searched else {}),
             "validation_accuracy": column("validation_accuracy_mean"),
             "expected_validation": column("expected_validation_mean"),
             **(
@@ -169,6 +176,11 @@ class SearchResult:
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "files": {name: str(path) for name, path in self.files.items()},
         }
+
+    def searched_by_way(self) -> dict[str, dict[str, float]]:
+        """Return values of what was searched beside the schedule, by way to train."""
+        found = {name: dict(score.searched) for name, score in self.scores.items()}
+        return {"s2e": dict(self.searched)} | {name: one for name, one in found.items() if one}
 
 
 def search(
@@ -332,7 +344,8 @@ def _finish(
     with whole_file(files["schedule"]) as place:
         schedule.to_json(place)
     comparison = Comparison({}, None, None)
-    key = comparison_key(config, schedule, seen)
+    beside = values_of(recommended.params, config.searched)
+    key = comparison_key(config, schedule, seen, beside, found.finished)
     remove_other_comparison(folder, key)
     seen.save(folder / FINGERPRINT_FILE)
     if config.final_seeds:
@@ -342,7 +355,7 @@ def _finish(
             "suspects": folder / SUSPECTS_FILE,
         }
         known = read_comparison(files, key)
-        comparison = known or _compare(config, data, schedule, found, files, on_progress)
+        comparison = known or _compare(config, data, schedule, beside, found, files, on_progress)
         if known is None:
             write_comparison(files["comparison"], key, comparison, data, config)
     return SearchResult(
@@ -358,6 +371,7 @@ def _finish(
         kept=comparison.kept,
         labels=comparison.labels,
         left_early=found.counts["pruned"],
+        searched=beside,
         seconds={"search": searched, "retrain": time.monotonic() - started},
         files=files,
         data=data,
@@ -368,6 +382,7 @@ def _compare(
     config: SearchConfig,
     data: NoisyData,
     schedule: Schedule,
+    searched: Mapping[str, float],
     found: Tally,
     files: Mapping[str, Path],
     on_progress: OnProgress,
@@ -383,6 +398,18 @@ def _compare(
     entries = comparison_entries(schedule, config.method, rate, estimated)
     workers = min(config.workers, available_cores())  # those of a cluster are elsewhere
     with final_trainings(workers, config.devices[0]) as run:
+        own = None
+        if searched:
+            plain = search_plain(
+                config.searched,
+                data,
+                config.final_training,
+                found.finished,
+                run,
+                leave_early=config.leave_early,
+                progress=_relay(found, on_progress),
+            )
+            own = {"standard": plain, "s2e": searched}
         final = train_final(
             entries,
             data,
@@ -395,6 +422,7 @@ def _compare(
             run=run,
             posterior=True,
             linear=linear,
+            own=own,
         )
     final.require_complete()
     save_model(final.model, files["model"])

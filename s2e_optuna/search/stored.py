@@ -45,6 +45,7 @@ def objective_of(
         checkpoints=stored.get("checkpoints"),
         checkpoint_minutes=stored.get("checkpoint_minutes", MINUTES),
         leave_early=stored.get("leave_early", False),
+        search=stored.get("search"),
     )
 
 

@@ -87,7 +87,7 @@ class Keeper:
     key
         Fingerprint of the training: a file of another one is not used.
     rates
-        R(t) of each trial [P, T].
+        R(t) of each trial, and what else tells it from others [P, T + more].
     """
 
     def __init__(
@@ -259,6 +259,8 @@ def fingerprint(method: str, data: NoisyData, config: TrainConfig) -> str:
         del settings["stop"]  # likewise
     if config.metric == "accuracy":
         del settings["metric"]  # likewise
+    if not config.weight_decay:
+        del settings["weight_decay"]  # likewise
     kind = torch.device("cpu" if config.device == "auto" else config.device).type
     if config.device == "auto" and torch.cuda.is_available():
         kind = "cuda"

@@ -57,6 +57,7 @@ def evaluate_schedules(
     *,
     keep_probabilities: bool = False,
     run: Runner = in_turn,
+    own: Mapping[str, Mapping[str, float]] | None = None,
 ) -> dict[str, list[TrainResult]]:
     """Train every entry with every seed.
 
@@ -79,6 +80,8 @@ def evaluate_schedules(
         See `train`.
     run
         Runs the stacks; by default this process, one after the other.
+    own
+        Entries to fields of `config` that are their own, see `train`.
 
     Returns
     -------
@@ -104,6 +107,7 @@ def evaluate_schedules(
             tuple(some),
             config,
             keep_probabilities,
+            tuple(own.get(name, {}) for name in names) if own else None,
         )
         for method, names in stacks.items()
         for some in _side_by_side(seeds, method, data, config, run.processes)
@@ -158,6 +162,7 @@ class _Stack:
     seeds: tuple[int, ...]
     config: TrainConfig
     keep_probabilities: bool
+    own: tuple[Mapping[str, float], ...] | None = None
 
     def __call__(self, data: NoisyData, tell: Tell) -> list[TrainResult]:
         """Train them; all entries with the first seed come first."""
@@ -176,4 +181,5 @@ class _Stack:
             shares=None
             if len(self.seeds) == 1
             else [Share(seed) for seed in self.seeds for _ in self.names],
+            own=None if self.own is None else self.own * len(self.seeds),
         )

@@ -58,6 +58,8 @@ class TrainConfig:
         ``"adam"``, ``"sgd"`` or ``"rmsprop"``.
     learning_rate
         Rate at the start; None takes the paper's: 1e-3, 0.1 and 0.01.
+    weight_decay
+        What of each weight is added to its gradient, as in `torch.optim`: an L2 penalty.
     decay_start
         See `LinearDecay`. SGD's rate falls to a tenth after half of the epochs and to a hundredth
         after three quarters; RMSProp's is constant.
@@ -125,6 +127,12 @@ class TrainConfig:
         "Learning rate at the start; default: the paper's: 0.001, 0.1 and 0.01.",
         panel=TRAINING_PANEL,
         metavar="RATE",
+    )
+    weight_decay: float = option(
+        0.0,
+        "Weight decay: this share of each weight is added to its gradient, as in torch.optim.",
+        panel=TRAINING_PANEL,
+        metavar="SHARE",
     )
     decay_start: float = option(
         0.4,
@@ -204,6 +212,8 @@ class TrainConfig:
         rate = self.learning_rate
         if rate is not None and not (rate > 0 and math.isfinite(rate)):
             raise DataError(f"`learning_rate` must be above 0, but is {rate}.")
+        if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
+            raise DataError(f"`weight_decay` must be 0 or more, but is {self.weight_decay}.")
         if self.optimizer not in OPTIMIZER_NAMES:
             raise unknown_name("optimizer", self.optimizer, OPTIMIZER_NAMES)
         if self.precision not in PRECISIONS:

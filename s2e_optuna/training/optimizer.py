@@ -34,6 +34,11 @@ class StackedOptimizer(ABC):
     ----------
     parameters
         Initial stacked parameters [M, ...] by name; copied.
+    decay
+        Weight decay of each model [M], as `torch.optim` has it: added to the gradients. None adds
+        none.
+    factors
+        What each model's steps are multiplied by [M], as if its learning rate were; None is 1.
 
     Attributes
     ----------
@@ -44,7 +49,13 @@ class StackedOptimizer(ABC):
     name: ClassVar[str]
     moments: ClassVar[int]
 
-    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, Tensor],
+        decay: Tensor | None = None,
+        factors: Tensor | None = None,
+    ) -> None:
+        self._decay, self._factors = decay, factors
         # Fused kernels round the last few numbers of a tensor differently from the others.
         # Padding keeps these places free, so that a model does not depend on its neighbours.
         self._flat = {name: _padded(p) for name, p in parameters.items()}
@@ -79,9 +90,22 @@ class StackedOptimizer(ABC):
     @torch.no_grad()
     def step(self, gradients: Mapping[str, Tensor]) -> None:
         """Update every parameter from its gradient [M, ...]."""
+        # Sums and products one by one: what is fused rounds by where a number lies.
+        if self._decay is not None:
+            gradients = {
+                name: gradients[name] + p * _of_models(self._decay, p)
+                for name, p in self.parameters.items()
+            }
         flat = [self._flat_gradient(name, gradients[name]) for name in self._flat]
+        before = None
+        if self._factors is not None:
+            before = {name: p.clone() for name, p in self.parameters.items()}
         self.step_count += 1
         self._update(list(self._flat.values()), flat, *(list(m.values()) for m in self._moments))
+        if before is not None and self._factors is not None:
+            for name, p in self.parameters.items():
+                step = (p - before[name]) * _of_models(self._factors, p)
+                p.copy_(before[name] + step)
 
     @abstractmethod
     def _update(
@@ -120,7 +144,11 @@ class StackedOptimizer(ABC):
     def select(self, models: Tensor) -> Self:
         """Return the optimiser, with its parameters, of the models at positions [m]."""
         shapes = {name: p.shape for name, p in self.parameters.items()}
-        chosen = type(self)({name: p.detach()[models] for name, p in self.parameters.items()})
+        chosen = type(self)(
+            {name: p.detach()[models] for name, p in self.parameters.items()},
+            None if self._decay is None else self._decay[models],
+            None if self._factors is None else self._factors[models],
+        )
         for ours, theirs in zip(self._moments, chosen._moments, strict=True):
             for name, shape in shapes.items():
                 values = ours[name][: shape.numel()].view(shape)[models].flatten()
@@ -219,8 +247,20 @@ OPTIMIZERS: dict[str, type[StackedOptimizer]] = {
 """Optimisers by name."""
 
 
-def make_optimizer(name: str, parameters: Mapping[str, Tensor]) -> StackedOptimizer:
+def make_optimizer(
+    name: str,
+    parameters: Mapping[str, Tensor],
+    decay: Tensor | None = None,
+    factors: Tensor | None = None,
+) -> StackedOptimizer:
     """Build an optimiser by name.
+
+    Parameters
+    ----------
+    name
+        Name in `OPTIMIZERS`.
+    parameters, decay, factors
+        See `StackedOptimizer`.
 
     Raises
     ------
@@ -229,7 +269,12 @@ def make_optimizer(name: str, parameters: Mapping[str, Tensor]) -> StackedOptimi
     """
     if name not in OPTIMIZERS:
         raise unknown_name("optimizer", name, OPTIMIZERS)
-    return OPTIMIZERS[name](parameters)
+    return OPTIMIZERS[name](parameters, decay, factors)
+
+
+def _of_models(values: Tensor, parameter: Tensor) -> Tensor:
+    """Give numbers of models [M] the dimensions of a stacked parameter [M, ...]."""
+    return values.view(-1, *(1,) * (parameter.ndim - 1))
 
 
 def _padded(tensor: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,9 @@ Measured for 16 trials of `mlp` with 784 inputs, one thread: the processor time 
 multiplies by nought is 1.13 times as long with half of each batch of 128 kept, 1.07 times with
 batches of 64, and 0.98 times with batches of 32; with all of it kept it is the same.
 """
+
+OWN = ("weight_decay", "learning_rate")
+"""Fields of `TrainConfig` that may differ among the trials of a stack."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,8 @@ class Setup:
         Of the CUDA graphs as which steps are recorded; None records nothing.
     shares
         What each trial has for itself; None where all share batches and first weights.
+    own
+        Fields of `config` that are each trial's own (`OWN`) with their values; None where none is.
     """
 
     method_name: str
@@ -114,6 +119,7 @@ class Setup:
     augmentation: Augmentation | None = None
     memory: GraphMemory | None = None
     shares: tuple[Share, ...] | None = None
+    own: tuple[Mapping[str, float], ...] | None = None
 
     @classmethod
     def of(
@@ -122,6 +128,7 @@ class Setup:
         data: NoisyData,
         config: TrainConfig,
         shares: Sequence[Share] | None = None,
+        own: Sequence[Mapping[str, float]] | None = None,
     ) -> Setup:
         """Look up what the names mean, and check that it fits the data.
 
@@ -135,6 +142,8 @@ class Setup:
             How to train.
         shares
             What each trial has for itself; see `takes_own_batches`. None where they share all.
+        own
+            Fields of `config`, of those in `OWN`, in which trials differ: one mapping a trial.
 
         Raises
         ------
@@ -177,7 +186,34 @@ class Setup:
             augmentation=Augmentation.of(config.augment, config.seed, data.input_shape),
             memory=GraphMemory(device) if is_recorded(config, network, device) else None,
             shares=None if shares is None else tuple(shares),
+            own=None if own is None else tuple(own),
         )
+
+    def decay_of(self, trials: Sequence[int]) -> Tensor | None:
+        """Weight decay of trials by position [P * networks]; None where there is none."""
+        usual = self.config.weight_decay
+        searched = self.own is not None and any("weight_decay" in one for one in self.own)
+        if not usual and not searched:
+            return None
+        return self._of_networks([self._own_of(trial, "weight_decay", usual) for trial in trials])
+
+    def factors_of(self, trials: Sequence[int]) -> Tensor | None:
+        """Learning rates of trials by position, as multiples of that of `config`, likewise.
+
+        None where all have that of `config`.
+        """
+        if self.own is None or not any("learning_rate" in one for one in self.own):
+            return None
+        usual = self.config.learning_rate_schedule.learning_rate
+        rates = [self._own_of(trial, "learning_rate", usual) for trial in trials]
+        return self._of_networks([rate / usual for rate in rates])
+
+    def _own_of(self, trial: int, name: str, usual: float) -> float:
+        return usual if self.own is None else self.own[trial].get(name, usual)
+
+    def _of_networks(self, numbers: Sequence[float]) -> Tensor:
+        of_trials = torch.tensor(numbers, dtype=torch.float32, device=self.device)
+        return of_trials.repeat_interleave(self.method.networks)
 
     @property
     def tells_kept(self) -> bool:

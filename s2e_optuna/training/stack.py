@@ -106,7 +106,10 @@ class Stack:
             trials,
             rates,
             make_optimizer(
-                setup.config.optimizer, {n: t for n, t in initial.items() if n in trained}
+                setup.config.optimizer,
+                {n: t for n, t in initial.items() if n in trained},
+                setup.decay_of(trials),
+                setup.factors_of(trials),
             ),
             {n: t for n, t in initial.items() if n not in trained},
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,7 +22,7 @@ from s2e_optuna.training.model import Model
 from s2e_optuna.training.parts import Batches, Parts
 from s2e_optuna.training.preparation import ShardPreparation
 from s2e_optuna.training.results import EpochReport, TrainResult, curves_of
-from s2e_optuna.training.setup import Setup, Share
+from s2e_optuna.training.setup import OWN, Setup, Share
 from s2e_optuna.training.shards import make_shards, train_shards, without
 from s2e_optuna.training.stack import Stack
 
@@ -54,6 +54,7 @@ def train(
     *,
     keep_probabilities: bool = False,
     shares: Sequence[Share] | None = None,
+    own: Sequence[Mapping[str, float]] | None = None,
 ) -> list[TrainResult]:
     """Train one trial for each schedule, all at once.
 
@@ -85,6 +86,9 @@ def train(
         What each trial has for itself, its seed in place of ``config.seed``: it then has the
         batches and first weights that it would have alone. Only where `takes_own_batches` says
         so, and without a checkpoint.
+    own
+        Fields of `config` in which trials differ, of those in `s2e_optuna.training.setup.OWN`
+        (weight decay and learning rate): one mapping a trial.
 
     Returns
     -------
@@ -111,7 +115,9 @@ def train(
     rates = _rates(schedules, config.epochs)
     if shares is not None and (len(shares) != len(rates) or checkpoint is not None):
         raise DataError("shares are one for each schedule, and go without a checkpoint")
-    setup = Setup.of(method, data, config, shares)
+    if own is not None and (len(own) != len(rates) or not set().union(*own) <= set(OWN)):
+        raise DataError(f"own settings are one for each schedule, of {' and '.join(OWN)}")
+    setup = Setup.of(method, data, config, shares, own)
     if not len(rates):
         return []
     keep_freed_memory()
@@ -148,7 +154,12 @@ def _train(
     if checkpoint is not None:
         # Each way to run the networks rounds differently: "auto" may take another one elsewhere.
         told = replace(config, execution=setup.network.execution)
-        keeper = Keeper(checkpoint, fingerprint(setup.method_name, data, told), rates)
+        known_by = rates
+        if setup.own is not None:  # trials are told from each other by these, too
+            known_by = np.array(
+                [[*row, *one.values()] for row, one in zip(rates, setup.own, strict=True)]
+            )
+        keeper = Keeper(checkpoint, fingerprint(setup.method_name, data, told), known_by)
     begun = 0 if keeper is None else keeper.restore(shards, batches, logs)
     if begun == 0:
         shards, batches = _prepared(setup, shards, parts, on_preparation)

@@ -94,3 +94,43 @@ def test_only_adam_bakes_its_beta1_into_a_recording():
 def test_an_unknown_optimizer_lists_what_exists():
     with pytest.raises(DataError, match="choose one of adam, rmsprop, sgd"):
         make_optimizer("lion", {"w": torch.zeros(2)})
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_each_model_has_weight_decay_and_learning_rate_of_its_own_as_in_torch(name):
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(3, 7, 5, generator=generator)
+    decays, factors = [0.0, 0.1, 0.02], [1.0, 0.5, 3.0]
+    ours = make_optimizer(name, {"w": start}, torch.tensor(decays), torch.tensor(factors))
+    ours.set_rates(1e-2, 0.9)
+    singles = [p.clone().requires_grad_() for p in start]
+    references = [
+        REFERENCES[name]([p], lr=1e-2 * factor, weight_decay=decay)
+        for p, decay, factor in zip(singles, decays, factors, strict=True)
+    ]
+    for step in range(20):
+        if step == 10:  # two of them go on by themselves
+            ours, singles, references = (
+                ours.select(torch.tensor([2, 1])), singles[:0:-1], references[:0:-1]
+            )  # fmt: skip
+        gradient = torch.randn(3, 7, 5, generator=generator)[: len(singles)]
+        ours.step({"w": gradient})
+        for single, reference, own in zip(singles, references, gradient, strict=True):
+            single.grad = own.clone()
+            reference.step()
+    for found, single in zip(ours.parameters["w"], singles, strict=True):
+        torch.testing.assert_close(found, single.detach(), atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_no_weight_decay_changes_no_bit(name):
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(2, 9, generator=generator)
+    plain = make_optimizer(name, {"w": start})
+    other = make_optimizer(name, {"w": start}, torch.tensor([0.0, 0.3]))
+    for optimizer in (plain, other):
+        optimizer.set_rates(1e-2, 0.9)
+        optimizer.step({"w": start.square()})
+        optimizer.step({"w": start.sin()})
+    assert torch.equal(plain.parameters["w"][0], other.parameters["w"][0])
+    assert not torch.equal(plain.parameters["w"][1], other.parameters["w"][1])
