@@ -63,6 +63,8 @@ class LinearModel:
         Its predictions of samples that it has not seen.
     seconds
         Wall-clock seconds that all of it took.
+    predicted
+        Classes that it predicts of the validation part, integers [V].
     """
 
     penalty: float
@@ -70,6 +72,7 @@ class LinearModel:
     test_accuracy: float
     unseen: Unseen
     seconds: float
+    predicted: NDArray[np.int64]
     validation_metric: float = math.nan
     test_metric: float = math.nan
 
@@ -157,6 +160,7 @@ def _linear_model(data: NoisyData, seed: int, folds: int, metric: str) -> Linear
             data.identity,
         ),
         seconds=0.0,
+        predicted=_scores(x_val, used).argmax(axis=1),
         validation_metric=of_validation_part,
         test_metric=of_test_part,
     )

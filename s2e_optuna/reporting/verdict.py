@@ -116,7 +116,8 @@ def _of_posterior(
     other = _best(found, [name for name in found if name != "posterior"])
     gain, margin = _gain(found, "posterior", other)
     name = _in_words(other, stopped)
-    what = "Training on what the true labels probably are, and on the clean part,"
+    too = " and on the clean part," if "clean_only" in found else ""
+    what = f"Training on what the true labels probably are{',' if too else ''}{too}"
     if abs(gain) <= margin:
         return f"{what} is no better than {name}: {_no_difference(result, gain, margin, kind)}"
     if gain < 0:

@@ -10,7 +10,14 @@ import numpy as np
 
 from s2e_optuna.data import NoisyData
 from s2e_optuna.errors import DataError
-from s2e_optuna.labels import Judgement, Unseen, check_folds, judge, unseen_probabilities
+from s2e_optuna.labels import (
+    CheckedLabels,
+    Judgement,
+    Unseen,
+    check_folds,
+    judge,
+    unseen_probabilities,
+)
 from s2e_optuna.labels.linear import LinearModel
 from s2e_optuna.labels.out_of_fold import validation_halves
 from s2e_optuna.options import replaced
@@ -29,7 +36,9 @@ from s2e_optuna.search.posterior import (
     can_be_halved,
     choose_predictor,
     posterior_of_half,
+    posterior_of_noisy,
     train_on_clean,
+    train_on_noisy_posterior,
     train_on_posterior,
 )
 from s2e_optuna.training import (
@@ -39,7 +48,8 @@ from s2e_optuna.training import (
     TrainResult,
     evaluate_schedules,
 )
-from s2e_optuna.training.jobs import Runner, in_turn
+from s2e_optuna.training.jobs import Runner, in_parts, in_turn
+from s2e_optuna.training.model import predict_proba
 
 FOLDING = "cross-validation"
 """Name under which the trainings of the cross-validation tell how far they are."""
@@ -87,6 +97,12 @@ class Final:
         The logistic regression that it is compared with, if there is one.
     own
         Ways to train to fields of `training` that were their own.
+    judgement
+        What the labels are worth, where training on that needed it.
+    rejudged
+        Values by name and training on the validation part, NaN for a training that failed, where
+        some of its labels are checked: a cross-validation knows more of the others than the
+        trials were judged by. Else empty.
     """
 
     results: Mapping[str, tuple[TrainResult, ...]]
@@ -96,29 +112,35 @@ class Final:
     training: TrainConfig
     linear: LinearModel | None = None
     own: Own = field(default_factory=dict)
+    judgement: Judgement | None = field(default=None, repr=False)
+    rejudged: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def complete(self) -> tuple[TrainResult, ...]:
         """Trainings of the entry that judges that ran to their end, best validation first."""
-        return self._ordered(self.results[self.judging])
+        return _ordered(self.results[self.judging], self.training.stop)
 
     @property
     def models(self) -> tuple[Model, ...]:
         """Models of the way that is kept, best validation first."""
-        return _models(self._ordered(self.results[self.kept]))
+        return _models(self._best_first(range(len(self.results[self.kept]))))
 
     @property
     def model(self) -> Model:
         """The model that is kept; the best of each half, where halves are learnt from."""
-        runs = self.results[self.kept]
-        parts = (runs[::2], runs[1::2]) if self.kept in _HALVED else (runs,)
-        best = [models[0] for part in parts if (models := _models(self._ordered(part)))]
+        places = range(len(self.results[self.kept]))
+        halved = self.kept in _HALVED and CLEAN_ONLY in self.results
+        parts = (places[::2], places[1::2]) if halved else (places,)
+        best = [models[0] for part in parts if (models := _models(self._best_first(part)))]
         return averaged(best) if len(best) > 1 else best[0]
 
-    def _ordered(self, runs: Sequence[TrainResult]) -> tuple[TrainResult, ...]:
-        stop = self.training.stop
-        usable = _complete(runs)
-        return tuple(sorted(usable, key=lambda run: -judged(run.validation_value, stop)))
+    def _best_first(self, places: Sequence[int]) -> tuple[TrainResult, ...]:
+        """Trainings of the way that is kept that ran to their end, of these."""
+        runs, values = self.results[self.kept], self.rejudged.get(self.kept)
+        if values is None:
+            return _ordered([runs[place] for place in places], self.training.stop)
+        usable = [place for place in places if runs[place].status == "complete"]
+        return tuple(runs[place] for place in sorted(usable, key=lambda place: -values[place]))
 
     def require_complete(self) -> None:
         """Raise DataError if none of them ran to its end."""
@@ -128,6 +150,8 @@ class Final:
 
     def judge(self, data: NoisyData) -> Judgement:
         """Judge the labels of the training part."""
+        if self.judgement is not None:
+            return self.judgement
         return judge(self.complete, data, self.unseen, self.training.device)
 
 
@@ -169,7 +193,8 @@ def train_final(
         Runs the trainings; by default this process, one after the other.
     posterior
         Whether to train also on the clean part alone, and on the posterior over true labels;
-        nothing is where there are no folds or no clean part to be halved.
+        nothing is where there are no folds. Where the validation part is noisy there is the
+        latter alone; where it is clean but too small to be halved, neither.
     linear
         A logistic regression on the same data, if there is one.
     own
@@ -186,7 +211,8 @@ def train_final(
     *fresh, folding = final_seeds(training.seed, seeds + 1)
     halving = posterior and folds > 0 and can_be_halved(data, training)
     both = fresh if seeds > 1 else [*fresh, folding]  # both halves are learnt from
-    further = len(both) + seeds if halving else 0
+    noisy = posterior and folds > 0 and data.validation == "noisy" and training.stop == "best"
+    further = len(both) + seeds if halving else seeds if noisy else 0
     total = (len(entries) * seeds + folds + further) * training.epochs
     done = 0
 
@@ -213,8 +239,7 @@ def train_final(
 
     def expected(name: str) -> float:
         """Mean of `expected_validation` over the trainings that ran to their end."""
-        usable = [expected_validation(run, training.stop) for run in _complete(found[name])]
-        return float(np.mean(usable)) if usable else -math.inf
+        return _mean([expected_validation(run, training.stop) for run in _complete(found[name])])
 
     found = {name: tuple(runs) for name, runs in results.items()}
     best = max(reversed(usual), key=expected)
@@ -232,12 +257,28 @@ def train_final(
             lambda fold, epoch: tell_fold(fold, epoch, False),
             run,
         )
-    few_are_known = data.val_checked is not None  # too few to choose between predictors
-    if unseen is None or unseen.clean is None or not posterior or few_are_known:
-        return Final(found, best, best, unseen, training, linear, own or {})
     done += folds * training.epochs
-    halves, clean = validation_halves(data, folding), None
     plainly = replaced(training, (own or {}).get("standard", {}))
+    values = dict.fromkeys(_HALVED, own["standard"]) | dict(own) if own else {}
+    if noisy and unseen is not None:
+        judgement = judge(_ordered(found[best], training.stop), data, unseen, training.device)
+        soft, worth = posterior_of_noisy(data, judgement)
+        shares = [len(some) for some in in_parts(fresh, run.processes)]
+        found[POSTERIOR] = train_on_noisy_posterior(
+            data, soft, worth, plainly, fresh, telling(POSTERIOR, shares), run
+        )
+        rejudged = {} if worth is None else _rejudged(found, data, worth, training)
+        if worth is not None and linear is not None:
+            rejudged[LINEAR] = (float(worth.value(linear.predicted, training.metric)),)
+        ways = (POSTERIOR, *usual)
+        kept_way = max(
+            reversed(ways),
+            key=lambda name: _mean(rejudged[name]) if rejudged else expected(name),
+        )
+        return Final(found, kept_way, best, unseen, training, linear, values, judgement, rejudged)
+    if unseen is None or unseen.clean is None or not posterior:
+        return Final(found, best, best, unseen, training, linear, own or {})
+    halves, clean = validation_halves(data, folding), None
     if halving:
         tell_clean = telling(CLEAN_ONLY, [len(both[half::2]) for half in (0, 1)])
         clean = train_on_clean(data, halves, plainly, both, tell_clean, run)
@@ -254,8 +295,36 @@ def train_final(
         )
     ways = (*(name for name in _HALVED if name in found), *usual)
     kept_way = max(reversed(ways), key=expected)
-    values = dict.fromkeys(_HALVED, own["standard"]) | dict(own) if own else {}
     return Final(found, kept_way, best, unseen, training, linear, values)
+
+
+def _ordered(runs: Sequence[TrainResult], stop: str) -> tuple[TrainResult, ...]:
+    """Return trainings that ran to their end, best validation first."""
+    usable = _complete(runs)
+    return tuple(sorted(usable, key=lambda run: -judged(run.validation_value, stop)))
+
+
+def _rejudged(
+    results: Mapping[str, Sequence[TrainResult]],
+    data: NoisyData,
+    worth: CheckedLabels,
+    training: TrainConfig,
+) -> dict[str, tuple[float, ...]]:
+    """Judge the model of each training by what classes are worth on the validation part."""
+
+    def value(run: TrainResult) -> float:
+        if run.status != "complete" or run.model is None:
+            return math.nan
+        predicted = predict_proba(run.model, data.x_val, training.device).argmax(axis=1)
+        return float(worth.value(predicted, training.metric))
+
+    return {name: tuple(map(value, runs)) for name, runs in results.items()}
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Mean of the numbers among these; minus infinity where none is one."""
+    usable = [value for value in values if not math.isnan(value)]
+    return float(np.mean(usable)) if usable else -math.inf
 
 
 def expected_validation(run: TrainResult, stop: str) -> float:
@@ -340,7 +409,8 @@ def scores(entries: Entries, final: Final) -> dict[str, MethodScore]:
             if stop == "best"
             else (),
             last_epochs=_each(runs, lambda run: _reached(run, "test_accuracy", "last")),
-            expected_validation=_each(runs, lambda run: expected_validation(run, stop)),
+            expected_validation=final.rejudged.get(name)
+            or _each(runs, lambda run: expected_validation(run, stop)),
             curves={key: _curves(runs, key, epochs) for key in curves},
             test_metric=()
             if usual
@@ -359,9 +429,8 @@ def scores(entries: Entries, final: Final) -> dict[str, MethodScore]:
             test_accuracy=(final.linear.test_accuracy,),
             validation_accuracy=(final.linear.validation_accuracy,),
             label_precision=(math.nan,),
-            expected_validation=(
-                final.linear.validation_accuracy if usual else final.linear.validation_metric,
-            ),
+            expected_validation=final.rejudged.get(LINEAR)
+            or (final.linear.validation_accuracy if usual else final.linear.validation_metric,),
             seconds=final.linear.seconds,
             test_metric=() if usual else (final.linear.test_metric,),
             validation_metric=() if usual else (final.linear.validation_metric,),

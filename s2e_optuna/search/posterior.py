@@ -25,13 +25,14 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from s2e_optuna.data import NoisyData
+from s2e_optuna.data.noisy_data import NOT_CHECKED
 from s2e_optuna.data.streaming import take
-from s2e_optuna.labels import CleanPart, Unseen, assess_labels
+from s2e_optuna.labels import CheckedLabels, CleanPart, Judgement, Unseen, assess_labels
 from s2e_optuna.labels.out_of_fold import stopped_by
 from s2e_optuna.labels.predictors import best_predictor, geometric_mean, together
 from s2e_optuna.training import Model, TrainConfig, TrainResult, predict_proba, train
 from s2e_optuna.training.config import default_batch_size
-from s2e_optuna.training.jobs import Runner, Tell
+from s2e_optuna.training.jobs import Runner, Tell, in_parts
 from s2e_optuna.training.setup import Share, takes_own_batches
 
 Single = NDArray[np.float32]
@@ -79,17 +80,26 @@ class CleanHalf:
 
 @dataclass(frozen=True, eq=False)
 class OnPosterior:
-    """A job: learn from the posterior and one half of the clean part, stopped by the other."""
+    """A job: learn from the posterior and one half of the clean part, stopped by the other.
 
-    learnt: Tensor
-    stopping: Tensor
+    Without halves it learns from the posterior alone, stopped by the validation part, on which
+    classes may have new weights.
+    """
+
     targets: Tensor
     seeds: tuple[int, ...]
     config: TrainConfig
+    learnt: Tensor | None = None
+    stopping: Tensor | None = None
+    weights: Tensor | None = None
 
     def __call__(self, data: NoisyData, tell: Tell) -> list[TrainResult]:
         """Train on soft labels [N, C]."""
         x, labels, targets = data.x_train, data.y_train, self.targets
+        if self.learnt is None or self.stopping is None:
+            weights = data.val_weights if self.weights is None else self.weights
+            part = replace(data, targets=targets, val_weights=weights)
+            return _train(part, self.config, self.seeds, tell)
         clean = take(data.x_val, self.learnt)
         if isinstance(x, Tensor) and isinstance(clean, Tensor) and x.dtype == clean.dtype:
             x = torch.cat([x, clean])
@@ -285,11 +295,70 @@ def train_on_posterior(
         As for `train_on_clean`.
     """
     jobs = [
-        OnPosterior(halves[half], halves[1 - half], targets[half], tuple(some), training)
+        OnPosterior(targets[half], tuple(some), training, halves[half], halves[1 - half])
         for half in (0, 1)
         if (some := seeds[half::2])
     ]
     return in_turns(*([*run(jobs, data, tell), []][:2]))
+
+
+def posterior_of_noisy(data: NoisyData, judged: Judgement) -> tuple[Tensor, CheckedLabels | None]:
+    """Return what the true labels probably are where no part is clean.
+
+    Where some validation labels are checked, the posterior of the others judges, too: networks of
+    a cross-validation know more than those that the trials were judged by.
+
+    Parameters
+    ----------
+    data
+        Whose validation part is noisy.
+    judged
+        What all of its labels are worth.
+
+    Returns
+    -------
+    tuple
+        Soft labels of the training part, float32 [N, C]; what classes are worth as predictions of
+        the validation part, None where nothing is checked.
+    """
+    assert judged.quality is not None
+    posterior, n_train = judged.quality.posterior, len(data.y_train)
+    targets = torch.from_numpy(posterior[:n_train].astype(np.float32))
+    if data.val_checked is None:
+        return targets, None
+    weights, truth = posterior[n_train:].astype(np.float32), data.val_checked.numpy()
+    known = np.flatnonzero(truth != NOT_CHECKED)
+    weights[known] = 0.0
+    weights[known, truth[known]] = 1.0
+    return targets, CheckedLabels(weights, judged.quality.noise.matrix)
+
+
+def train_on_noisy_posterior(
+    data: NoisyData,
+    targets: Tensor,
+    worth: CheckedLabels | None,
+    training: TrainConfig,
+    seeds: Sequence[int],
+    tell: OnJob,
+    run: Runner,
+) -> tuple[TrainResult, ...]:
+    """Train on the posterior alone, stopped by the validation part.
+
+    Parameters
+    ----------
+    data
+        Whose validation part is noisy.
+    targets, worth
+        See `posterior_of_noisy`.
+    training, seeds, tell, run
+        As for `train_on_clean`.
+    """
+    weights = None if worth is None else torch.from_numpy(np.asarray(worth.weights))
+    jobs = [
+        OnPosterior(targets, tuple(some), training, weights=weights)
+        for some in in_parts(seeds, run.processes)
+    ]
+    return tuple(one for group in run(jobs, data, tell) for one in group)
 
 
 def averaged(models: Sequence[Model]) -> Model:

@@ -136,12 +136,11 @@ def test_the_model_is_kept_by_samples_that_have_not_chosen_its_epoch(monkeypatch
     assert scores(entries, final)["plain"].expected_validation == (pytest.approx(0.6),)
 
 
-@pytest.mark.parametrize("change", [{"validation": "noisy"}, {"few": 12}, {"stop": "last"}])
+@pytest.mark.parametrize("change", [{"few": 12}, {"stop": "last"}])
 def test_without_a_clean_part_to_halve_nothing_learns_from_it(change):
     data = load_data("digits", noise="symmetric", noise_rate=0.4, train_size=300)
     if "few" in change:
         data = replace(data, x_val=data.x_val[:12], y_val=data.y_val[:12])
-    data = replace(data, validation=change.get("validation", "clean"))
     training = TrainConfig(epochs=2, device="cpu", stop=change.get("stop", "best"))
     final = train_final(
         {"plain": ("standard", None)}, data, training, seeds=1, folds=2, posterior=True
