@@ -1,4 +1,4 @@
-"""Joins training and Optuna: an objective for schedules."""
+"""Joins training and Optuna: an objective for schedules (long: all it takes is told)."""
 
 from __future__ import annotations
 

@@ -100,8 +100,8 @@ def _of_searched(
     if name == "standard":
         return words
     gain, margin = _gain(found, "s2e", "standard")
-    between = f" (\u00b1 {margin:.1f})" if np.isfinite(margin) else ""
-    return f"{words} The schedule adds {gain:+.1f} points of {kind} to that{between}."
+    between = f" \u00b1 {margin:.1f}" if np.isfinite(margin) else ""
+    return f"{words} To that the schedule adds {gain:.1f}{between} points of {kind}."
 
 
 def values_words(searched: Mapping[str, float]) -> str:

@@ -20,7 +20,7 @@ from s2e_optuna.search.config import SearchConfig
 from s2e_optuna.search.plain import search_plain
 from s2e_optuna.search.samplers import make_sampler
 from s2e_optuna.search.search import search
-from s2e_optuna.search.stored import check_same
+from s2e_optuna.search.stored import check_same, objective_of
 from s2e_optuna.storages import open_storage
 from s2e_optuna.training import Checkpoint, TrainConfig, train
 from s2e_optuna.training.jobs import in_turn
@@ -163,5 +163,6 @@ def test_a_search_finds_and_uses_them_and_says_what_the_schedule_adds(tmp_path):
     assert "<th>searched</th>" in page and f"weight decay {best:.2g}" in page
     commands = dict(next_commands(config, found.files, found.searched))
     assert f"--weight-decay {best:g}" in commands["train with this schedule"]
+    assert objective_of(config.stored(), "cpu").search == ("weight_decay",)
     with pytest.raises(ConfigError, match="search is 'weight_decay', not None"):
         check_same(config.stored(), replace(config, search=None))
