@@ -12,10 +12,12 @@ import importlib
 import inspect
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -207,12 +209,26 @@ def _of_torchvision(name: str, side: int | None) -> FeatureNetwork:
     place = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(weights.url).path).name
     if not place.is_file():
         check_connection(name, weights.url, str(place))
-    module = models.get_model(name, weights=weights)  # with its `transform_input`
+    with _readable(name, str(place)):
+        module = models.get_model(name, weights=weights)  # with its `transform_input`
     prepare = weights.transforms()
     if side is not None:
         resized = round(side * prepare.resize_size[0] / prepare.crop_size[0])
         prepare = weights.transforms(crop_size=side, resize_size=resized)
     return FeatureNetwork(name, without_classes(module), prepare)
+
+
+@contextmanager
+def _readable(name: str, place: str) -> Iterator[None]:
+    """Say what is wrong where weights cannot be fetched or read."""
+    try:
+        yield
+    except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"the weights of {name} cannot be read from {place} ({reason}): remove a damaged "
+            "file, and they are fetched again"
+        ) from error
 
 
 def without_classes(module: nn.Module) -> nn.Module:
@@ -242,12 +258,13 @@ def _of_timm(name: str, side: int | None) -> FeatureNetwork:
     if place is None:
         check_connection(name, config.url or _hub_address(), "timm's and torch's caches")
     size = None if side is None else (3, side, side)
-    module = timm.create_model(
-        own,
-        pretrained=True,
-        # From a file that is there nobody asks a server first.
-        pretrained_cfg_overlay=None if place is None else {"file": str(place)},
-    )
+    with _readable(name, str(place or config.url or config.hf_hub_id)):
+        module = timm.create_model(
+            own,
+            pretrained=True,
+            # From a file that is there nobody asks a server first.
+            pretrained_cfg_overlay=None if place is None else {"file": str(place)},
+        )
     # Not num_classes=0 above: with another pooling that leaves out a trained norm.
     module.reset_classifier(0)
     found = timm.data.resolve_data_config(

@@ -350,6 +350,8 @@ def _computed(
                 yield good, found, [row for row in rows if row not in good]
         finally:
             pool.shutdown(cancel_futures=True)
+            if place.type == "cuda":
+                network.module.cpu()  # the training needs the memory
 
 
 def _of_batch(
