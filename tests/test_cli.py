@@ -94,10 +94,11 @@ def test_the_names_in_the_help_are_the_real_ones() -> None:
     from s2e_optuna.schedules import SPACES
     from s2e_optuna.search import config as search_config
     from s2e_optuna.training import METHODS, NETWORKS, config
+    from s2e_optuna.training.networks.pretrained import PRETRAINED
     from s2e_optuna.training.optimizer import OPTIMIZERS
 
     assert tuple(SPACES) == search_config.SPACE_NAMES
-    assert ("auto", *NETWORKS) == config.NETWORK_NAMES
+    assert ("auto", *NETWORKS, *PRETRAINED) == config.NETWORK_NAMES
     assert tuple(OPTIMIZERS) == config.OPTIMIZER_NAMES
     assert config.AUGMENTATION_NAMES == AUGMENTATIONS
     assert {name: method.summary for name, method in METHODS.items()} == requests.METHODS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,11 @@ class FolderOptions:
 
 
 def load_image_folder(
-    folder: Path, files: LabelFiles, how: FolderOptions, options: Mapping[str, Any]
+    folder: Path,
+    files: LabelFiles,
+    how: FolderOptions,
+    options: Mapping[str, Any],
+    layout: str | None = None,
 ) -> NoisyData:
     """Read a folder of images.
 
@@ -124,6 +128,8 @@ def load_image_folder(
         How it is read.
     options
         Further keyword arguments of `assemble`.
+    layout
+        What the data were taken for; by default what the folder looks like.
 
     Raises
     ------
@@ -133,6 +139,8 @@ def load_image_folder(
     listing = list_image_folder(
         folder, labelled=files.labels is None, label_from_name=how.label_from_name
     )
+    if layout is not None:
+        listing = replace(listing, layout=layout)
     other_parts = listing.labels[listing.parts != "train"]
     found = Found(
         listing.parts, listing.labels, listing.class_names, bool((other_parts != NONE).any())

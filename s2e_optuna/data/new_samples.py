@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from s2e_optuna.data.array_layouts import read_samples
+from s2e_optuna.data.arrow_images import arrow_images
 from s2e_optuna.data.feature_tables import columns_of_frame, is_feature_table, read_columns
 from s2e_optuna.data.folder_contents import EXTENSIONS, LeftOut, check_name, images_below
 from s2e_optuna.data.images import BrokenImages, Size, decode_images
-from s2e_optuna.data.named_sets import named_set
+from s2e_optuna.data.named_sets import default_root, named_set
 from s2e_optuna.data.noisy_data import as_images
 from s2e_optuna.data.spec import DATA_SETS
 from s2e_optuna.data.words import count
@@ -117,6 +118,9 @@ def _named(source: str | Path, data_root: str | Path | None) -> NewSamples:
         found = named_set(source, data_root, download=True)
         parts = {name[2:]: x for name, x in found.arrays.items() if name.startswith("x_")}
         return _of_parts(parts, {}, found.layout)
+    root = default_root() if data_root is None else Path(data_root).expanduser()
+    if (stored := arrow_images(place, root)) is not None:
+        return _of_folder(stored.folder)
     if place.is_dir():
         return _of_folder(place)
     if place.suffix.lower() in EXTENSIONS and place.is_file():

@@ -39,7 +39,7 @@ from s2e_optuna.data.pretrained_vectors import (
 from s2e_optuna.data.projection import Projection
 from s2e_optuna.data.split import PART_WORDS
 from s2e_optuna.data.streaming import ImageFiles
-from s2e_optuna.errors import DataError
+from s2e_optuna.errors import DataError, check_integer
 from s2e_optuna.writable import whole_file
 
 _VERSION = "s2e features 1"
@@ -221,6 +221,10 @@ class Features:
     network: FeatureNetwork = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.views not in (1, 2):
+            raise DataError(f"`views` must be 1 or 2, but is {self.views!r}.")
+        if self.components is not None:
+            check_integer("components", self.components, 0)
         # At once: weights that are missing are said before anything is read.
         network = (
             feature_network(self.name, self.side) if self.fitted is None else self.fitted.network

@@ -12,10 +12,12 @@ import importlib
 import inspect
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -196,18 +198,13 @@ class _Scaled:
 
 def _of_torchvision(name: str, side: int | None) -> FeatureNetwork:
     models = torchvision_module("models")
-    known = models.list_models(module=models)
-    if name not in known:
+    if name not in models.list_models(module=models):
         raise DataError(
             f"unknown features {name!r}: choose a classifier of torchvision such as resnet18, "
             "resnet50, efficientnet_v2_s, convnext_tiny or vit_b_16, timm:NAME, or "
             "package.module:function of your own"
         )
-    weights = models.get_model_weights(name).DEFAULT
-    place = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(weights.url).path).name
-    if not place.is_file():
-        check_connection(name, weights.url, str(place))
-    module = models.get_model(name, weights=weights)  # with its `transform_input`
+    module, weights = trained_classifier(name), torchvision_weights(name)
     prepare = weights.transforms()
     if side is not None:
         resized = round(side * prepare.resize_size[0] / prepare.crop_size[0])
@@ -215,14 +212,56 @@ def _of_torchvision(name: str, side: int | None) -> FeatureNetwork:
     return FeatureNetwork(name, without_classes(module), prepare)
 
 
+def torchvision_weights(name: str) -> Any:
+    """Return what torchvision tells of the weights of a classifier."""
+    return torchvision_module("models").get_model_weights(name).DEFAULT
+
+
+def trained_classifier(name: str) -> nn.Module:
+    """Build a classifier of torchvision with its trained weights.
+
+    Raises
+    ------
+    DataError
+        Neither they nor a connection are there.
+    """
+    weights = torchvision_weights(name)
+    place = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(weights.url).path).name
+    if not place.is_file():
+        check_connection(name, weights.url, str(place))
+    with _readable(name, str(place)):
+        # By the enum, not by a state dictionary: with its `transform_input`.
+        module: nn.Module = torchvision_module("models").get_model(name, weights=weights)
+    return module
+
+
+@contextmanager
+def _readable(name: str, place: str) -> Iterator[None]:
+    """Say what is wrong where weights cannot be fetched or read."""
+    try:
+        yield
+    except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"the weights of {name} cannot be read from {place} ({reason}): remove a damaged "
+            "file, and they are fetched again"
+        ) from error
+
+
 def without_classes(module: nn.Module) -> nn.Module:
     """Replace the last layer of a classifier, which gives the classes, by nothing."""
-    name, _ = [
+    above, own, _ = last_layer(module)
+    setattr(above, own, nn.Identity())
+    return module
+
+
+def last_layer(module: nn.Module) -> tuple[nn.Module, str, nn.Module]:
+    """Return the layer of a classifier that gives the classes: what holds it, its name, itself."""
+    name, layer = [
         pair for pair in module.named_modules() if isinstance(pair[1], nn.Linear | nn.Conv2d)
     ][-1]
     above, _, own = name.rpartition(".")
-    setattr(module.get_submodule(above), own, nn.Identity())
-    return module
+    return module.get_submodule(above), own, layer
 
 
 def _of_timm(name: str, side: int | None) -> FeatureNetwork:
@@ -242,12 +281,13 @@ def _of_timm(name: str, side: int | None) -> FeatureNetwork:
     if place is None:
         check_connection(name, config.url or _hub_address(), "timm's and torch's caches")
     size = None if side is None else (3, side, side)
-    module = timm.create_model(
-        own,
-        pretrained=True,
-        # From a file that is there nobody asks a server first.
-        pretrained_cfg_overlay=None if place is None else {"file": str(place)},
-    )
+    with _readable(name, str(place or config.url or config.hf_hub_id)):
+        module = timm.create_model(
+            own,
+            pretrained=True,
+            # From a file that is there nobody asks a server first.
+            pretrained_cfg_overlay=None if place is None else {"file": str(place)},
+        )
     # Not num_classes=0 above: with another pooling that leaves out a trained norm.
     module.reset_classifier(0)
     found = timm.data.resolve_data_config(

@@ -153,7 +153,7 @@ class VectorStore:
         self._places: dict[int, tuple[int, int]] = {}
         if folder is None or not folder.is_dir():
             return
-        with contextlib.suppress(OSError):  # only for `_remove_old`
+        with contextlib.suppress(OSError):  # only for `remove_unused`
             os.utime(folder)
         for place in sorted(folder.glob("*.block")):
             try:
@@ -207,7 +207,7 @@ def _write_block(folder: Path | None, digests: Digests, vectors: Floats) -> Path
     try:
         if not folder.is_dir():
             folder.mkdir(parents=True)
-            _remove_old(folder.parent)
+            remove_unused(folder.parent)
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".partial", delete=False) as file:
             partial = Path(file.name)
             np.save(file, digests, allow_pickle=False)
@@ -221,7 +221,8 @@ def _write_block(folder: Path | None, digests: Digests, vectors: Floats) -> Path
         return None
 
 
-def _remove_old(root: Path) -> None:
+def remove_unused(root: Path) -> None:
+    """Remove the folders in a folder of the cache that nobody has used for `KEPT_DAYS`."""
     oldest = time.time() - KEPT_DAYS * 86_400
     for folder in root.iterdir():
         with contextlib.suppress(OSError):  # another process may be faster
@@ -349,6 +350,8 @@ def _computed(
                 yield good, found, [row for row in rows if row not in good]
         finally:
             pool.shutdown(cancel_futures=True)
+            if place.type == "cuda":
+                network.module.cpu()  # the training needs the memory
 
 
 def _of_batch(

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from s2e_optuna.data.array_layouts import read_arrays
+from s2e_optuna.data.arrow_images import PATH, ArrowImages, arrow_images
 from s2e_optuna.data.assemble import dataset_arrays, from_arrays
 from s2e_optuna.data.checked import Checked, with_checked
 from s2e_optuna.data.class_numbers import number_classes
@@ -70,7 +71,8 @@ def load_data(
         validation and test), ``mnist``, ``fashion_mnist``, ``kmnist``, ``cifar10``,
         ``cifar100`` (torchvision), the path of an ``.npz`` file with x_train, y_train and
         optionally x_val, y_val, x_test, y_test, y_clean, class_names, ids (or of names such as
-        train_images, X and y), of a table of numbers and categories, or of an image folder; or a
+        train_images, X and y), of a table of numbers and categories, of a parquet file or a
+        saved data set of Hugging Face with images, or of an image folder; or a
         pair (images, labels), two such pairs
         for training and test, or a torch ``Dataset`` of pairs. Labels are whole numbers, names
         of the classes, or one-hot.
@@ -132,6 +134,13 @@ def load_data(
     DataError
         One sentence that says what is wrong and what to do.
     """
+    root = default_root() if data_root is None else Path(data_root).expanduser()
+    layout = None
+    if (stored := _arrow_images(source, root, progress)) is not None:
+        source, layout = stored.folder, stored.layout
+        if labels is None:
+            labels, path_column = stored.table, path_column or PATH
+            label_column = label_column or stored.label_column
     columns = {
         "path_column": path_column,
         "label_column": label_column,
@@ -149,7 +158,6 @@ def load_data(
         "validation": validation,
         "train_size": train_size,
     }
-    root = default_root() if data_root is None else Path(data_root).expanduser()
     if features is not None or isinstance(encoder, PretrainedFeatures):
         if _is_table(source):
             raise DataError("--features is for images, and the data are a table: leave it out")
@@ -168,7 +176,7 @@ def load_data(
         how = FolderOptions(
             image_size_of(image_size), label_from_name, skip_broken, root / "images", progress
         )
-        found = load_image_folder(Path(source).expanduser(), files, how, options)
+        found = load_image_folder(Path(source).expanduser(), files, how, options, layout)
         return with_checked(found, checked)
     if label_from_name is not None:
         raise DataError("--label-from-name is for a folder of images: leave it out")
@@ -194,6 +202,14 @@ def load_data(
     if noise_words is not None:
         data = replace(data, noise=noise_words)
     return with_checked(data, checked)
+
+
+def _arrow_images(
+    source: str | Path | InMemory, root: Path, progress: OnImages | None
+) -> ArrowImages | None:
+    if not isinstance(source, str | Path) or str(source) in DATA_SETS:
+        return None
+    return arrow_images(Path(source).expanduser(), root, progress)
 
 
 def _side(image_size: int | Size | None) -> int | None:

@@ -497,9 +497,10 @@ class SearchConfig:
 
         training = self.training
         data = self.data.load(progress, device=self.devices[0])
-        make_network(
+        network = make_network(
             training.network, data.input_shape, data.n_classes, execution=training.execution
         )
+        network.check_weights()
         Augmentation.of(training.augment, training.seed, data.input_shape)
         if training.batch_size is not None and len(data.y_train) < training.batch_size:
             raise ConfigError(

@@ -20,7 +20,10 @@ else:  # evaluated where the command line is made of these types; torch would be
     Augment = NetworkFactory = Callable[..., Any]
 
 # Names of what is implemented elsewhere, by modules that import torch; a test compares them.
-NETWORK_NAMES = ("auto", "mlp", "cnn1", "cnn2", "cnn3", "resnet18", "resnet50", "densenet121")
+NETWORK_NAMES = (
+    *("auto", "mlp", "cnn1", "cnn2", "cnn3", "resnet18", "resnet50", "densenet121"),
+    *("resnet18-pretrained", "resnet50-pretrained", "densenet121-pretrained"),
+)
 OPTIMIZER_NAMES = ("adam", "sgd", "rmsprop")
 AUGMENTATION_NAMES = ("none", "crop_flip")
 PRECISIONS = ("float32", "bfloat16")
@@ -103,8 +106,8 @@ class TrainConfig:
     epochs: int = option(60, "Epochs of a training.", panel=TRAINING_PANEL, metavar="T")
     network: str | NetworkFactory = option(
         "auto",
-        "auto picks by input size; package.module:function is your own; an unknown name "
-        "lists all.",
+        "auto picks by input size; resnet18-pretrained and others begin with trained weights; "
+        "package.module:function is your own; an unknown name lists all.",
         panel=TRAINING_PANEL,
         choices=NETWORK_NAMES,
         metavar="NAME",

@@ -164,7 +164,8 @@ def test_broken_tables(tmp_path, text, says):
 def test_workbooks_and_parquet_without_pyarrow(tmp_path, monkeypatch):
     for name, says in (("t.xlsx", "save its table as a .csv"), ("t.parquet", "install pyarrow")):
         (tmp_path / name).write_bytes(b"no table")
-        monkeypatch.setitem(sys.modules, "pyarrow", None)
+        for module in ("pyarrow", "pyarrow.parquet"):
+            monkeypatch.setitem(sys.modules, module, None)
         with pytest.raises(DataError, match=says):
             load_data(tmp_path / name, label_column="y")
 

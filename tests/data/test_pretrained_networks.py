@@ -95,6 +95,13 @@ def test_missing_weights_are_said_before_anything_is_read(offline):
         load_data("/there/is/no/such/folder", features="resnet18")
 
 
+def test_damaged_weights_are_named(offline):
+    url = torchvision.models.get_model_weights("resnet18").DEFAULT.url
+    (offline / url.rpartition("/")[2]).write_bytes(b"half a file")
+    with pytest.raises(DataError, match=r"weights of resnet18 cannot be read from .*\.pth \("):
+        feature_network("resnet18")
+
+
 def test_somebody_who_answers_is_a_connection(monkeypatch):
     def answer(request, timeout):
         raise urllib.error.HTTPError(request.full_url, 403, "no HEAD here", {}, None)

@@ -165,6 +165,9 @@ class StackedNetwork(ABC):
             copies to keep them.
         """
 
+    def check_weights(self) -> None:  # noqa: B027 - most networks need none
+        """Raise a `DataError` if weights that it begins with are not to be had."""
+
     @cached_property
     def parameter_names(self) -> frozenset[str]:
         """Names in the state that are trained; the others are buffers or frozen."""

@@ -10,6 +10,7 @@ from s2e_optuna.training.networks.cnn2 import Cnn2
 from s2e_optuna.training.networks.cnn3 import Cnn3
 from s2e_optuna.training.networks.mlp import Mlp
 from s2e_optuna.training.networks.modules import ModuleNetwork
+from s2e_optuna.training.networks.pretrained import PRETRAINED, PretrainedNetwork
 from s2e_optuna.training.networks.torchvision_models import densenet121, resnet18, resnet50
 
 FOLDED: dict[str, type[StackedNetwork]] = {
@@ -57,7 +58,8 @@ def make_network(
     Parameters
     ----------
     network
-        A name in `NETWORKS`; ``"auto"``, which takes cnn1 for colour images it fits, else mlp;
+        A name in `NETWORKS` or `PRETRAINED`; ``"auto"``, which takes cnn1 for colour images it
+        fits, else mlp;
         ``"package.module:function"`` or the function itself, called as
         ``function((channels, height, width), n_classes)`` and returning a `torch.nn.Module`.
     input_shape, n_classes
@@ -93,14 +95,15 @@ def make_network(
         )
     name, factory = _factory(network)
     _refuse_stacked(name, execution)
-    return ModuleNetwork(
+    kind = PretrainedNetwork if name in PRETRAINED else ModuleNetwork
+    return kind(
         name,
         factory,
         input_shape,
         n_classes,
         execution=execution,
         device_type=device_type,
-        own=name not in FACTORIES,
+        own=name not in FACTORIES and name not in PRETRAINED,
     )
 
 
@@ -170,8 +173,10 @@ def _factory(network: str | NetworkFactory) -> tuple[str, NetworkFactory]:
                 f"network {network!r} is neither a name nor a function that builds a module"
             )
         return network_name(network), network
-    if network in FACTORIES:
-        return network, FACTORIES[network]
+    if network in FACTORIES or network in PRETRAINED:
+        return network, (FACTORIES | PRETRAINED)[network]
     if ":" not in network:
-        raise unknown_name("network", network, ["auto", *NETWORKS, "package.module:function"])
+        raise unknown_name(
+            "network", network, ["auto", *NETWORKS, *PRETRAINED, "package.module:function"]
+        )
     return network, import_function(network, "network", "builds a torch.nn.Module")
