@@ -8,7 +8,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: help search test lint docs clean
+.PHONY: help search test lint style types pytest docs clean
 
 help:
 	@sed -n 's/^# \(make\)/\1/p' Makefile
@@ -30,12 +30,21 @@ search: $(VENV)/.installed
 		--storage sqlite:///storage/s2e.db --study digits-symmetric-50 \
 		--out runs/digits-symmetric-50
 
-lint: $(VENV)/.installed-dev
+lint: style types
+
+style: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
-test: lint
+# Types are checked while the tests run: alone, they leave a processor idle.
+test: style
+	$(MAKE) --no-print-directory --jobs 2 pytest types
+
+# Tests that share what took long to make go to one process, until the other has none left.
+pytest: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(TESTS)
 
 docs: $(VENV)/.installed-dev

@@ -137,7 +137,10 @@ def from_unit(distribution: Numerical, units: ArrayLike) -> Array:
 
 def value_at(distribution: Numerical, unit: float) -> float | int:
     """Map a number in [0, 1] to a value of the type that Optuna gives."""
-    value = float(from_unit(distribution, unit))
+    return _of_its_type(distribution, float(from_unit(distribution, unit)))
+
+
+def _of_its_type(distribution: Numerical, value: float) -> float | int:
     if isinstance(distribution, FloatDistribution):
         return value
     low, high, step = distribution.low, distribution.high, distribution.step
@@ -314,16 +317,24 @@ class Codec:
 
     def decode(self, x: Array) -> dict[str, Any]:
         """Decode one point, shape [D], to parameter values."""
-        parts = [x[where] for where in self.family.point_slices]
-        params: dict[str, Any] = {}
-        for names, alpha in zip(self.groups.values(), parts, strict=False):
-            u = np.clip(uniform_from_simplex(alpha), _EDGE, 1.0 - _EDGE)
-            params.update(zip(names, map(float, u), strict=True))
-        for name, part in zip(self.singles, parts[len(self.groups) :], strict=True):
+        return self.decode_all(x[None])[0]
+
+    def decode_all(self, points: Array) -> list[dict[str, Any]]:
+        """Decode points, shape [n, D], to parameter values."""
+        slices = self.family.point_slices
+        columns: dict[str, list[Any]] = {}
+        for names, where in zip(self.groups.values(), slices, strict=False):
+            u = np.clip(uniform_from_simplex(points[:, where]), _EDGE, 1.0 - _EDGE)
+            columns.update(zip(names, u.T.tolist(), strict=True))
+        for name, where in zip(self.singles, slices[len(self.groups) :], strict=True):
             distribution = self.space[name]
             if isinstance(distribution, CategoricalDistribution):
-                params[name] = distribution.choices[int(np.argmax(part))]
+                chosen = np.argmax(points[:, where], axis=1).tolist()
+                columns[name] = [distribution.choices[i] for i in chosen]
             else:
                 assert isinstance(distribution, Numerical)
-                params[name] = value_at(distribution, float(part[0]))
-        return params
+                values = from_unit(distribution, points[:, where.start]).tolist()
+                columns[name] = [_of_its_type(distribution, value) for value in values]
+        return [
+            dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
+        ]

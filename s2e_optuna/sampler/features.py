@@ -176,8 +176,7 @@ def own_features(codec: Codec, function: FeatureFunction) -> Features:
         may the features that are returned.
     """
 
-    def of_one(point: Array) -> Array:
-        params = codec.decode(point)
+    def of_one(params: dict[str, Any]) -> Array:
         try:
             numbers = np.atleast_1d(np.asarray(function(params), dtype=np.float64))
         except Exception as error:  # somebody else's function: anything
@@ -191,7 +190,7 @@ def own_features(codec: Codec, function: FeatureFunction) -> Features:
         return numbers
 
     def features(points: Array) -> Array:
-        rows = [of_one(point) for point in points]
+        rows = [of_one(params) for params in codec.decode_all(points)]
         if len({len(row) for row in rows}) > 1:
             raise FeaturesError("features must return equally many numbers for all parameters")
         return np.array(rows)

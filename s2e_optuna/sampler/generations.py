@@ -43,7 +43,7 @@ class Generation:
     def sample_params(self, n: int, seed: int = 0) -> list[dict[str, Any]]:
         """Draw n sets of parameter values from p_theta."""
         x = self.family.sample(self.theta, n, np.random.default_rng(seed))
-        return [self.codec.decode(row) for row in x]
+        return self.codec.decode_all(x)
 
 
 def generations(study: Study) -> list[Generation]:

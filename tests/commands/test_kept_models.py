@@ -40,7 +40,8 @@ def test_digits_come_back_from_the_folder_of_a_training(digits: tuple[Path, Mode
     assert printed.exit_code == 0
     assert "read as arrays" in printed.stderr or "read as an array" in printed.stderr
     rows = rows_of(printed.stdout)
-    new = np.load(folder / "new.npz")
+    with np.load(folder / "new.npz") as stored:
+        new = dict(stored)
     expected = predict_proba(model, new["images"])  # the mean of both networks
     given = np.array([[float(row[f"probability_{c}"]) for c in range(10)] for row in rows])
     np.testing.assert_allclose(given, expected, atol=1e-6)
@@ -52,7 +53,8 @@ def test_digits_come_back_from_the_folder_of_a_training(digits: tuple[Path, Mode
 def test_load_model_predicts_as_classifiers_do(digits: tuple[Path, Model]) -> None:
     folder, _ = digits
     model = s2e_optuna.load_model(folder)
-    new = np.load(folder / "new.npz")["images"]
+    with np.load(folder / "new.npz") as stored:
+        new = stored["images"]
     assert model.classes_.tolist() == [str(c) for c in range(10)]
     probabilities = model.predict_proba(new)
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
