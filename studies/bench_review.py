@@ -60,10 +60,16 @@ def fetch(address: str, **form: object) -> str:
         return str(answer.read().decode("latin-1"))
 
 
+def number_in(text: str, pattern: str) -> int:
+    """Return the number that a pattern finds."""
+    found = re.search(pattern, text)
+    assert found is not None
+    return int(found[1])
+
+
 def memory(pid: int) -> float:
     """Return the largest resident memory of a process so far, in MB."""
-    text = Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+)", text)[1]) / 1024  # type: ignore[index]
+    return number_in(Path(f"/proc/{pid}/status").read_text(), r"VmHWM:\s+(\d+)") / 1024
 
 
 def cpu_seconds(pid: int) -> float:
@@ -77,11 +83,11 @@ def next_cards(address: str, order: str, repeats: int) -> dict[str, list[float]]
     found: dict[str, list[float]] = {"card": [], "picture": [], "similar": []}
     page = fetch(f"{address}?c=me&order={order}")
     for _ in range(repeats):
-        card, seen = (re.search(rf'name="{n}" value="(\d+)"', page)[1] for n in ("card", "seen"))  # type: ignore[index]
+        card, seen = (number_in(page, rf'name="{n}" value="(\d+)"') for n in ("card", "seen"))
         started = time.perf_counter()
         page = fetch(f"{address}decide", c="me", order=order, card=card, label=0, seen=seen)
         found["card"].append(1000 * (time.perf_counter() - started))
-        row = re.search(r'name="card" value="(\d+)"', page)[1]  # type: ignore[index]
+        row = number_in(page, r'name="card" value="(\d+)"')
         for name in ("picture", "similar"):
             started = time.perf_counter()
             fetch(f"{address}{name}/{row}")

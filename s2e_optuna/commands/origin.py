@@ -86,7 +86,7 @@ class Origin:
             if rate is not None and method in SEARCHED_METHODS and not has_schedule:
                 given["keep_rate"] = 1.0 - rate  # Co-teaching's own, which needs no noise
             return shell("s2e", "train", *flags_of(TrainRequest, given), "--out", folder)
-        if not self.wrote_folder:
+        if not self.wrote_folder or "study" not in self.options:
             return shell("s2e", "search", *flags_of(SearchConfig, {**self.options, **changes}))
         study, storage = self.options["study"], self.options.get("storage")
         given = {**self.options, **changes, "anyway": False, "out": folder}
@@ -115,8 +115,9 @@ def origin_of(listed: Path, data: ListedData | None = None) -> Origin | None:
     is_search = newest.name == COMPARISON_FILE
     try:
         content = json.loads(newest.read_text(encoding="utf-8"))
-        options = content["search" if is_search else "request"]
+        # What earlier versions have written of a search says what it read, not its study.
+        options = content.get("search", content["of"]) if is_search else content["request"]
         validation = content["validated_on" if is_search else "validation"]
         return Origin(dict(options), is_search, validation == "noisy", listed.parent)
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # of an earlier version
+        return None  # of a training by an earlier version

@@ -37,6 +37,7 @@ _SMALL = 200  # pixels of a similar sample
 _CLIENT = 32  # characters of a browser's name for itself, at most
 _KEPT = (("Cache-Control", "private, max-age=3600"),)
 
+_UNKNOWN = "nobody knows what the list is about, so name the data with --data."
 _TAKEN = "Somebody has decided about this card meanwhile: look, and decide again if you must."
 
 
@@ -215,7 +216,7 @@ class CardPage(LocalPage):
         """Return what is shown of a sample; waits until it is there."""
         samples, cards = self._samples, self._review.cards
         said = [cards.texts[row]] if cards.texts else []
-        error, picture = "", False
+        error, picture = ("" if said else _UNKNOWN), False
         if samples.is_known:
             error, picture = samples.error, samples.is_picture(row)
             said.insert(0, samples.text(row))

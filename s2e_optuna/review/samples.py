@@ -5,7 +5,11 @@ Nothing here imports torch. Whoever asks for what is not ready yet waits.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +31,7 @@ FOUND, FEATURES = "found.npy", "features.npy"
 """Names of what is prepared."""
 
 _CHUNK = 8192
+_PREFIX = "s2e-review-"
 _START = """
 import os, sys
 os.nice(10)  # who waits for the first card comes first
@@ -88,8 +93,11 @@ class Samples:
 
     def __init__(self, size: int, ask: Mapping[str, Any] | Prepare | None) -> None:
         self._size = size
-        self._folder = tempfile.TemporaryDirectory(prefix="s2e-review-")
+        _remove_left_over()
+        self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX)
         self.folder = Path(self._folder.name)
+        self._lock = os.open(self.folder, os.O_RDONLY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._process: subprocess.Popen[bytes] | _Beside | None = None
         self._contents: dict[str, Any] | None = None if ask is not None else {}
         self._features: dict[str, Any] | None = None if ask is not None else {}
@@ -117,6 +125,7 @@ class Samples:
             self._process.wait()
         self._images = self._vectors = None
         self._folder.cleanup()
+        os.close(self._lock)
 
     @property
     def is_known(self) -> bool:
@@ -270,6 +279,18 @@ class Samples:
             self._vectors = np.load(self.folder / FEATURES, mmap_mode="r")
         self._features = found
         return True
+
+
+def _remove_left_over() -> None:
+    """Remove what pages that were killed have left; those that are shown hold a lock."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # another user's, or in use
+            lock = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def _read(path: Path) -> Any:

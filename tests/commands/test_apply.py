@@ -39,7 +39,11 @@ def described(folder: Path, **options: object) -> None:
     config = SearchConfig.of(
         **{"data": "digits", "noise": "pair", "noise_rate": 0.45, "out": folder, **options}
     )
-    content = {"search": config.described(), "validated_on": options.get("validation", "clean")}
+    content = {
+        "of": {},
+        "search": config.described(),
+        "validated_on": options.get("validation", "clean"),
+    }
     (folder / "comparison.json").write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -92,6 +96,19 @@ def test_passwords_are_left_out(tmp_path: Path) -> None:
     decide(out, s0="1")
     assert "secret" not in (out / "comparison.json").read_text(encoding="utf-8")
     assert run(f"apply {out}").output.rstrip().endswith('--storage "$S2E_STORAGE"')
+
+
+def test_folders_of_earlier_versions_say_what_was_read(tmp_path: Path) -> None:
+    out = made_list(tmp_path / "out")
+    settings = SearchConfig.of(data="digits", noise="pair", noise_rate=0.45).settings()
+    content = {"of": {**settings, "seeds": [1], "folds": 5}, "validated_on": "clean"}
+    (out / "comparison.json").write_text(json.dumps(content), encoding="utf-8")
+    decide(out, s0="1")
+    found = origin_of(out / "suspects.csv")
+    assert found is not None and found.data.noise_rate == 0.45
+    command = run(f"apply {out}").output.splitlines()[-1]
+    assert f"s2e search digits --labels {out / 'labels.csv'}" in command
+    assert "--study" not in command and "--noise" not in command
 
 
 def test_a_training_is_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,6 +136,19 @@ def test_two_browsers_get_different_cards_and_do_not_overwrite_each_other(
     assert read_decisions(tmp_path / "decisions.jsonl")["s00"].label == "cow"
 
 
+def test_what_killed_pages_have_left_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left, others = tmp_path / "s2e-review-left", tmp_path / "another"
+    for folder in (left, others):
+        folder.mkdir()
+        (folder / "images.npy").write_bytes(b"")
+    with Samples(3, None) as one, Samples(3, None) as other:
+        assert sorted(tmp_path.iterdir()) == sorted([others, one.folder, other.folder])
+    assert list(tmp_path.iterdir()) == [others]
+
+
 def test_it_goes_on_where_it_stopped(opened: Open, tmp_path: Path) -> None:
     path = write_list(tmp_path / "suspects.csv")
     with DecisionFile(tmp_path / "decisions.jsonl") as file:
@@ -256,6 +269,11 @@ def test_names_and_texts_are_text(opened: Open, tmp_path: Path) -> None:
     assert f"script-src 'nonce-{nonce}'" in policy and "default-src 'none'" in policy
     assert browser.ask("picture/1")[0] == "404 Not Found"
     assert b"<img src=x" not in browser.ask("sample/0")[2]
+
+
+def test_a_list_alone_says_how_to_see_its_samples(opened: Open, tmp_path: Path) -> None:
+    browser = opened(write_list(tmp_path / "suspects.csv"))
+    assert "name the data with --data" in browser.text("?c=me")
 
 
 def test_many_classes_are_named_and_chosen_as_pairs(opened: Open, tmp_path: Path) -> None:
