@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from s2e_optuna.commands.search import run_search
-from s2e_optuna.data import load_data
+from s2e_optuna.data import DataSpec
 from s2e_optuna.reporting.progress import ProgressDisplay
 from s2e_optuna.reporting.verdict import METHOD_NAMES
 from s2e_optuna.search.config import SearchConfig
@@ -85,7 +85,7 @@ MEASURES = (
 
 def checked_labels(checked: int, trials: int, **data: Any) -> dict[str, str]:
     """Look at some validation labels, drawn at random: their samples with the true ones."""
-    drawn = load_data(**data)
+    drawn = DataSpec(**data).load()
     assert drawn.y_val_clean is not None
     rows = np.random.default_rng(0).choice(len(drawn.val_ids), checked, replace=False)
     return {drawn.val_ids[row]: drawn.class_names[drawn.y_val_clean[row]] for row in rows}
