@@ -3,6 +3,9 @@
     python -m studies.human_noise --scale small --data images=data/cifar10_jpg \
         --data labels=cifar10n.csv
 
+With ``--scale features`` what is searched learns from the features of a small pretrained network
+(`studies.lite_features`), which two wheels bring.
+
 Not in the paper. ``images`` is a folder train/CLASS/*, test/CLASS/*; ``labels`` a table with the
 columns path, clean and one for each set of given labels (``aggregate``, ``worst``). Without them
 ``tiny`` takes digits, and labels that are wrong where images look alike, drawn and not given by
@@ -23,6 +26,7 @@ import numpy as np
 
 from s2e_optuna.data import corrupt_labels_by_instance
 from s2e_optuna.labels import read_suspects
+from s2e_optuna.reporting.verdict import METHOD_NAMES
 from s2e_optuna.schedules import Schedule
 from s2e_optuna.search.config import SearchConfig
 from studies.frame import Study, main
@@ -33,12 +37,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = ("aggregate", "worst")
-"""Sets of given labels: of CIFAR-10N, the majority of three people, and a wrong one if any was."""
+"""Sets of given labels: of CIFAR-10N, the majority of three people, and a wrong one if any was.
+``random1`` is what the first of them said."""
 
 DRAWN_RATES = {"aggregate": 0.1, "worst": 0.4}
 """Noise rates for digits, about those of CIFAR-10N."""
 
-NAMES = {"standard": "plain training", "coteaching": "Co-teaching, told the rate", "s2e": "S2E"}
+NAMES = METHOD_NAMES | {"coteaching": "Co-teaching, told the rate"}
 
 
 @dataclass(frozen=True)
@@ -51,11 +56,23 @@ class Scale:
     trials: int
     seeds: int
     hint: str
+    features: str | None = None
+    columns: tuple[str, ...] = COLUMNS
 
 
 SCALES = {
     "tiny": Scale(200, "auto", 3, 3, 1, "a check that it runs"),
     "small": Scale(4000, "cnn1", 20, 20, 3, "for a CPU: a subset and a small network"),
+    "features": Scale(
+        None,
+        "mlp",
+        30,
+        24,
+        5,
+        "pretrained features, on two cores",
+        "studies.lite_features:efficientnet_lite0",
+        ("aggregate", "random1", "worst"),
+    ),
     "paper": Scale(None, "cnn2", 200, 96, 5, "all images, the paper's network and epochs"),
 }
 
@@ -71,7 +88,7 @@ def compute(frame: Frame) -> dict[str, Any]:
     scale = SCALES[frame.scale]
     key = digest([asdict(scale), {name: Path(path).name for name, path in given.items()}])
     found = {}
-    for column in COLUMNS:
+    for column in scale.columns:
         folder = frame.runs / "human_noise" / f"{frame.scale}-{column}-{key}"
         path = folder / "found.json"
         if not path.exists():
@@ -100,6 +117,7 @@ def search(column: str, given: dict[str, str], frame: Frame, folder: Path) -> di
         label_column=column,
         clean_column="clean",
         train_size=scale.train_size,
+        features=scale.features,
         network=scale.network,
         epochs=scale.epochs,
         trials=scale.trials,
@@ -163,13 +181,18 @@ def write_digits(folder: Path) -> dict[str, str]:
 
 def table(content: dict[str, Any]) -> Table:
     """One line a set of labels."""
-    header = ["labels", "wrong", *NAMES.values()]
+    names = {
+        name: words
+        for name, words in NAMES.items()
+        if any(name in one["test_accuracy"] for one in content["labels"].values())
+    }
+    header = ["labels", "wrong", *names.values()]
     header += ["listed", "expected precision", "precision", "recall", "average precision"]
     rows = []
     for column, one in content["labels"].items():
         suspects = one["suspects"]
         cells = [column, _percent(one["noise_rate"])]
-        for name in NAMES:
+        for name in names:
             deviation = one["test_accuracy_std"].get(name)
             spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
             cells.append(f"{100 * one['test_accuracy'][name]:.2f}{spread}")
@@ -188,8 +211,9 @@ def section(content: dict[str, Any]) -> list[str]:
         f"{first['validation_images']} clean ones to validate, network "
         f"{first['settings']['network']}, {settings['epochs']} epochs, {first['n_trials']} "
         f"trials, {settings['seeds']} final seeds. Test accuracy in %, mean ± standard deviation "
-        "over seeds, of the last epochs. Precision and recall are those of the labels that "
-        "suspects.csv lists, against the clean ones; the expected precision knows none of these.",
+        f"over seeds, {_models(first['settings'])}. Precision and recall are those of the labels "
+        "that suspects.csv lists, against the clean ones; the expected precision knows none of "
+        "these.",
         "",
     ]
     if content["images"] == "CIFAR-10":
@@ -202,6 +226,13 @@ def section(content: dict[str, Any]) -> list[str]:
         for name, one in labels.items()
     ]
     return [*lines, *table(content).markdown(), "", *notes]
+
+
+def _models(settings: dict[str, Any]) -> str:
+    """Say of which epochs the accuracies are."""
+    if settings.get("stop") == "best":  # results of earlier versions do not say
+        return "of models that are stopped at their best validation epoch"
+    return "of the last epochs"
 
 
 def draw(content: dict[str, Any]) -> Figure:
