@@ -100,6 +100,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=50, help="decisions in each order")
     arguments = parser.parse_args()
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as place:
         path = make(Path(place), arguments.samples)
         words = ["review", str(path), "--data", str(path.with_name("images.npz"))]
@@ -154,7 +155,7 @@ def main() -> None:
         "|---|---|---|---|",
         *rows,
         "",
-        f"{hardware()}; commit {commit()}",
+        f"{hardware()}; load average {load:.0f} before, priority {os.nice(0)}; commit {commit()}",
         "",
     ]
     print("\n".join(page))
