@@ -19,6 +19,7 @@ from s2e_optuna.review.corrected import (
     copy_with_links,
     correct,
     drawn_at_random,
+    together,
     write_checked,
     write_labels,
     write_table,
@@ -125,6 +126,8 @@ def apply_decisions(
     """
     path = list_path(source)
     cards, decisions = read_cards(path), read_decisions(decisions_path(path))
+    origin = origin_of(path, data)
+    before = {} if origin is None else origin.decided_before
     if not decisions and posterior_above is None:
         raise InputError(
             f"there are no decisions about {path}: make some with s2e review {source}, or take "
@@ -132,9 +135,8 @@ def apply_decisions(
         )
     _check_decisions(cards, decisions, path)
     corrected = correct(
-        cards, decisions, posterior_above=posterior_above, keep_unclear=keep_unclear
+        cards, decisions, before, posterior_above=posterior_above, keep_unclear=keep_unclear
     )
-    origin = origin_of(path, data)
     corrected, is_whole = _with_others(corrected, path, origin)
     files = {"labels": to or path.with_name(LABELS_FILE)}
     place = None if origin is None else Path(str(origin.options["data"])).expanduser()
@@ -144,11 +146,12 @@ def apply_decisions(
         files["copy"] = copy
         _copy(corrected, place, copy, origin)
     write_labels(corrected, files["labels"])
-    drawn = drawn_at_random(cards.ids, decisions)
-    known = sum(decisions[name].label is not None for name in drawn)
+    decided = together(decisions, before)
+    drawn = drawn_at_random(cards.ids, decided)
+    known = sum(decided[name].label is not None for name in drawn)
     if known >= FEW:
         files["checked"] = files["labels"].with_name(CHECKED_FILE)
-        write_checked(drawn, cards, decisions, files["checked"])
+        write_checked(drawn, decided, files["checked"])
     command = None
     is_table = place is not None and place.is_file() and place.suffix != ".npz"
     if origin is not None and not (is_table and copy is None):

@@ -13,6 +13,8 @@ from s2e_optuna.commands.requests import ListedData, TrainRequest
 from s2e_optuna.commands.takes import flags_of
 from s2e_optuna.data.spec import DataSpec
 from s2e_optuna.options import values
+from s2e_optuna.review.corrected import decided_before
+from s2e_optuna.review.decisions import Decision
 from s2e_optuna.search.config import SEARCHED_METHODS, SearchConfig
 from s2e_optuna.stored_names import COMPARISON_FILE
 
@@ -53,6 +55,12 @@ class Origin:
     def data(self) -> DataSpec:
         """The data that it is about."""
         return DataSpec.from_settings(self.options)
+
+    @property
+    def decided_before(self) -> dict[str, Decision]:
+        """What persons have decided in an earlier review, whose labels were searched with."""
+        labels = self.options.get("labels")
+        return {} if labels is None else decided_before(Path(str(labels)).expanduser())
 
     @classmethod
     def of_data(cls, data: ListedData, folder: Path) -> Origin:

@@ -54,11 +54,12 @@ def run_review(source: Path, data: ListedData, port: int) -> list[str]:
         written = [f"Wrote {file}" for file in found.files.values()]
         return Finished([*found.sentences, *written], found.command)
 
+    origin = origin_of(path, data)
     with (
         DecisionFile(decisions_path(path)) as file,
-        Samples(len(cards), what_to_show(path, origin_of(path, data))) as samples,
+        Samples(len(cards), what_to_show(path, origin)) as samples,
     ):
-        review = Review(cards, file)
+        review = Review(cards, file, {} if origin is None else origin.decided_before)
         page = CardPage(review, samples, finish)
 
         def announce(address: str) -> None:

@@ -6,8 +6,9 @@ import csv
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,9 +69,49 @@ class Corrected:
         )
 
 
+def decided_before(labels: Path) -> dict[str, Decision]:
+    """Return what persons have decided in an earlier review, by the labels that came of it.
+
+    Parameters
+    ----------
+    labels
+        A table of labels; one that `write_labels` has not written tells nothing.
+    """
+    try:
+        with labels.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != _COLUMNS:
+                return {}
+            return {
+                row["id"]: Decision(row["id"], row["given_label"], row["label"])
+                for row in reader
+                if row["decided_by"] == PERSON and row["label"]
+            }
+    except (OSError, UnicodeDecodeError, csv.Error):  # no such file any more, or none of ours
+        return {}
+
+
+def together(
+    decisions: Mapping[str, Decision], before: Mapping[str, Decision]
+) -> dict[str, Decision]:
+    """Put decisions of earlier reviews beside those of this one; the label of the data stays.
+
+    Parameters
+    ----------
+    decisions, before
+        Of this review, which count more, and of earlier ones.
+    """
+    changed = {
+        name: replace(one, given=before[name].given) if name in before else one
+        for name, one in decisions.items()
+    }
+    return {**before, **changed}
+
+
 def correct(
     cards: Cards,
     decisions: Mapping[str, Decision],
+    before: Mapping[str, Decision] = MappingProxyType({}),
     *,
     posterior_above: float | None = None,
     keep_unclear: bool = False,
@@ -83,6 +124,8 @@ def correct(
         The list.
     decisions
         The last decision about each sample.
+    before
+        Decisions of earlier reviews, which hold where there is none of this one.
     posterior_above
         Take the proposal, too, where nobody has decided and a label that is listed is wrong with
         more than this probability, as the decisions have calibrated it; None takes none.
@@ -100,11 +143,13 @@ def correct(
             "the list has no probabilities of wrong labels: leave --posterior out, or give a list "
             "with the column wrong_probability."
         )
-    names, rows = cards.class_names, []
+    names, rows, decided = cards.class_names, [], together(decisions, before)
     for row, name in enumerate(cards.ids):
         given, proposed = names[cards.given[row]], int(cards.proposed[row])
-        one = decisions.get(name)
+        one = decided.get(name)
         label, by = given, GIVEN
+        if name in before:
+            given = before[name].given  # the list has the corrected one
         if one is not None:
             unclear = given if keep_unclear else ""
             label, by = (unclear if one.label is None else one.label), PERSON
@@ -169,23 +214,20 @@ def write_labels(corrected: Corrected, path: Path) -> None:
     _write(path, _COLUMNS, corrected.rows)
 
 
-def write_checked(
-    names: Sequence[str], cards: Cards, decisions: Mapping[str, Decision], path: Path
-) -> None:
+def write_checked(names: Sequence[str], decisions: Mapping[str, Decision], path: Path) -> None:
     """Write checked labels as CSV: ``id, label, given_label``, for ``--checked``.
 
     Parameters
     ----------
     names
         Which samples.
-    cards, decisions
-        The list, and what was decided about it.
+    decisions
+        What was decided about them, and which label was looked at.
     path
         The file.
     """
-    given = dict(zip(cards.ids, cards.given.tolist(), strict=True))
-    rows = [(one, decisions[one].label or "", cards.class_names[given[one]]) for one in names]
-    _write(path, _COLUMNS[:3], rows)
+    chosen = [decisions[name] for name in names]
+    _write(path, _COLUMNS[:3], [(one.id, one.label or "", one.given) for one in chosen])
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

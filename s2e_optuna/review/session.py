@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ ORDERS = {
 LEASE = 120.0
 """Seconds for which a card that one browser shows is not offered to another."""
 
-_OPEN, _RIGHT, _WRONG, _UNCLEAR = range(4)
+_OPEN, _RIGHT, _WRONG, _UNCLEAR, _BEFORE = range(5)
 
 
 class Conflict(Exception):
@@ -92,9 +93,16 @@ class Review:
         The samples.
     file
         Where decisions go, and those of before.
+    before
+        Decisions of earlier reviews, whose labels the list has: these cards are not shown again.
     """
 
-    def __init__(self, cards: Cards, file: DecisionFile) -> None:
+    def __init__(
+        self,
+        cards: Cards,
+        file: DecisionFile,
+        before: Mapping[str, Decision] = MappingProxyType({}),
+    ) -> None:
         self.cards = cards
         self.class_names = cards.class_names
         self._file = file
@@ -109,6 +117,7 @@ class Review:
         self._by_score = np.arange(len(cards))
         if cards.has_scores:
             self._by_score = np.argsort(-cards.scores, kind="stable")
+        self._states[[row for row, name in enumerate(cards.ids) if name in before]] = _BEFORE
         rows = {name: row for row, name in enumerate(cards.ids)} if file.decisions else {}
         for one in file.decisions:
             if (row := rows.get(one.id)) is not None:  # another list may have had other samples
@@ -209,7 +218,9 @@ class Review:
         with self._lock:
             rows = self._rows(view)
             states = self._states[rows]
-            wrong, right = int((states == _WRONG).sum()), int((states == _RIGHT).sum())
+            wrong, right = (
+                int(np.isin(states, codes).sum()) for codes in ((_WRONG,), (_RIGHT, _BEFORE))
+            )
             decided, unclear = wrong + right, int((states == _UNCLEAR).sum())
             words = [f"{decided + unclear:,} of {len(rows):,} decided."]
             if view.order == AT_RANDOM and view.given is None and view.proposed is None:
@@ -250,7 +261,7 @@ class Review:
         not taken for wrong.
         """
         with self._lock:
-            checked = (self._states == _RIGHT) | (self._states == _WRONG)
+            checked = np.isin(self._states, (_RIGHT, _WRONG, _BEFORE))
             believed = ~self.cards.listed & (self._states == _OPEN)
             if believed.any() and self.cards.has_scores:
                 believed &= self.cards.scores <= np.median(self.cards.scores[~self.cards.listed])
@@ -278,7 +289,9 @@ class Review:
     def _wanted(self, view: View) -> NDArray[np.bool_]:
         cards = self.cards
         everything = view.order == AT_RANDOM
-        wanted = np.ones(len(cards), np.bool_) if everything else cards.listed.copy()
+        wanted = np.ones(len(cards), np.bool_)
+        if not everything:
+            wanted = cards.listed & (self._states != _BEFORE)
         if view.given is not None:
             wanted &= cards.given == view.given
         if view.proposed is not None:
@@ -304,5 +317,5 @@ class Review:
         """Say how many of all labels are wrong, by the unbroken beginning of the order."""
         gaps = np.flatnonzero(self._states[rows] == _OPEN)
         drawn = self._states[rows[: gaps[0] if len(gaps) else len(rows)]]
-        wrong, right = int((drawn == _WRONG).sum()), int((drawn == _RIGHT).sum())
+        wrong, right = int((drawn == _WRONG).sum()), int(np.isin(drawn, (_RIGHT, _BEFORE)).sum())
         return [seen_words(wrong, wrong + right, " of all labels are")] if wrong + right else []

@@ -115,7 +115,11 @@ def test_a_training_is_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     words = "train digits --noise pair --noise-rate 0.4 --train-size 100 --epochs 1 --seeds 1 -q"
     assert run(f"{words} --device cpu --out m").exit_code == 0
-    decide(tmp_path / "m", **{f"s{read_cards(Path('m/suspects.csv')).ids[0]}": None})
+    cards = read_cards(Path("m/suspects.csv"))
+    one, other, *_ = cards.ids
+    given = cards.class_names[cards.given[1]]
+    label = next(name for name in cards.class_names if name != given)
+    decide(tmp_path / "m", **{f"s{one}": None, f"s{other}": label})
     found = origin_of(Path("m/suspects.csv"))
     assert found is not None and found.data.noise == "pair"
     command = run("apply m").output.splitlines()[-1]
@@ -123,6 +127,11 @@ def test_a_training_is_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "--train-size" not in command and "--noise pair" not in command
     again = run(f"{command.strip().removeprefix('s2e ')} -q --json")
     assert again.exit_code == 0, again.output
+    assert run("apply m-corrected --posterior 1").exit_code == 0
+    with Path("m-corrected/labels.csv").open(encoding="utf-8") as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    assert one not in rows and len(rows) == 99  # what was decided before holds
+    assert [*rows[other].values()] == [other, label, given, "person"]
 
 
 def test_the_proposals_need_no_decisions(tmp_path: Path) -> None:

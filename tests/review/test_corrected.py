@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lists import write_list
+from lists import HEADER, write_list
 from small_folders import CLASSES, label_by_number, write_class_folders
 
 from s2e_optuna.data import load_data
@@ -19,13 +19,15 @@ from s2e_optuna.review.corrected import (
     Corrected,
     copy_with_links,
     correct,
+    decided_before,
     drawn_at_random,
     random_order,
     write_checked,
     write_labels,
     write_table,
 )
-from s2e_optuna.review.decisions import Decision
+from s2e_optuna.review.decisions import Decision, DecisionFile
+from s2e_optuna.review.session import Review, View
 
 
 def decided(**labels: str | None) -> dict[str, Decision]:
@@ -99,6 +101,24 @@ def test_decisions_calibrate_what_the_posterior_decides(tmp_path: Path) -> None:
     assert correct(cards, right, posterior_above=0.7).relabelled(POSTERIOR) == 0
 
 
+def test_what_was_decided_before_holds_and_keeps_the_first_label(tmp_path: Path) -> None:
+    first, labels = read_cards(write_list(tmp_path / "suspects.csv")), tmp_path / "labels.csv"
+    write_labels(correct(first, decided(s00="bee", s01="bee", s02=None)), labels)
+    before = decided_before(labels)
+    assert before == {
+        "s00": Decision("s00", "ant", "bee"), "s01": Decision("s01", "bee", "bee")
+    }  # fmt: skip
+    again = tmp_path / "again.csv"
+    again.write_text(f"{HEADER}\ns00,bee,cow,0.9,yes\ns01,bee,cow,0.8,yes\n", encoding="utf-8")
+    cards = read_cards(again)
+    rows = correct(cards, decided(s01="cow"), before, posterior_above=0.5).rows
+    assert rows == (("s00", "bee", "ant", PERSON), ("s01", "cow", "bee", PERSON))
+    with DecisionFile(tmp_path / "decisions.jsonl") as file:
+        review = Review(cards, file, before)
+        assert review.next_card(View(), "me") is None and review.trusted()[0].all()
+    assert decided_before(tmp_path / "nowhere.csv") == decided_before(again) == {}
+
+
 def test_the_order_at_random_is_the_same_whatever_else_is_in_the_list() -> None:
     ids = [str(i) for i in range(300)]
     order = [ids[i] for i in random_order(ids)]
@@ -133,11 +153,13 @@ def test_labels_are_those_that_a_search_takes(tmp_path: Path) -> None:
 def test_checked_labels_say_what_was_looked_at(tmp_path: Path) -> None:
     """With the corrected ones in the data no label would look wrong."""
     cards = read_cards(write_list(tmp_path / "suspects.csv", 60))
-    decisions = {n: Decision(n, "?", CLASSES[i // 2 % 3]) for i, n in enumerate(cards.ids)}
+    decisions = {
+        n: Decision(n, CLASSES[i % 3], CLASSES[i // 2 % 3]) for i, n in enumerate(cards.ids)
+    }
     labels, checked = tmp_path / "labels.csv", tmp_path / "checked.csv"
     corrected = correct(cards, decisions)
     write_labels(corrected, labels)
-    write_checked(cards.ids[:50], cards, decisions, checked)
+    write_checked(cards.ids[:50], decisions, checked)
     x = tmp_path / "x.npz"
     given = np.array([row[2] for row in corrected.rows])
     np.savez(x, x_train=np.eye(60), y_train=given, ids=np.array(cards.ids))
