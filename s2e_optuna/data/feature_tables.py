@@ -170,7 +170,10 @@ def columns_of_frame(frame: Any) -> dict[str, tuple[str, ...]]:
     if not len(frame):
         raise DataError("the table holds no rows: give one for each sample")
     return {
-        str(name): tuple("" if v is None else str(v).strip() for v in list(frame[name].to_list()))
+        str(name): tuple(
+            "" if value is None or str(value) == "NaT" else str(value).strip()
+            for value in frame[name].to_list()
+        )
         for name in frame.columns
     }
 

@@ -113,6 +113,19 @@ def test_a_data_frame(place):
     )
 
 
+def test_missing_values_of_any_kind_in_a_data_frame(place):
+    pandas = pytest.importorskip("pandas", reason="pandas is missing")
+    model = load_model(place / "out")
+    columns = rows_of(patients(), range(4))
+    empty = {"pay": ["", "", "", ""], "city": ["", "", "", ""]}
+    expected = model.predict_proba(Frame(columns | empty))
+    for missing in (None, float("nan"), pandas.NA, pandas.NaT):
+        frame = pandas.DataFrame(columns | {name: [missing] * 4 for name in empty})
+        np.testing.assert_array_equal(model.predict_proba(frame), expected)
+        frame = frame.astype({"city": "string", "pay": "Float64"}, errors="ignore")
+        np.testing.assert_array_equal(model.predict_proba(frame), expected)
+
+
 class Frame:
     """As much of a DataFrame as is looked at."""
 
