@@ -265,7 +265,9 @@ def assemble(
         wanted["test"] = test
     images = read(wanted)
     encoded: Encoded | None = None
+    pictures: dict[str, Tensor] = {}
     if features is not None:
+        pictures = {part: some for part, some in images.items() if isinstance(some, Tensor)}
         encoded = features.encode(images, preparation)
         images, preparation = encoded.images, AS_THEY_ARE
         words = [encoded.encoder.words, *words]
@@ -298,6 +300,7 @@ def assemble(
         preparation=preparation,
         encoder=None if encoded is None else encoded.encoder,
         contents={} if encoded is None else encoded.contents,
+        pictures=pictures,
         files={
             part: tuple(files[source][row] for row in taken)
             for part, (source, taken) in wanted.items()

@@ -86,6 +86,8 @@ class NoisyData:
     contents
         A digest of each image of ``"train"``, ``"val"`` and ``"test"``, where the numbers are
         features of images.
+    pictures
+        These images themselves, of each part, where they are no files: to be shown.
     files
         Paths of the images of ``"train"``, ``"val"`` and ``"test"``, where they are files.
     reading
@@ -120,6 +122,7 @@ class NoisyData:
     preparation: Preparation = PIXELS
     encoder: TableColumns | PretrainedFeatures | None = None
     contents: Mapping[str, NDArray[np.uint64]] = field(default_factory=dict)
+    pictures: Mapping[str, Tensor] = field(default_factory=dict)
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reading: tuple[str, ...] = ()
     targets: Tensor | None = None

@@ -322,8 +322,10 @@ def _curves(scores: Mapping[str, MethodScore], metric: str) -> list[dict[str, st
 
 
 def _image(data: NoisyData, at: int) -> Tensor:
-    """Return the image of a labelled sample; where its features are learnt from, its file's."""
+    """Return the image of a labelled sample, or what the features are of that stand for it."""
     part, row = ("train", at) if at < len(data.ids) else ("val", at - len(data.ids))
+    if part in data.pictures:
+        return data.pictures[part][row]
     if part in data.contents and part in data.files:
         import torch
 

@@ -139,6 +139,15 @@ def test_a_training_on_features(place, tmp_path):
     assert "data:image/png;base64," in report  # the images themselves are shown
 
 
+def test_the_report_shows_images_of_arrays(tmp_path):
+    result = run(
+        f"train digits --train-size 60 --features {OWN} --method standard --epochs 2 --seeds 1 "
+        f"--out {tmp_path}"
+    )
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").count("image/png;base64") > 40
+
+
 def test_what_to_do_next_names_a_network_of_ones_own():
     files = {"model": Path("out/model.safetensors")}
     for name, words in ((OWN, f"NEW_DATA --features {OWN}"), ("resnet18", "NEW_DATA")):

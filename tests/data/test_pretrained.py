@@ -275,6 +275,7 @@ def test_of_arrays_the_images_are_looked_at_and_not_the_vectors(load):
     found, plain = (fingerprint(one).samples["train"] for one in (data, same))
     assert len(set(found["contents"].tolist())) > 30
     np.testing.assert_array_equal(found["names"], plain["names"])
+    assert torch.equal(data.pictures["train"], same.x_train)  # for the report
 
 
 def test_duplicates_are_computed_once():
