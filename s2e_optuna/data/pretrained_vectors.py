@@ -12,13 +12,13 @@ import contextlib
 import logging
 import os
 import shutil
-import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from s2e_optuna.data.images import BrokenImages, OnImages, decode_image, only_ou
 from s2e_optuna.data.pretrained_networks import FeatureNetwork
 from s2e_optuna.device import on_device, resolve_device, to_device
 from s2e_optuna.errors import DataError
+from s2e_optuna.writable import whole_file
 
 BLOCK = 1024
 """Vectors in a file."""
@@ -203,22 +204,18 @@ def _write_block(folder: Path | None, digests: Digests, vectors: Floats) -> Path
     """Write a block in one step; return where, or None if that was not possible."""
     if folder is None:
         return None
-    partial = None
+    place = folder / f"{uuid4().hex}.block"
     try:
         if not folder.is_dir():
             folder.mkdir(parents=True)
             remove_unused(folder.parent)
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".partial", delete=False) as file:
-            partial = Path(file.name)
+        with whole_file(place) as partial, partial.open("wb") as file:
             np.save(file, digests, allow_pickle=False)
             np.save(file, np.ascontiguousarray(vectors), allow_pickle=False)
-        return partial.rename(partial.with_suffix(".block"))
     except OSError as error:
         _logger.info("Vectors of images are not kept in %s: %s", folder, error)
-        if partial is not None:
-            with contextlib.suppress(OSError):
-                partial.unlink()
         return None
+    return place
 
 
 def remove_unused(root: Path) -> None:
