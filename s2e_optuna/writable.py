@@ -88,11 +88,15 @@ def check_folder(path: str | Path) -> None:
     Raises
     ------
     ConfigError
-        If it, or what it is to be made in, is a file.
+        If it, or what it is to be made in, is a file; if its name is no UTF-8.
     OSError
         What the system says against writing there.
     """
     place = Path(path).absolute()
+    name = os.fsencode(path)
+    shown = name.decode("utf-8", "backslashreplace")
+    if shown.encode() != name:  # the report names it, and JSON
+        raise ConfigError(f"results cannot be written to {shown}: the name is no UTF-8.")
     found = next(part for part in (place, *place.parents) if part.exists())
     if not found.is_dir():
         raise ConfigError(f"results cannot be written to {path}: {found} is a file, no folder.")

@@ -188,6 +188,17 @@ def test_a_search_with_other_settings_is_refused(
     assert result.exit_code == 2 and "exists with other settings" in result.stderr
 
 
+def test_a_search_without_a_comparison_says_what_it_does_not_write(
+    searched: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(searched[0])
+    words = TINY.replace("--seeds 1", "--seeds 0").replace("--out out", "--out none")
+    result = run(f"search {words} --quiet")
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stdout.split())
+    assert "(--seeds 0): no model and no list of suspects" in said
+
+
 def test_a_worker_has_nothing_to_do_after_a_search(
     searched: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,6 +274,8 @@ def test_an_ascii_terminal(stored: str, tmp_path: Path) -> None:
 
 def test_train_says_how_well_it_does_and_leaves_a_model(tmp_path: Path) -> None:
     words = "train --method standard --train-size 200 --epochs 2 --seeds 2 --out m"
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "schedule.json").touch()  # of another training
     result = run(words)
     assert result.exit_code == 0, result.output
     assert re.search(r"standard +\d+\.\d\d ± \d+\.\d\d % +\d", result.stdout)

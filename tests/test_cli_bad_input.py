@@ -59,6 +59,7 @@ BAD: dict[str, tuple[str, str]] = {
     "noise": ("search --noise nope --noise-rate 0.2", "unknown noise 'nope'"),
     "noise without rate": ("search --noise pair", "needs a --noise-rate"),
     "rate without noise": ("search --noise-rate 0.2", "--noise-rate needs --noise"),
+    "train rate without noise": ("train --noise-rate 0.2", "--noise-rate needs --noise"),
     "rate too high": ("search --noise pair --noise-rate 0.5", "out of range"),
     "rate beyond one": ("search --noise symmetric --noise-rate 1.5", "--noise-rate must be in"),
     "trials": ("search --trials 0", "trials must be"),
@@ -78,6 +79,14 @@ BAD: dict[str, tuple[str, str]] = {
     "storage": ("search --storage nonsense", "no storage URL"),
     "storage driver": ("search --storage nope://host/db", "no driver"),
     "storage in memory": ("search --storage sqlite:///:memory:", "in memory"),
+    "out of another encoding": (
+        "search --out b\udcfcx",
+        r"written to b\xfcx: the name is no UTF-8",
+    ),
+    "train out of another encoding": (
+        "train --method standard --out b\udcfcx",
+        r"written to b\xfcx: the name is no UTF-8",
+    ),
     "out is a file": ("search --out file.json", "is a file"),
     "no CUDA": ("train --method standard --device cuda:99", "cuda:99"),
     "train method": ("train --method nope", "unknown method 'nope'"),

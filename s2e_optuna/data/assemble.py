@@ -242,7 +242,7 @@ def assemble(
         )
         words = [*words, *said]
     elif noise_rate is not None:
-        raise DataError("noise_rate was given without noise: choose noise symmetric or pair")
+        raise DataError("`noise_rate` needs `noise`: choose symmetric, pair or instance")
 
     cut = val is None or validation == "noisy"
     if validation == "clean" and val is None and clean is None:

@@ -195,7 +195,7 @@ BAD = {
     "validation": ((IMAGES, LABELS), {"validation": "some"}, "choose auto, clean or noisy"),
     "no clean part": ((IMAGES, LABELS), {"validation": "clean"}, "no clean validation part"),
     "noise without rate": ((IMAGES, LABELS), {"noise": "pair"}, "needs a noise_rate"),
-    "rate without noise": ((IMAGES, LABELS), {"noise_rate": 0.1}, "without noise"),
+    "rate without noise": ((IMAGES, LABELS), {"noise_rate": 0.1}, "`noise_rate` needs `noise`"),
     "rate too high": ((IMAGES, LABELS), {"noise": "pair", "noise_rate": 0.5}, "out of range"),
     "class names": ((IMAGES, LABELS), {"class_names": ["a", "b"]}, "only 2 classes"),
     "ids": ((IMAGES, LABELS), {"ids": ["a"]}, "1 ids for 60"),
