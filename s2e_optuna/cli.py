@@ -356,7 +356,7 @@ def check(
             checking.ask_on_page(cards, loaded, answers, command, port)
         else:
             checking.ask(cards, loaded, answers)
-        typer.echo(f"\n{checking.outcome(cards, answers)}")
+        typer.echo(f"\n{checking.outcome(cards, answers, loaded)}")
         if any(answers.labels.values()):
             typer.echo(f"Wrote {path}. Search with these labels:")
             typer.echo(f"  {command}")

@@ -15,8 +15,8 @@ from s2e_optuna.data.words import count
 from s2e_optuna.errors import InputError
 from s2e_optuna.options import values
 from s2e_optuna.review.answers import CANNOT_SAY, AnswerFile
-from s2e_optuna.review.drawn import Card, numbers_of_row, picture
-from s2e_optuna.review.evidence import seen_words
+from s2e_optuna.review.drawn import Card, numbers_of_row, picture, to_draw
+from s2e_optuna.review.evidence import more_words, seen_words
 from s2e_optuna.stored_names import folder_name
 
 KEYS = "Enter: right, a class: that one, ?: cannot say, q: stop"
@@ -65,7 +65,7 @@ def ask_on_page(
     from s2e_optuna.listening import listen
     from s2e_optuna.review.page import Page
 
-    page = Page(cards, data, answers, lambda: outcome(cards, answers), command)
+    page = Page(cards, data, answers, lambda: outcome(cards, answers, data), command)
 
     def announce(address: str) -> None:
         typer.echo(f"Check them at {address}{page.path} (Ctrl-C ends it)", err=True)
@@ -137,8 +137,8 @@ def _class_of(said: str, class_names: tuple[str, ...]) -> str | None:
     return class_names[int(said)] if int(said) < len(class_names) else None
 
 
-def outcome(cards: list[Card], answers: AnswerFile) -> str:
-    """Say how many labels were wrong, and what that says of all of them.
+def outcome(cards: list[Card], answers: AnswerFile, data: NoisyData) -> str:
+    """Say how many labels were wrong, what that says of all of them, and what more would say.
 
     Parameters
     ----------
@@ -146,6 +146,8 @@ def outcome(cards: list[Card], answers: AnswerFile) -> str:
         What was drawn.
     answers
         What was answered, perhaps about more than was drawn.
+    data
+        Where it was drawn from.
     """
     answered = {card.id: answers.labels[card.id] for card in cards if card.id in answers.labels}
     known = [card for card in cards if answered.get(card.id, CANNOT_SAY) != CANNOT_SAY]
@@ -158,6 +160,8 @@ def outcome(cards: list[Card], answers: AnswerFile) -> str:
         words.append(f"Of {count(vain, 'sample')} nobody could say.")
     if left := len(cards) - len(answered):
         words.append(f"{left} of {len(cards)} are left: the same command goes on.")
+    elif known:
+        words.append(more_words(wrong, len(known), len(cards), len(to_draw(data))))
     return " ".join(words)
 
 

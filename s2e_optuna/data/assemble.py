@@ -14,11 +14,11 @@ from s2e_optuna.data.checked import Checked, with_checked
 from s2e_optuna.data.class_numbers import number_classes
 from s2e_optuna.data.drawn_labels import draw_labels
 from s2e_optuna.data.noise import Noise
-from s2e_optuna.data.noisy_data import NoisyData, as_images, as_labels
+from s2e_optuna.data.noisy_data import NOT_CHECKED, NoisyData, as_images, as_labels
 from s2e_optuna.data.preparation import AS_THEY_ARE, PIXELS, Preparation
 from s2e_optuna.data.pretrained import Encoded, Features
 from s2e_optuna.data.reading import reading_words, warning_words
-from s2e_optuna.data.split import PART_WORDS
+from s2e_optuna.data.split import PART_WORDS, holdout_size
 from s2e_optuna.errors import DataError
 
 SPLIT_SEED = 20200
@@ -52,6 +52,7 @@ def from_arrays(
     words: Sequence[str] = (),
     preparation: Preparation | None = None,
     checked: Checked | None = None,
+    known: Mapping[int, int] | None = None,
     features: Features | None = None,
 ) -> NoisyData:
     """Build a `NoisyData` from arrays, with every check.
@@ -88,6 +89,9 @@ def from_arrays(
     checked
         True labels of some samples of a validation part that is cut from the training data, see
         `load_data`.
+    known
+        Of a few rows of the training part the number of the true class: with ``"noisy"`` the part
+        that is cut to validate holds them, and they count as checked.
     features
         A pretrained network whose features stand for the images.
 
@@ -135,6 +139,7 @@ def from_arrays(
         layout=layout,
         words=words,
         preparation=preparation,
+        known=known,
         features=features,
     )
     return with_checked(data, checked)
@@ -190,6 +195,7 @@ def assemble(
     words: Sequence[str] = (),
     preparation: Preparation | None = None,
     files: Mapping[str, Sequence[str]] | None = None,
+    known: Mapping[int, int] | None = None,
     features: Features | None = None,
 ) -> NoisyData:
     """Split and corrupt labels first, then read the images that are needed; see `from_arrays`.
@@ -210,6 +216,8 @@ def assemble(
         What is done to images; by default fitted to the training part.
     files
         Paths of the images of each part in `labels`, where they are files.
+    known
+        See `from_arrays`.
     features
         A pretrained network whose features stand for the images.
     """
@@ -226,7 +234,8 @@ def assemble(
 
     rng = np.random.default_rng(SPLIT_SEED)
     val, test = _validation_and_test(labels, validation, rng)
-    rows = _training_rows(given, n_classes, train_size, rng)
+    first = np.array(sorted(known or ()), dtype=np.int64)
+    rows = _training_rows(given, n_classes, train_size, rng, first)
     given = given[torch.from_numpy(rows)]
     clean = None if y_clean is None else y_clean[torch.from_numpy(rows)]
     if noise is not None:
@@ -252,7 +261,7 @@ def assemble(
         )
     kept = np.arange(len(rows))
     if cut:
-        out, kept = _cut_validation(given.numpy())
+        out, kept = _cut_validation(given.numpy(), np.flatnonzero(np.isin(rows, first)))
         val = ("train", rows[out])
         val_clean = None if clean is None else clean[torch.from_numpy(out)]
         val_given = given[torch.from_numpy(out)]
@@ -296,6 +305,9 @@ def assemble(
         ids=tuple(sample_ids[i] for i in rows[kept]),
         val_ids=tuple(sample_ids[i] for i in val[1]) if cut else (),
         y_val_clean=val_clean if cut else None,
+        val_checked=torch.tensor([known.get(int(row), NOT_CHECKED) for row in val[1]])
+        if known and still_noisy
+        else None,
         validation_source=val[0],
         preparation=preparation,
         encoder=None if encoded is None else encoded.encoder,
@@ -325,11 +337,6 @@ def stratified_order(labels: ArrayLike, rng: np.random.Generator) -> Rows:
         members = order[values[order] == label]
         position[members] = (np.arange(len(members)) + 0.5) / len(members)
     return order[np.argsort(position[order], kind="stable")]
-
-
-def holdout_size(n_samples: int) -> int:
-    """Size of a validation part cut from training data: a tenth, but 500 if a fifth allows."""
-    return max(1, n_samples // 10, min(500, n_samples // 5))
 
 
 def _part(
@@ -364,7 +371,11 @@ def _validation_and_test(
 
 
 def _training_rows(
-    labels: Tensor, n_classes: int, train_size: int | None, rng: np.random.Generator
+    labels: Tensor,
+    n_classes: int,
+    train_size: int | None,
+    rng: np.random.Generator,
+    first: Rows,
 ) -> Rows:
     if train_size is None or train_size == len(labels):
         return np.arange(len(labels))
@@ -373,11 +384,18 @@ def _training_rows(
             f"train_size {train_size} is out of range: choose {n_classes} (one sample a "
             f"class) to {len(labels)} (all of them)"
         )
-    return np.sort(stratified_order(labels.numpy(), rng)[:train_size])
+    return np.sort(_ahead(first, stratified_order(labels.numpy(), rng))[:train_size])
 
 
-def _cut_validation(labels: NDArray[np.int64]) -> tuple[Rows, Rows]:
+def _ahead(first: Rows, order: Rows) -> Rows:
+    """Put some rows ahead of the others."""
+    return np.concatenate([first, order[~np.isin(order, first)]]) if len(first) else order
+
+
+def _cut_validation(labels: NDArray[np.int64], first: Rows) -> tuple[Rows, Rows]:
     """Cut a validation part from noisy training data; return its rows and the rest.
+
+    Those of `first` are in it, as far as it has room.
 
     Its random numbers are its own: the same samples are cut whether they are a part of a larger
     set or come alone, with labels that an earlier run has saved.
@@ -385,7 +403,7 @@ def _cut_validation(labels: NDArray[np.int64]) -> tuple[Rows, Rows]:
     size = holdout_size(len(labels))
     if size >= len(labels):
         raise DataError("the training part is too small to cut a validation part from it")
-    order = stratified_order(labels, np.random.default_rng([SPLIT_SEED, 1]))
+    order = _ahead(first, stratified_order(labels, np.random.default_rng([SPLIT_SEED, 1])))
     return np.sort(order[:size]), np.sort(order[size:])
 
 

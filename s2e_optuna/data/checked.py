@@ -36,7 +36,8 @@ def with_checked(data: NoisyData, checked: Checked | None) -> NoisyData:
     Parameters
     ----------
     data
-        Any; without checked labels it is returned as it is.
+        Any; without checked labels it is returned as it is. Those that it has already, of a column
+        of true labels, stay.
     checked
         The labels.
 
@@ -47,7 +48,7 @@ def with_checked(data: NoisyData, checked: Checked | None) -> NoisyData:
         part, a label is no class, or the file cannot be read.
     """
     if checked is None:
-        return data
+        return data if data.val_checked is None else _with_words(data)
     source = str(checked) if isinstance(checked, str | Path) else "checked"
     pairs = as_pairs(checked)
     if data.validation != "noisy" or not data.val_ids:
@@ -91,27 +92,33 @@ def with_checked(data: NoisyData, checked: Checked | None) -> NoisyData:
             "used: only those that validate are"
         )
     labels = encode_labels([found[name] for name in used], data.class_names, source)
-    words += _warnings(labels, data.class_names)
     numbers = np.full(len(data.val_ids), NOT_CHECKED, dtype=np.int64)
+    if data.val_checked is not None:
+        numbers[:] = data.val_checked.numpy()
     numbers[[place[name] for name in used]] = labels
-    known = numbers != NOT_CHECKED
     y_val = data.y_val.clone()
     looked_at = _labels_looked_at(checked)
     if again := [name for name in used if looked_at.get(name)]:
         # Corrected ones would say that no label is wrong.
         before = encode_labels([looked_at[name] for name in again], data.class_names, source)
         y_val[[place[name] for name in again]] = torch.from_numpy(np.asarray(before))
-    wrong = int((y_val.numpy()[known] != numbers[known]).sum())
+    return _with_words(
+        replace(data, y_val=y_val, val_checked=torch.from_numpy(numbers)), tuple(words)
+    )
+
+
+def _with_words(data: NoisyData, words: tuple[str, ...] = ()) -> NoisyData:
+    """Say what is checked."""
+    assert data.val_checked is not None
+    numbers = data.val_checked.numpy()
+    known = numbers != NOT_CHECKED
+    wrong = int((data.y_val.numpy()[known] != numbers[known]).sum())
     said = (
-        f"{len(used)} of the {len(numbers):,} validation labels checked, {wrong} of them wrong: "
-        "schedules are judged by these and by what they say of the others"
+        f"{int(known.sum())} of the {len(numbers):,} validation labels checked, {wrong} of them "
+        "wrong: schedules are judged by these and by what they say of the others"
     )
-    return replace(
-        data,
-        y_val=y_val,
-        val_checked=torch.from_numpy(numbers),
-        reading=(*data.reading, said, *words),
-    )
+    warnings = _warnings(numbers[known], data.class_names)
+    return replace(data, reading=(*data.reading, said, *words, *warnings))
 
 
 def as_pairs(checked: Checked) -> list[tuple[str, str]]:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from s2e_optuna.data.class_numbers import encode_labels, is_missing, without_fractions
 from s2e_optuna.data.label_tables import MOST_UNKNOWN, TiedLabels
-from s2e_optuna.data.split import PART_WORDS
+from s2e_optuna.data.reading import FEW
+from s2e_optuna.data.split import PART_WORDS, holdout_size
 from s2e_optuna.data.words import count, in_order
 from s2e_optuna.errors import DataError
 
 NONE = -1
 """In place of the number of a class: there is no label."""
+
+_CORRECTIONS = 5
+"""So many true labels, all of them other ones than were given, are no random draw."""
 
 _SURE, _ENOUGH = 3.0, 100
 """Labels in the right order agree more often than by chance, by so many standard deviations. Of
@@ -62,6 +67,9 @@ class Division:
         Names of the classes.
     words
         How all this was found, in sentences.
+    checked
+        True classes of the few training samples that count as checked, -1 for the others; None
+        where there are none.
     """
 
     rows: dict[str, Labels]
@@ -69,6 +77,15 @@ class Division:
     clean: Labels | None
     class_names: tuple[str, ...]
     words: tuple[str, ...]
+    checked: Labels | None = None
+
+    @property
+    def checked_options(self) -> dict[str, Any]:
+        """Further keyword arguments of `assemble`."""
+        if self.checked is None:
+            return {}
+        rows = np.flatnonzero(self.checked != NONE).tolist()
+        return {"validation": "noisy", "known": {row: int(self.checked[row]) for row in rows}}
 
     def without(self, left_out: Collection[int], words: str) -> Division:
         """Leave out samples at these positions, and say why."""
@@ -78,6 +95,7 @@ class Division:
             rows={part: rows[kept[part]] for part, rows in self.rows.items() if kept[part].any()},
             labels={part: self.labels[part][kept[part]] for part in self.rows},
             clean=None if self.clean is None else self.clean[kept["train"]],
+            checked=None if self.checked is None else self.checked[kept["train"]],
             words=(*self.words, words),
         )
 
@@ -99,7 +117,9 @@ def divide(
     lists
         Labels of validation and test samples, which are then no longer trained on.
     validation
-        ``"noisy"`` keeps training samples with known true labels in the training part.
+        Training samples of which few have a true label: with ``"auto"`` these validate, but very
+        few count as checked ones; with ``"noisy"`` they do only that, with ``"clean"`` they
+        validate however few they are.
 
     Raises
     ------
@@ -151,7 +171,7 @@ def divide(
                 continue
         if table is not None and by_table.any():
             rows[part], labels[part] = _known(positions[by_table], best[by_table])
-    true = None
+    true, few = None, None
     if clean is not None:
         true = clean[in_training]
         checked = true != NONE
@@ -161,6 +181,18 @@ def divide(
         elif share < 1.0 and share >= 1.0 - MOST_UNKNOWN:
             words.append(f"{count(int((~checked).sum()), 'row')} left out without a true label")
             train, train_labels, true = train[checked], train_labels[checked], true[checked]
+        elif (
+            share <= 0.5
+            and "val" not in rows
+            and validation != "clean"
+            and _are_few(train_labels, true)
+        ):
+            words.append(
+                f"{count(int(checked.sum()), 'sample')} with a true label count as checked, as if "
+                "drawn at random, in a part cut from the training data that validates: with "
+                "--validation clean they alone validate"
+            )
+            few, true = true, None
         elif share <= 0.5 and "val" not in rows and validation != "noisy":
             rows["val"], labels["val"] = train[checked], true[checked]
             words.append(
@@ -177,7 +209,19 @@ def divide(
     rows = {"train": train, **{part: found for part, found in rows.items() if len(found)}}
     labels["train"] = train_labels
     words += _unlabelled(found.parts, own, rows)
-    return Division(rows, {part: labels[part] for part in rows}, true, names, tuple(words))
+    parted = {part: labels[part] for part in rows}
+    return Division(rows, parted, true, names, tuple(words), few)
+
+
+def _are_few(given: Labels, true: Labels) -> bool:
+    """Whether true labels are so few that they do best as checked ones, and may be a draw.
+
+    Up to a hundred choose schedules better in this way (`studies/results/bench_checked`).
+    """
+    known = true != NONE
+    number = int(known.sum())
+    corrections = number >= _CORRECTIONS and bool((given[known] != true[known]).all())
+    return number < FEW and number <= holdout_size(len(true)) and not corrections
 
 
 def _classes(found: Found, tables: list[TiedLabels]) -> tuple[tuple[str, ...], Labels, list[str]]:

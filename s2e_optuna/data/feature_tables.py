@@ -121,7 +121,7 @@ def load_feature_table(
         ids=tuple(str(names[i]) for i in division.rows["train"]),
         layout=f"a table: {raw.words}",
         words=tuple(words),
-        **options,
+        **{**options, **division.checked_options},
     )
     return replace(data, encoder=encoders[0])
 

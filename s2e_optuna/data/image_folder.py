@@ -225,5 +225,5 @@ def _assembled(
         preparation=PIXELS,  # files say their range, however dark the images are
         layout=listing.layout,
         words=(*division.words, *listing.words, *([] if resized is None else [resized])),
-        **options,
+        **{**options, **division.checked_options},
     )

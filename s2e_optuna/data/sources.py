@@ -89,7 +89,8 @@ def load_data(
         A table with the given labels of the training samples and its columns (of a table of
         features: its own columns), or a file that
         `save_labels` has written; see `read_labels`. The training part is what it lists. A column
-        with true labels for half of the rows or fewer makes these the validation part.
+        with true labels for half of the rows or fewer makes these the validation part;
+        fewer than a hundred count as `checked` instead, unless `validation` is ``"clean"``.
     val_labels, test_labels
         Tables with the labels of validation and test samples, which are then not trained on.
     checked
@@ -189,7 +190,8 @@ def load_data(
         return with_checked(found, checked)
     loaded, noise_words = _numbered(_find(source, data_root, download)), None
     if files.any:
-        loaded, noise_words = _with_labels(loaded, files, validation)
+        loaded, noise_words, checked_options = _with_labels(loaded, files, validation)
+        options |= checked_options
     data = from_arrays(
         **loaded.arrays,
         name=loaded.name,
@@ -197,11 +199,10 @@ def load_data(
         ids=loaded.ids,
         layout=loaded.layout,
         words=loaded.words,
+        checked=checked,
         **options,
     )
-    if noise_words is not None:
-        data = replace(data, noise=noise_words)
-    return with_checked(data, checked)
+    return data if noise_words is None else replace(data, noise=noise_words)
 
 
 def _arrow_images(
@@ -324,8 +325,13 @@ def _numbered(loaded: Source) -> Source:
     return replace(loaded, arrays={**loaded.arrays, **numbered}, class_names=names)
 
 
-def _with_labels(loaded: Source, files: LabelFiles, validation: str) -> tuple[Source, str]:
-    """Replace the training labels by those of a table; what it does not list is left out."""
+def _with_labels(
+    loaded: Source, files: LabelFiles, validation: str
+) -> tuple[Source, str, dict[str, Any]]:
+    """Replace the training labels by those of a table; what it does not list is left out.
+
+    Also returns what the labels are, and further keyword arguments of `from_arrays`.
+    """
     arrays = dict(loaded.arrays)
     own = np.asarray(arrays["y_train"])
     ids = loaded.ids or tuple(map(str, range(len(own))))
@@ -349,4 +355,4 @@ def _with_labels(loaded: Source, files: LabelFiles, validation: str) -> tuple[So
         ids=tuple(ids[i] for i in division.rows["train"]),
         words=(*loaded.words, *division.words),
     )
-    return changed, noise_words
+    return changed, noise_words, division.checked_options

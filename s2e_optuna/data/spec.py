@@ -162,7 +162,8 @@ class DataSpec:
     clean_column: str | None = option(
         None,
         "Its column with the true labels, for reports; where half of the rows or fewer have one, "
-        "these validate; default: clean, clean_label or true_label, if it exists.",
+        "these validate, and very few count as with --checked; default: clean, clean_label or "
+        "true_label, if it exists.",
         panel=DATA_PANEL,
         metavar="NAME",
     )

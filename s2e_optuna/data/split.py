@@ -1,4 +1,4 @@
-"""The usual names of the parts of a data set: in folders, arrays and columns of tables."""
+"""The usual names of the parts of a data set, and the size of one that is cut."""
 
 from __future__ import annotations
 
@@ -80,3 +80,8 @@ def is_split_column(header: str, values: Sequence[str]) -> bool:
     return found is not None and (
         plain(header) in HEADERS or len({found[value] for value in values if value}) > 1
     )
+
+
+def holdout_size(n_samples: int) -> int:
+    """Size of a validation part cut from training data: a tenth, but 500 if a fifth allows."""
+    return max(1, n_samples // 10, min(500, n_samples // 5))

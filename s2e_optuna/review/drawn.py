@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2e_optuna.data import NoisyData
+from s2e_optuna.data.noisy_data import NOT_CHECKED
 from s2e_optuna.errors import InputError
 from s2e_optuna.writable import whole_file
 
@@ -59,7 +60,7 @@ def draw(data: NoisyData, number: int, seed: int) -> list[Card]:
             "the labels of the validation part count as right, so there is nothing to check: with "
             "--validation noisy a part of the training data validates, whose labels are not sure."
         )
-    rows = np.random.default_rng([seed, 20]).permutation(len(data.val_ids))[:number].tolist()
+    rows = np.random.default_rng([seed, 20]).permutation(to_draw(data))[:number].tolist()
     files = data.files.get("val")
     given = data.y_val.tolist()
     return [
@@ -71,6 +72,13 @@ def draw(data: NoisyData, number: int, seed: int) -> list[Card]:
         )
         for row in rows
     ]
+
+
+def to_draw(data: NoisyData) -> NDArray[np.int64]:
+    """Return rows of the validation part [n] that no column of the data has checked."""
+    if data.val_checked is None:
+        return np.arange(len(data.val_ids))
+    return np.flatnonzero(data.val_checked.numpy() == NOT_CHECKED)
 
 
 def write_drawn(cards: list[Card], path: Path) -> None:

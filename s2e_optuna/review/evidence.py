@@ -37,18 +37,21 @@ STOP_BELOW, HALF = 0.1, 0.5
 """Shares of wrong labels among the next cards below which it is advised to stop, or less is said
 to be found."""
 
+WITHIN = 0.1
+"""Distance of both ends of an interval from the share that was seen at which it is narrow."""
+
 _Z = NormalDist().inv_cdf(0.975)
 _STEPS = 25
 _LEAST = 1e-3  # no score is taken for certain
 
 
-def share_wrong(wrong: int, checked: int) -> tuple[float, float]:
+def share_wrong(wrong: float, checked: int) -> tuple[float, float]:
     """Return the interval of Wilson (1927), 95%, for the share of wrong labels.
 
     Parameters
     ----------
     wrong, checked
-        How many of how many; at least one was checked.
+        How many of how many; at least one was checked. Expected ones need not be whole.
 
     Examples
     --------
@@ -107,6 +110,65 @@ def seen_words(wrong: int, decided: int, of: str = "") -> str:
     low, high = share_wrong(wrong, decided)
     verb = "was" if wrong == 1 else "were"
     return f"{wrong} of {decided} {verb} wrong: between {low * 100:.0f} and {high * 100:.0f}%{of}."
+
+
+def more_checks(wrong: int, checked: int) -> int:
+    """Return how many more labels to check until the share of wrong ones is known.
+
+    It is where neither end of `share_wrong` is further than `WITHIN` from the share that was seen,
+    if the further labels are as often wrong as the first.
+
+    Parameters
+    ----------
+    wrong, checked
+        How many of how many; at least one was checked.
+
+    Returns
+    -------
+    int
+        0 where it is known already.
+
+    Examples
+    --------
+    >>> more_checks(3, 20), more_checks(0, 40)
+    (53, 0)
+    """
+    share, more = wrong / checked, 0
+    while True:
+        low, high = share_wrong(share * (checked + more), checked + more)
+        if max(share - low, high - share) <= WITHIN:
+            return more
+        more += 1
+
+
+def more_words(wrong: int, checked: int, drawn: int, samples: int) -> str:
+    """Say how many more checks would settle how many labels are wrong.
+
+    Parameters
+    ----------
+    wrong, checked
+        How many of how many; at least one was checked.
+    drawn
+        How many were drawn, those included of which nobody could say.
+    samples
+        How many could be.
+
+    Examples
+    --------
+    >>> more_words(3, 20, 20, 200)
+    '53 more (-n 73), wrong as often, would narrow it to between 9 and 25%.'
+    """
+    if drawn >= samples:
+        return "No more can be drawn."
+    more = min(more_checks(wrong, checked), samples - drawn)
+    if more == 0:
+        return f"That is known to {round(100 * WITHIN)} points: more checks would say little new."
+    size = checked + more
+    low, high = share_wrong(wrong / checked * size, size)
+    return (
+        f"{more} more (-n {drawn + more}), wrong as often, would narrow it to between "
+        f"{low * 100:.0f} and {high * 100:.0f}%."
+    )
 
 
 def rest_words(chances: Floats, decided: int) -> str:

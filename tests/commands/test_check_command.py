@@ -1,6 +1,7 @@
 """``s2e check``: what is drawn, asked, written down and said."""
 
 import csv
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +66,7 @@ def test_answers_are_those_that_a_search_takes_and_it_goes_on_where_it_stopped()
 
     third = check(f"{DIGITS} -n 6")
     assert "Right?" not in third.output and "of 5 w" in third.output
+    assert re.search(r"\. 14 more \(-n 20\), wrong as often, would narrow it", third.output)
 
 
 def test_a_list_holds_the_same_samples_and_asks_nothing() -> None:
