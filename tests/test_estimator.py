@@ -3,7 +3,6 @@
 import numpy as np
 import optuna
 import pytest
-import torch
 from sklearn.datasets import load_digits
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -17,14 +16,6 @@ SMALL |= {"cross_validate": None}
 
 EXPECTED_FAILURES: dict[str, str] = {}
 """Name of a check of scikit-learn to the reason why it does not apply; none so far."""
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.filterwarnings("ignore")

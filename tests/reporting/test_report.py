@@ -197,7 +197,9 @@ def test_the_verdict_speaks_of_the_posterior_and_of_the_best_baseline(
     tmp_path, posterior, kept, words
 ):
     score = replace(result().scores["s2e"], validation_accuracy=BETTER)
-    rows = {"standard": (0.5, 0.5, 0.5), "linear": (0.6,), "s2e": PLAIN, "posterior": posterior}
+    plain = (0.5, 0.5, 0.5)
+    rows = {"standard": plain, "clean_only": plain, "linear": (0.6,), "s2e": PLAIN}
+    rows["posterior"] = posterior
     scores = {name: replace(score, test_accuracy=row) for name, row in rows.items()}
     scores["linear"] = replace(scores["linear"], curves={}, stopped_epoch=(), schedule=())
     assert re.search(words, write(tmp_path, result(scores=scores, kept=kept)))

@@ -5,21 +5,12 @@ import logging
 import numpy as np
 import optuna
 import pytest
-import torch
 from sklearn.datasets import load_digits
 
 from s2e_optuna import open_storage
 from s2e_optuna.errors import ConfigError
 from s2e_optuna.search.config import SearchConfig
 from s2e_optuna.search.search import search
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from s2e_optuna import CoTeachingObjective, Schedule
 from s2e_optuna.data import from_arrays, load_data
@@ -22,14 +21,6 @@ from s2e_optuna.search.posterior import estimated_rate
 from s2e_optuna.training import CURVES, TrainConfig, train
 
 EPOCHS = 3
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # tests run beside each other
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_the_schedule_is_compared_with_plain_training_and_coteaching():

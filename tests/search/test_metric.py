@@ -28,14 +28,6 @@ BALANCED = TrainConfig(
 SCHEDULES = [None, np.linspace(1.0, 0.97, T), np.linspace(1.0, 0.9, T)]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # tests run beside each other
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def rare():
     """One sample in a hundred is positive, and 3% of the labels are flipped."""

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from s2e_optuna import Schedule
 from s2e_optuna.data import load_data
@@ -20,14 +19,6 @@ ENTRIES = {
     "standard": ("standard", Schedule.constant(EPOCHS)),
     "s2e": ("coteaching", Schedule.coteaching(EPOCHS, 0.45)),
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # tests run beside each other
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

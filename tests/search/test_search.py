@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-import torch
 from optuna.trial import TrialState
 
 from s2e_optuna import Schedule, open_storage
@@ -35,14 +34,6 @@ SMALL = {
     "final_seeds": 2,
     "device": "cpu",
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # tests run beside each other
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import optuna
 import pytest
-import torch
 
 from s2e_optuna import CoTeachingObjective, S2ESampler
 from s2e_optuna.commands.search import draw_pictures, next_commands
@@ -27,14 +26,6 @@ from s2e_optuna.training.jobs import in_turn
 from s2e_optuna.training.setup import OWN
 
 CONFIG = TrainConfig(epochs=3, network="mlp", batch_size=30, device="cpu")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # tests run beside each other
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
