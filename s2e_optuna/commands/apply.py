@@ -19,6 +19,7 @@ from s2e_optuna.review.corrected import (
     copy_with_links,
     correct,
     drawn_at_random,
+    proposed_labels,
     together,
     write_checked,
     write_labels,
@@ -151,7 +152,8 @@ def apply_decisions(
     known = sum(decided[name].label is not None for name in drawn)
     if known >= FEW:
         files["checked"] = files["labels"].with_name(CHECKED_FILE)
-        write_checked(drawn, decided, files["checked"])
+        proposals = proposed_labels(cards, decisions, posterior_above)
+        write_checked(drawn, decided, proposals, files["checked"])
     command = None
     is_table = place is not None and place.is_file() and place.suffix != ".npz"
     if origin is not None and not (is_table and copy is None):

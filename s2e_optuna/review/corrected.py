@@ -137,31 +137,47 @@ def correct(
     InputError
         The list has no probabilities to go by.
     """
-    chances = calibrated(cards, decisions)
-    if posterior_above is not None and not cards.has_scores:
-        raise InputError(
-            "the list has no probabilities of wrong labels: leave --posterior out, or give a list "
-            "with the column wrong_probability."
-        )
+    proposals = proposed_labels(cards, decisions, posterior_above)
     names, rows, decided = cards.class_names, [], together(decisions, before)
-    for row, name in enumerate(cards.ids):
-        given, proposed = names[cards.given[row]], int(cards.proposed[row])
+    for name, number in zip(cards.ids, cards.given.tolist(), strict=True):
         one = decided.get(name)
-        label, by = given, GIVEN
+        label, by, given = names[number], GIVEN, names[number]
         if name in before:
             given = before[name].given  # the list has the corrected one
         if one is not None:
             unclear = given if keep_unclear else ""
             label, by = (unclear if one.label is None else one.label), PERSON
-        elif (
-            posterior_above is not None
-            and proposed != NONE
-            and cards.listed[row]
-            and chances[row] > posterior_above
-        ):
-            label, by = names[proposed], POSTERIOR
+        elif name in proposals:
+            label, by = proposals[name], POSTERIOR
         rows.append((name, label, given, by))
     return Corrected(tuple(rows))
+
+
+def proposed_labels(
+    cards: Cards, decisions: Mapping[str, Decision], posterior_above: float | None
+) -> dict[str, str]:
+    """Return the labels that the posterior gives where no person has looked, by name.
+
+    Parameters
+    ----------
+    cards, decisions, posterior_above
+        See `correct`.
+
+    Raises
+    ------
+    InputError
+        The list has no probabilities to go by.
+    """
+    if posterior_above is None:
+        return {}
+    if not cards.has_scores:
+        raise InputError(
+            "the list has no probabilities of wrong labels: leave --posterior out, or give a list "
+            "with the column wrong_probability."
+        )
+    sure = calibrated(cards, decisions) > posterior_above
+    rows = np.flatnonzero(cards.listed & (cards.proposed != NONE) & sure).tolist()
+    return {cards.ids[row]: cards.class_names[cards.proposed[row]] for row in rows}
 
 
 def calibrated(cards: Cards, decisions: Mapping[str, Decision]) -> NDArray[np.float64]:
@@ -214,7 +230,12 @@ def write_labels(corrected: Corrected, path: Path) -> None:
     _write(path, _COLUMNS, corrected.rows)
 
 
-def write_checked(names: Sequence[str], decisions: Mapping[str, Decision], path: Path) -> None:
+def write_checked(
+    names: Sequence[str],
+    decisions: Mapping[str, Decision],
+    proposals: Mapping[str, str],
+    path: Path,
+) -> None:
     """Write checked labels as CSV: ``id, label, given_label``, for ``--checked``.
 
     Parameters
@@ -223,11 +244,15 @@ def write_checked(names: Sequence[str], decisions: Mapping[str, Decision], path:
         Which samples.
     decisions
         What was decided about them, and which label was looked at.
+    proposals
+        What the posterior has decided about others, and would have about these: they stand for
+        the others, so it is their given label.
     path
         The file.
     """
     chosen = [decisions[name] for name in names]
-    _write(path, _COLUMNS[:3], [(one.id, one.label or "", one.given) for one in chosen])
+    rows = [(one.id, one.label or "", proposals.get(one.id, one.given)) for one in chosen]
+    _write(path, _COLUMNS[:3], rows)
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -159,7 +159,7 @@ def test_checked_labels_say_what_was_looked_at(tmp_path: Path) -> None:
     labels, checked = tmp_path / "labels.csv", tmp_path / "checked.csv"
     corrected = correct(cards, decisions)
     write_labels(corrected, labels)
-    write_checked(cards.ids[:50], decisions, checked)
+    write_checked(cards.ids[:50], decisions, {}, checked)
     x = tmp_path / "x.npz"
     given = np.array([row[2] for row in corrected.rows])
     np.savez(x, x_train=np.eye(60), y_train=given, ids=np.array(cards.ids))
@@ -171,6 +171,13 @@ def test_checked_labels_say_what_was_looked_at(tmp_path: Path) -> None:
             assert data.class_names[label] == before[name]
             assert data.class_names[true] == decisions[name].label
     assert not any("0 of them wrong" in words for words in data.reading)
+
+
+def test_checked_labels_stand_for_those_that_the_posterior_decides(tmp_path: Path) -> None:
+    checked = tmp_path / "checked.csv"
+    decisions = {n: Decision(n, "ant", "bee") for n in ("s00", "s01")}
+    write_checked(["s00", "s01"], decisions, {"s00": "bee", "s09": "cow"}, checked)
+    assert checked.read_text() == "id,label,given_label\ns00,bee,bee\ns01,bee,ant\n"
 
 
 def test_a_copy_with_links_is_a_folder_that_is_read(tmp_path: Path) -> None:
