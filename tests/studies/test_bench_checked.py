@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from studies import bench_checked
@@ -22,7 +23,22 @@ def test_every_rule_chooses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     content = json.loads((tmp_path / "results" / "digits-sym50.json").read_text(encoding="utf-8"))
     accuracy = content["test_accuracy"]
     assert accuracy["best"] >= accuracy[f"{bench_checked.EXPECTED}, 20"] > 0.1
+    assert 0.1 < accuracy[f"{bench_checked.MISTAKEN}, 20"] <= accuracy["best"]
     page = (tmp_path / "results" / "README.md").read_text(encoding="utf-8")
     assert "| expected accuracy (the product's) | 50 |" in page
+    assert "| the product's, 5% of the answers wrong | 50 |" in page
     bench_checked.main(["digits-sym50", "--seeds", "0"])  # of what was kept: the same
     assert page == (tmp_path / "results" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_person_who_is_wrong_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    true, given = rng.integers(0, 3, (2, 4000))
+    found = {"true": true, "given": given, "validation": np.empty((0, 4000, 3))}
+    said = bench_checked.answered(found, 0, 0)["true"]
+    mistakes = said != true
+    assert mistakes.mean() == pytest.approx(0.05, abs=0.01)
+    overlooked = mistakes & (given != true)
+    assert (said[overlooked] == given[overlooked]).all() and overlooked.any()
+    monkeypatch.setattr(bench_checked, "MISTAKES", 0.0)
+    assert (bench_checked.answered(found, 0, 0)["true"] == true).all()
