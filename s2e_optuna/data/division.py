@@ -216,7 +216,8 @@ def divide(
 def _are_few(given: Labels, true: Labels) -> bool:
     """Whether true labels are so few that they do best as checked ones, and may be a draw.
 
-    Up to a hundred choose schedules better in this way (`studies/results/bench_checked`).
+    Ten to a hundred choose schedules better in this way on four or five of six tasks, and on their
+    mean (`studies/results/bench_checked`).
     """
     known = true != NONE
     number = int(known.sum())
