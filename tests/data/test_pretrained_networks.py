@@ -1,7 +1,6 @@
 """Networks whose features stand for images: their weights, preprocessing and last layer."""
 
 import urllib.error
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ import torch
 import torchvision
 from PIL import Image
 from torch import nn
+from trained_weights import put
 
 from s2e_optuna.data import load_data, pretrained_networks
 from s2e_optuna.data.pretrained_networks import feature_network, without_classes
@@ -22,26 +22,6 @@ def untrained(name: str) -> nn.Module:
     """A classifier of torchvision with random weights, as trained ones lie on disk."""
     torch.manual_seed(0)
     return torchvision.models.get_model(name, weights=None, **WITHOUT_INIT.get(name, {})).eval()
-
-
-@pytest.fixture
-def offline(tmp_path, monkeypatch):
-    """A machine without a connection; return torch's folder for weights."""
-
-    def refuse(*args, **kwargs):
-        raise urllib.error.URLError("no route")
-
-    monkeypatch.setattr(pretrained_networks.urllib.request, "urlopen", refuse)
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    folder = tmp_path / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
-    return folder
-
-
-def put(folder: Path, name: str, module: nn.Module) -> None:
-    """Put weights where torchvision looks for them."""
-    url = torchvision.models.get_model_weights(name).DEFAULT.url
-    torch.save(module.state_dict(), folder / url.rpartition("/")[2])
 
 
 def an_image(size=(300, 260)) -> Image.Image:

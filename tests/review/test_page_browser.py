@@ -1,45 +1,26 @@
 """``s2e check --page`` in a real browser: twenty samples by keyboard, killed on the way."""
 
 import csv
-import os
 import signal
 from pathlib import Path
 
-import pytest
 from command_line import start
+from phone import FOLDER, NEEDS_CHROMIUM, PATIENCE, address_of, phone
 from sklearn.datasets import load_digits
 
-CHROMIUM = Path("/usr/bin/chromium")
-PATIENCE = 120_000.0  # milliseconds for what hangs; how long the rest takes says nothing
-FOLDER = os.environ.get("S2E_SCREENSHOTS")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no Chromium at {CHROMIUM}"),
-]
+pytestmark = NEEDS_CHROMIUM
 
 
 def test_twenty_by_keyboard_with_a_kill_in_between(tmp_path: Path) -> None:
-    from playwright.sync_api import expect, sync_playwright
+    from playwright.sync_api import expect
 
     truth = load_digits().target
     words = "check digits --validation noisy --noise pair --noise-rate 0.4 --page -q"
     given: dict[str, str] = {}
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"]
-        )
-        page = browser.new_page(viewport={"width": 400, "height": 800})
-        page.set_default_timeout(PATIENCE)
-        problems: list[str] = []
-        page.on("console", lambda said: problems.append(said.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
+    with phone() as (page, problems):
         for first, last in ((1, 7), (8, 20)):
             process = start(words, tmp_path)
-            assert process.stderr is not None
-            line = process.stderr.readline()
-            address = next(word for word in line.split() if word.startswith("http://"))
-            page.goto(address)
+            page.goto(address_of(process))
             for number in range(first, last + 1):
                 heading = page.get_by_role("heading")
                 expect(heading).to_contain_text(f"{number} of 20: ", timeout=PATIENCE)
@@ -66,7 +47,6 @@ def test_twenty_by_keyboard_with_a_kill_in_between(tmp_path: Path) -> None:
             process.send_signal(signal.SIGKILL if last < 20 else signal.SIGINT)
             printed, _ = process.communicate()
         assert process.returncode == 0 and f"{wrong} of 20 w" in printed
-        browser.close()
     with (tmp_path / "s2e-out" / "checked-digits-pair-0.4.csv").open(encoding="utf-8") as file:
         answers = {row["id"]: row["label"] for row in csv.DictReader(file)}
     assert answers == {name: str(truth[int(name)]) for name in given}

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 import shlex
 import signal
@@ -12,11 +11,8 @@ from pathlib import Path
 import pytest
 from command_line import PATIENCE as SECONDS
 from command_line import run, start
+from phone import FOLDER, NEEDS_CHROMIUM, PATIENCE, address_of, phone
 from sklearn.datasets import load_digits
-
-CHROMIUM = Path("/usr/bin/chromium")
-PATIENCE = 120_000.0  # milliseconds for what hangs; how long the rest takes says nothing
-FOLDER = os.environ.get("S2E_SCREENSHOTS")
 
 DATA = "digits --noise pair --noise-rate 0.45 --train-size 160 --epochs 12 --seeds 1 --folds 4"
 COMMANDS = {
@@ -31,24 +27,19 @@ def accuracy(kind: str, printed: str) -> float:
     return float(found["mean"] if kind == "train" else found["standard"])
 
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no Chromium at {CHROMIUM}"),
-]
+pytestmark = NEEDS_CHROMIUM
 
 
 def reviewing(folder: Path) -> tuple["subprocess.Popen[str]", str]:
     process = start("review out", folder)
-    assert process.stderr is not None
-    line = process.stderr.readline()
-    return process, next(word for word in line.split() if word.startswith("http://"))
+    return process, address_of(process)
 
 
 @pytest.mark.parametrize("kind", ["train", pytest.param("search", marks=pytest.mark.slow)])
 def test_from_suspicion_to_a_better_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    from playwright.sync_api import expect, sync_playwright
+    from playwright.sync_api import expect
 
     monkeypatch.chdir(tmp_path)
     truth = load_digits().target
@@ -56,15 +47,7 @@ def test_from_suspicion_to_a_better_model(
     first = run(f"{COMMANDS[kind]} {options} --out out")
     assert first.exit_code == 0, first.output
     decided: dict[str, str] = {}
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"]
-        )
-        page = browser.new_page(viewport={"width": 400, "height": 800})
-        page.set_default_timeout(PATIENCE)
-        problems: list[str] = []
-        page.on("console", lambda said: problems.append(said.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
+    with phone() as (page, problems):
         for last in (8, 20):
             process, address = reviewing(tmp_path)
             page.goto(address)
@@ -102,7 +85,6 @@ def test_from_suspicion_to_a_better_model(
         if FOLDER:
             page.screenshot(path=f"{FOLDER}/review-labels.png", full_page=True)
         again = page.locator("code").inner_text()
-        browser.close()
         process.send_signal(signal.SIGINT)
         printed, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 0 and "s2e apply out" in printed

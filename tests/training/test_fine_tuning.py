@@ -1,13 +1,12 @@
 """Networks that begin with trained weights, all of which are trained further."""
 
-import urllib.error
-
 import numpy as np
 import pytest
 import torch
 import torchvision
+from trained_weights import put
 
-from s2e_optuna.data import from_arrays, pretrained_networks
+from s2e_optuna.data import from_arrays
 from s2e_optuna.errors import DataError
 from s2e_optuna.search.config import SearchConfig
 from s2e_optuna.training import TrainConfig, load_model, make_network, save_model, train
@@ -17,20 +16,11 @@ NAME = "resnet18-pretrained"
 
 
 @pytest.fixture
-def weights(tmp_path, monkeypatch):
+def weights(offline):
     """Random weights where torchvision's trained ones lie; return the network that has them."""
-
-    def refuse(*args, **kwargs):
-        raise urllib.error.URLError("no route")
-
-    monkeypatch.setattr(pretrained_networks.urllib.request, "urlopen", refuse)
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    folder = tmp_path / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
     torch.manual_seed(0)
     module = torchvision.models.resnet18(weights=None).eval()
-    url = torchvision.models.get_model_weights("resnet18").DEFAULT.url
-    torch.save(module.state_dict(), folder / url.rpartition("/")[2])
+    put(offline, "resnet18", module)
     return module
 
 
