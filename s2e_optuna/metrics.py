@@ -24,10 +24,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the command line reads the names, and starts without NumPy
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
@@ -43,7 +42,7 @@ METRIC_WORDS = {
 LEAST_SUPPORT = 0.5
 """Samples of a class below which it has none."""
 
-Counts = TypeVar("Counts", "Tensor", NDArray[np.float64])
+Counts = TypeVar("Counts", "Tensor", "NDArray[np.float64]")
 
 
 def class_mean(metric: str, hits: Counts, support: Counts, predicted: Counts) -> Counts:
@@ -65,6 +64,7 @@ def class_mean(metric: str, hits: Counts, support: Counts, predicted: Counts) ->
     --------
     Of nine and one samples all are taken for the first class:
 
+    >>> import numpy as np
     >>> hits, support, predicted = np.array([[9.0, 0.0], [9.0, 1.0], [10.0, 0.0]])
     >>> float(class_mean("balanced_accuracy", hits, support, predicted))
     0.5

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from s2e_optuna.errors import DataError, check_integer, unknown_name
 from s2e_optuna.metrics import METRICS
 from s2e_optuna.options import TRAINING_PANEL, option, settings, stored_values
-from s2e_optuna.scores import last_epochs
 from s2e_optuna.training.learning_rates import LearningRateSchedule, make_learning_rate_schedule
 
 if TYPE_CHECKING:
@@ -246,6 +245,8 @@ class TrainConfig:
     @property
     def last_epochs(self) -> int:
         """Epochs at the end in which it is counted how often each sample is kept."""
+        from s2e_optuna.scores import last_epochs  # NumPy: half of the time of `s2e --help`
+
         return last_epochs(self.epochs)
 
     def settings(self) -> dict[str, Any]:
