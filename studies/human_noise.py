@@ -43,6 +43,9 @@ COLUMNS = ("aggregate", "worst")
 DRAWN_RATES = {"aggregate": 0.1, "worst": 0.4}
 """Noise rates for digits, about those of CIFAR-10N."""
 
+COLOURS = ("#0072B2", "#D55E00", "#009E73")
+"""One for each set of labels."""
+
 NAMES = METHOD_NAMES | {"coteaching": "Co-teaching, told the rate"}
 
 
@@ -241,8 +244,7 @@ def draw(content: dict[str, Any]) -> Figure:
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    colours = ("#0072B2", "#D55E00")
-    for (column, one), colour in zip(content["labels"].items(), colours, strict=True):
+    for (column, one), colour in zip(content["labels"].items(), COLOURS, strict=False):
         rates = one["schedule"]
         left.plot(rates, color=colour, label=f"{column} ({_percent(one['noise_rate'])} wrong)")
         known = Schedule.coteaching(len(rates), one["noise_rate"]).rates
