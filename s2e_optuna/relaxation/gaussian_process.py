@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 
 Array = NDArray[np.float64]
@@ -86,22 +87,31 @@ def _kernel(h: Array, z: Array, other: Array) -> tuple[Array, Array, Array]:
     return kernel, a, decay
 
 
+def _factor(kernel: Array, diagonal: float) -> Array:
+    """Lower Cholesky factor [n, n] of a kernel matrix with something added to its diagonal."""
+    matrix = kernel.copy()
+    matrix.flat[:: len(matrix) + 1] += diagonal
+    return np.asarray(cho_factor(matrix, lower=True, overwrite_a=True)[0])
+
+
 def _loss(h: Array, z: Array, y: Array, mean: Array, spread: Array) -> tuple[float, Array]:
     """Negative log posterior of h up to a constant, and its gradient."""
-    n, q = len(y), len(h) - 2
+    q = len(h) - 2
     kernel, a, decay = _kernel(h, z, z)
     noise = np.exp(2.0 * h[-1])
-    factor = cho_factor(kernel + (noise + _JITTER) * np.eye(n), lower=True)
-    weights = cho_solve(factor, y)
+    lower = _factor(kernel, noise + _JITTER)
+    weights = cho_solve((lower, True), y, check_finite=False)
+    inverse, _ = dpotri(lower, lower=True)  # its lower half
+    inverse = np.tril(inverse) + np.tril(inverse, -1).T
     # d/dh of the log likelihood is trace(m dK/dh) / 2 with m as below.
-    m = np.outer(weights, weights) - cho_solve(factor, np.eye(n))
+    m = np.outer(weights, weights) - inverse
     # dk/d(log l_j) = s^2 (5/3) (1 + a) exp(-a) (z_j - z'_j)^2 / l_j^2
     common = m * np.exp(2.0 * h[-2]) * (5.0 / 3.0) * (1.0 + a) * decay
     # sum_ab common_ab (z_aj - z_bj)^2, by matrix products as common is symmetric
     squares = 2.0 * (np.sum(common, axis=1) @ (z * z) - np.sum(z * (common @ z), axis=0))
     by_length = squares * np.exp(-2.0 * h[:q])
     gradient = -0.5 * np.array([*by_length, 2.0 * np.sum(m * kernel), 2.0 * noise * np.trace(m)])
-    loss = 0.5 * float(y @ weights) + float(np.sum(np.log(np.diag(factor[0]))))
+    loss = 0.5 * float(y @ weights) + float(np.sum(np.log(np.diag(lower))))
     deviation = (h - mean) / spread
     return loss + 0.5 * float(deviation @ deviation), gradient + deviation / spread
 
@@ -176,8 +186,7 @@ class GaussianProcess:
         cls, h: Array, z: Array, standardised: Array, mean: float, scale: float
     ) -> GaussianProcess:
         kernel = _kernel(h, z, z)[0]
-        diagonal = np.exp(2.0 * h[-1]) + _JITTER
-        lower, _ = cho_factor(kernel + diagonal * np.eye(len(z)), lower=True)
+        lower = _factor(kernel, np.exp(2.0 * h[-1]) + _JITTER)
         weights = cho_solve((lower, True), standardised)
         return cls(h, z, standardised, mean, scale, np.tril(lower), weights)
 

@@ -14,7 +14,7 @@ from s2e_optuna.sampler.codec import Codec, fits
 from s2e_optuna.sampler.features import FeatureFunction
 from s2e_optuna.sampler.ledger import Chain, Ledger
 from s2e_optuna.sampler.options import Options
-from s2e_optuna.sampler.surrogate import Surrogate
+from s2e_optuna.sampler.surrogate import Surrogate, worth_fitting
 from s2e_optuna.sampler.values import Reported, batch_values
 
 Array = NDArray[np.float64]
@@ -114,12 +114,12 @@ def present_surrogate(
     f = reported.comparable(finals=chain.finals)
     f = np.concatenate([f, np.full(len(failed), np.max(f))])
     known = [*past.trials, *late, *failed]
-    order = np.argsort(
-        [trial.number for trial in known]
-    )  # of many, `Surrogate.fit` takes the last
-    trials = [known[i] for i in order]
+    new = np.array([trial.number for trial in (*late, *failed)], dtype=np.int64)
+    order = np.argsort(np.concatenate([past.numbers, new]))
+    chosen = order[worth_fitting(f[order])]  # of many, some of the last
+    trials = [known[i] for i in chosen]
     with one_thread():
-        surrogate = Surrogate.fit(chain.codec, trials, f[order], own, commit.kernel)
+        surrogate = Surrogate.fit(chain.codec, trials, f[chosen], own, commit.kernel)
         return surrogate.with_fantasies(running)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -96,6 +96,27 @@ class Features:
     of: Callable[[Array], Array]
     prior: Prior
     exploration: Exploration
+    _known: dict[int, tuple[Mapping[str, Any], Array]] = field(default_factory=dict)
+
+    def of_trials(self, codec: Codec, trials: Sequence[FrozenTrial]) -> Array:
+        """Features of trials, shape [n, q]; of those that were asked for before, as they were."""
+        found = [self._known.get(trial.number) for trial in trials]
+        new = [
+            trial
+            for trial, known in zip(trials, found, strict=True)
+            if known is None or known[0] != trial.params
+        ]
+        fresh: dict[int, Array] = {}
+        if new:
+            rows = self.of(codec.encode([trial.params for trial in new]))
+            fresh = {id(trial): row for trial, row in zip(new, rows, strict=True)}
+            self._known.update({t.number: (t.params, fresh[id(t)]) for t in new})
+        return np.array(
+            [
+                fresh[id(trial)] if known is None or id(trial) in fresh else known[1]
+                for trial, known in zip(trials, found, strict=True)
+            ]
+        )
 
 
 _EARLY = 0.25  # an epoch's weight falls with (1 + t) to this power
@@ -144,7 +165,8 @@ def curve_features(codec: Codec, space: Space, epochs: int) -> Features:
 
     def components(points: Array) -> Array:
         x = low + (high - low) * read(points)
-        return np.asarray((space.rates(x, epochs) - mean) @ projection)
+        # A row's sum is the same whatever rows there are beside it: a product of matrices is not.
+        return np.asarray(np.einsum("nt,tq->nq", space.rates(x, epochs) - mean, projection))
 
     columns = _columns(codec, without=names)
     if not columns:

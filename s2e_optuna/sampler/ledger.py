@@ -58,6 +58,8 @@ class History:
     """All members of all batches."""
     reported: Reported = field(default_factory=Reported)
     """What they reported."""
+    numbers: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Their numbers, shape [n]."""
 
 
 @dataclass
@@ -192,9 +194,11 @@ class Chain:
             history = History()
         if batches:
             batches.reverse()
+            new = [trial for batch in batches for trial in batch]
             history = History(
-                [*history.trials, *(trial for batch in batches for trial in batch)],
+                [*history.trials, *new],
                 history.reported.followed_by(*(Reported.of(batch, sign) for batch in batches)),
+                np.concatenate([history.numbers, [trial.number for trial in new]]),
             )
         self._history = (source, history)
         return history

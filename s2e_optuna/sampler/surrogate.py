@@ -56,7 +56,7 @@ class Surrogate:
         chosen = worth_fitting(f)
         fitted = [trials[i] for i in chosen]
         features = features_for(codec, fitted, own)
-        z = features.of(codec.encode([trial.params for trial in fitted]))
+        z = features.of_trials(codec, fitted)
         process = None
         if hyperparameters is not None and len(hyperparameters) == z.shape[1] + 2:
             # They are read from the storage, where they may be anything.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ class Reported:
             np.concatenate([part.values for part in parts]),
             np.concatenate([part.complete for part in parts]),
             np.concatenate([part.violation for part in parts]),
-            tuple(reports for part in parts for reports in part.reports),
+            tuple(chain.from_iterable(part.reports for part in parts)),
             next((part.sign for part in parts if len(part.values)), 1),
         )
 

@@ -134,10 +134,10 @@ class Space:
 def _s2e_curves(x: Array, epochs: int) -> Array:
     alpha = simplex_from_uniform(x[:, :3])
     shapes = x[:, 3:].reshape(-1, len(BASIS_NAMES), 4)
-    basis = np.stack(
-        [basis_function(name, shapes[:, i], epochs) for i, name in enumerate(BASIS_NAMES)], axis=1
-    )
-    return np.asarray(np.einsum("ni,nit->nt", alpha, basis))  # eq. (4)
+    curves = np.zeros((len(x), epochs))
+    for i, name in enumerate(BASIS_NAMES):
+        curves += alpha[:, i, None] * basis_function(name, shapes[:, i], epochs)  # eq. (4)
+    return curves
 
 
 def _coteaching_curves(x: Array, epochs: int) -> Array:
