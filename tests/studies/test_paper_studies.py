@@ -33,7 +33,7 @@ def test_a_study_writes_its_page_and_runs_nothing_twice(
 ) -> None:
     study: Study = importlib.import_module(f"studies.{name}").STUDY
     words = ["--runs", str(tmp_path / "runs"), "--results", str(tmp_path), "--device", "cpu"]
-    assert study.name == name and {"tiny", "small", "paper"} == set(study.scales)
+    assert study.name == name and {"tiny", "small", "paper"} <= set(study.scales)
     main(study, words)
     folder = tmp_path / name
     page = (folder / "README.md").read_text(encoding="utf-8")
