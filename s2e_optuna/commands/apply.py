@@ -155,7 +155,7 @@ def apply_decisions(
         proposals = proposed_labels(cards, decisions, posterior_above)
         write_checked(drawn, decided, proposals, files["checked"])
     command = None
-    is_table = place is not None and place.is_file() and place.suffix != ".npz"
+    is_table = place is not None and _is_table(place)
     if origin is not None and not (is_table and copy is None):
         checked = files.get("checked") if origin.validates_noisy else None
         command = origin.again(files["labels"], checked, copy if is_table else None)
@@ -193,14 +193,22 @@ def _with_others(
     return Corrected((*corrected.rows, *others)), True
 
 
+def _is_table(data: Path) -> bool:
+    """Tell whether labels are a column of the data, so that ``--labels`` is refused."""
+    from s2e_optuna.data.arrow_images import holds_images
+
+    return data.is_file() and data.suffix != ".npz" and not holds_images(data)
+
+
 def _copy(corrected: Corrected, data: Path, target: Path, origin: Origin | None) -> None:
     """Make the copy that fits the data."""
     if data.is_dir():
         copy_with_links(corrected, data, target)
         return
+    from s2e_optuna.data.arrow_images import holds_images
     from s2e_optuna.data.feature_tables import is_feature_table, named_rows
 
-    if not is_feature_table(data):
+    if not is_feature_table(data) or holds_images(data):
         raise InputError(f"{data} is no folder of images and no table: leave --copy out.")
     if target.exists():
         raise InputError(f"{target} is there already: choose another file for the copy.")

@@ -157,6 +157,22 @@ def arrow_images(place: Path, cache: Path, progress: OnImages | None = None) -> 
         raise DataError(f"cannot read {place}: {error}") from error
 
 
+def holds_images(place: Path) -> bool:
+    """Tell whether a parquet file has a column of images, and so is no table of measurements.
+
+    False where it cannot be read, or pyarrow is missing.
+    """
+    try:
+        errors = _arrow("pyarrow").ArrowException
+    except ImportError:
+        return False
+    try:
+        files = _parquet_files(place)
+        return bool(files) and all(_describe(file) is not None for file in files)
+    except (errors, OSError, ValueError):
+        return False
+
+
 def _parquet_files(place: Path) -> list[_File]:
     if place.is_file():
         return [_File(place, "train")] if place.suffix.lower() == ".parquet" else []
@@ -283,7 +299,8 @@ def _written(
     partial = Path(tempfile.mkdtemp(dir=root))
     try:
         (partial / name).mkdir()
-        _extract(files, described, partial / name, partial / f"{name}.csv", progress)
+        if not _extract(files, described, partial / name, partial / f"{name}.csv", progress):
+            raise DataError(f"{place} has a column of images and no rows: give one for each image")
         partial.chmod(0o755)
         with contextlib.suppress(OSError):  # another process was faster
             partial.rename(above)
@@ -298,7 +315,8 @@ def _extract(
     folder: Path,
     table: Path,
     progress: OnImages | None,
-) -> None:
+) -> int:
+    """Write images and table, and return how many images there are."""
     every = list(dict.fromkeys(name for one in described for name in one.others))
     columns = [name for name in every if name not in (PATH, SPLIT)]
     several = len({file.part for file in files}) > 1
@@ -322,6 +340,7 @@ def _extract(
                     done += 1
                 if progress is not None:
                     progress(done, total)
+    return done
 
 
 def _content(image: Any, file: Path) -> tuple[bytes, str]:

@@ -140,6 +140,28 @@ def test_a_label_beyond_the_names(tmp_path, load):
     assert not list((tmp_path / "cache" / "extracted").iterdir())
 
 
+def test_a_file_without_rows(tmp_path, load):
+    file = write_parquet(tmp_path / "p.parquet", ("cat", "dog"), [])
+    with pytest.raises(DataError, match=r"p\.parquet has a column of images and no rows"):
+        load(file)
+
+
+def test_corrected_labels_of_images_are_a_table_of_their_own(tmp_path):
+    """They are no table of measurements, whose labels are a column of it."""
+    file = write_parquet(tmp_path / "p.parquet", ("cat", "dog"), [0, 1] * 15)
+    rows = [f"train-{i:06}.png,{('cat', 'dog')[i % 2]},{('dog', 'cat')[i % 2]},0.9,yes"
+            for i in range(30)]  # fmt: skip
+    header = "id,given_label,predicted_label,wrong_probability,suspicious"
+    listed = tmp_path / "suspects.csv"
+    listed.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    result = run(f"apply {listed} --data {file} --posterior 0.5")
+    assert result.exit_code == 0, result.stderr
+    assert "--copy" not in result.stdout
+    assert f"--labels {tmp_path / 'labels.csv'}" in result.stdout.replace("\n", "")
+    result = run(f"apply {listed} --data {file} --posterior 0.5 --copy {tmp_path / 'c.csv'}")
+    assert result.exit_code == 2 and "no folder of images and no table" in result.stderr
+
+
 def test_a_table_of_numbers_stays_one(tmp_path, load):
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is missing")
     import pyarrow
