@@ -148,6 +148,11 @@ def _why_none(counts: Mapping[str, int]) -> str:
             "No complete trial has a finite value: nothing can be recommended. Single trials are "
             "shown with --trial."
         )
+    if not counts:
+        return (
+            "There are no trials yet. If this is a copy of an SQLite file in use, they may be in "
+            "its write-ahead log, FILE-wal: copy it with sqlite3 FILE '.backup COPY'."
+        )
     if set(counts) <= {"running", "waiting"}:
         return "No trial has finished yet."
     return "No trial has a value yet: those that ended failed, were pruned or interrupted."
