@@ -311,6 +311,8 @@ def _check_known(source: str | Path | InMemory) -> None:
 
 
 def _unknown(source: str | Path) -> DataError:
+    if Path(source).suffix or len(Path(source).parts) > 1:
+        return DataError(f"there is no {source}: give the path of a file or folder that is there")
     return DataError(
         f"unknown data set {str(source)!r}: choose one of {', '.join(DATA_SETS)}, or give the "
         "path of an .npz file, a table or an image folder"

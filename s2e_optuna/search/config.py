@@ -373,11 +373,15 @@ class SearchConfig:
                 "CoTeachingObjective."
             )
         try:
-            searched_names(self.search)
             get_space(self.space)
             check_searchable(self.method)
             check_network(self.training.network)
             check_execution(self.training.network, self.training.execution)
+            if "weight_decay" in self.searched and self.training.weight_decay:
+                raise ConfigError(
+                    f"weight decay is searched, and {self.training.weight_decay:g} is given, too: "
+                    "leave out `weight_decay`, or take it out of `search`."
+                )
             _ = self.devices
             make_sampler(self.settings())
         except ValueError as error:

@@ -181,7 +181,11 @@ def test_bad_npz_files_are_explained(tmp_path, case):
 
 @pytest.mark.parametrize(
     ("source", "says"),
-    [("minst", "unknown data set 'minst': choose one of digits, mnist"), (__file__, "neither")],
+    [
+        ("minst", "unknown data set 'minst': choose one of digits, mnist"),
+        ("photos/new.parquet", "there is no photos/new.parquet: give the path"),
+        (__file__, "neither"),
+    ],
 )
 def test_unknown_sources_list_what_exists(source, says):
     with pytest.raises(DataError, match=says):

@@ -51,6 +51,11 @@ def test_names_are_those_in_which_trials_may_differ():
         SearchConfig.of(search="momentum")
 
 
+def test_a_weight_decay_that_is_searched_is_not_given():
+    with pytest.raises(ConfigError, match=r"searched, and 0\.1 is given, too: leave out"):
+        SearchConfig.of(data="digits", search="weight_decay", weight_decay=0.1)
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_a_trial_of_a_stack_is_as_it_would_be_alone(digits, optimizer):
     config = replace(CONFIG, optimizer=optimizer)
