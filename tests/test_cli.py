@@ -1,4 +1,4 @@
-"""The command line, in this process where that is enough and in real ones where it is not."""
+"""The command line, in this process and in real ones (long: every command)."""
 
 import json
 import os

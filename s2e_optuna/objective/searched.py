@@ -66,7 +66,8 @@ def suggest_searched(
 
 def values_of(params: Mapping[str, object], names: Sequence[str]) -> dict[str, float]:
     """Return what a stored trial has of these parameters."""
-    return {name: float(params[name]) for name in names if isinstance(params.get(name), float)}  # type: ignore[arg-type]
+    found = ((name, params.get(name)) for name in names)
+    return {name: value for name, value in found if isinstance(value, float)}
 
 
 def drawn_values(

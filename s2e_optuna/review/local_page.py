@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -82,7 +83,7 @@ def render(template: str, nonce: str, **values: object) -> str:
     return _TEMPLATES.get_template(template).render(nonce=nonce, **values)
 
 
-class LocalPage:
+class LocalPage(ABC):
     """A WSGI application for one person on this machine; its page is at `path`.
 
     Parameters
@@ -101,9 +102,9 @@ class LocalPage:
         self._token = secrets.token_urlsafe(24)
         self.path = f"{self._token}/"
 
+    @abstractmethod
     def respond(self, request: Request) -> Response:
         """Answer a request that is allowed; raise `Refused` where there is no answer."""
-        raise NotImplementedError
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""

@@ -1,4 +1,4 @@
-"""What follows a chosen schedule: trainings with fresh seeds, and predictions out of fold."""
+"""What follows a chosen schedule: final trainings and folds (long: each way to train is told)."""
 
 from __future__ import annotations
 
@@ -263,9 +263,10 @@ def train_final(
     if noisy and unseen is not None:
         judgement = judge(_ordered(found[best], training.stop), data, unseen, training.device)
         soft, worth = posterior_of_noisy(data, judgement)
-        shares = [len(some) for some in in_parts(fresh, run.processes)]
+        parts = in_parts(fresh, run.processes)
+        tell_posterior = telling(POSTERIOR, [len(some) for some in parts])
         found[POSTERIOR] = train_on_noisy_posterior(
-            data, soft, worth, plainly, fresh, telling(POSTERIOR, shares), run
+            data, soft, worth, plainly, parts, tell_posterior, run
         )
         rejudged = {} if worth is None else _rejudged(found, data, worth, training)
         if worth is not None and linear is not None:

@@ -32,7 +32,7 @@ from s2e_optuna.labels.out_of_fold import stopped_by
 from s2e_optuna.labels.predictors import best_predictor, geometric_mean, together
 from s2e_optuna.training import Model, TrainConfig, TrainResult, predict_proba, train
 from s2e_optuna.training.config import default_batch_size
-from s2e_optuna.training.jobs import Runner, Tell, in_parts
+from s2e_optuna.training.jobs import Runner, Tell
 from s2e_optuna.training.setup import Share, takes_own_batches
 
 Single = NDArray[np.float32]
@@ -338,7 +338,7 @@ def train_on_noisy_posterior(
     targets: Tensor,
     worth: CheckedLabels | None,
     training: TrainConfig,
-    seeds: Sequence[int],
+    parts: Sequence[Sequence[int]],
     tell: OnJob,
     run: Runner,
 ) -> tuple[TrainResult, ...]:
@@ -350,14 +350,13 @@ def train_on_noisy_posterior(
         Whose validation part is noisy.
     targets, worth
         See `posterior_of_noisy`.
-    training, seeds, tell, run
+    training, tell, run
         As for `train_on_clean`.
+    parts
+        Seeds, one a training, of each job.
     """
     weights = None if worth is None else torch.from_numpy(np.asarray(worth.weights))
-    jobs = [
-        OnPosterior(targets, tuple(some), training, weights=weights)
-        for some in in_parts(seeds, run.processes)
-    ]
+    jobs = [OnPosterior(targets, tuple(some), training, weights=weights) for some in parts]
     return tuple(one for group in run(jobs, data, tell) for one in group)
 
 
