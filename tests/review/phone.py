@@ -2,11 +2,14 @@
 
 import contextlib
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import PATIENCE as SECONDS
+from command_line import start
 
 CHROMIUM = Path("/usr/bin/chromium")
 PATIENCE = 120_000.0  # milliseconds for what hangs; how long the rest takes says nothing
@@ -37,8 +40,23 @@ def phone() -> Iterator[tuple[Any, list[str]]]:
         browser.close()
 
 
-def address_of(process: Any) -> str:
-    """Read the address that a command says its page has."""
-    assert process.stderr is not None
-    line = process.stderr.readline()
-    return str(next(word for word in line.split() if word.startswith("http://")))
+@contextlib.contextmanager
+def page_of(words: str, folder: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """Start a command that shows a page; give its process and the address that it prints."""
+    with start(words, folder) as process:  # its pipes are closed however the test ends
+        try:
+            assert process.stderr is not None
+            line = process.stderr.readline()
+            yield process, next(word for word in line.split() if word.startswith("http://"))
+        finally:
+            process.kill()
+
+
+def end(process: "subprocess.Popen[str]", by: int, page: Any, problems: list[str]) -> str:
+    """End the server behind a page that had no problems; return what the command has printed."""
+    assert problems == []
+    process.send_signal(by)
+    printed, _ = process.communicate(timeout=SECONDS)
+    page.goto("about:blank")  # once it shows, what the lost connection broke has been told
+    problems.clear()
+    return str(printed)

@@ -4,8 +4,7 @@ import csv
 import signal
 from pathlib import Path
 
-from command_line import start
-from phone import FOLDER, NEEDS_CHROMIUM, PATIENCE, address_of, phone
+from phone import FOLDER, NEEDS_CHROMIUM, PATIENCE, end, page_of, phone
 from sklearn.datasets import load_digits
 
 pytestmark = NEEDS_CHROMIUM
@@ -19,35 +18,34 @@ def test_twenty_by_keyboard_with_a_kill_in_between(tmp_path: Path) -> None:
     given: dict[str, str] = {}
     with phone() as (page, problems):
         for first, last in ((1, 7), (8, 20)):
-            process = start(words, tmp_path)
-            page.goto(address_of(process))
-            for number in range(first, last + 1):
-                heading = page.get_by_role("heading")
-                expect(heading).to_contain_text(f"{number} of 20: ", timeout=PATIENCE)
-                assert page.locator("img").evaluate("image => image.naturalWidth") == 8
-                sample = heading.inner_text().rpartition(" ")[2]
-                given[sample] = page.locator(".given strong").inner_text()
-                right = str(truth[int(sample)])
-                if number == 5:  # a mistake, taken back
-                    page.keyboard.press(str((int(given[sample]) + 1) % 10))
-                    expect(heading).to_contain_text("6 of 20", timeout=PATIENCE)
-                    page.keyboard.press("ArrowLeft")
-                    expect(page.locator(".given")).to_contain_text("Your answer")
-                if number == 3 and FOLDER:
-                    page.screenshot(path=f"{FOLDER}/check.png")
-                page.keyboard.press("Enter" if given[sample] == right else right)
-            after = f"{last + 1} of 20" if last < 20 else "All 20 are checked"
-            expect(page.get_by_role("heading")).to_contain_text(after, timeout=PATIENCE)
-            if last == 20 and FOLDER:
-                page.screenshot(path=f"{FOLDER}/checked.png")
-            if last == 20:
-                assert page.evaluate("document.body.scrollWidth") <= 400
-                wrong = sum(given[name] != str(truth[int(name)]) for name in given)
-                expect(page.locator("main")).to_contain_text(f"{wrong} of 20 w")
-            assert problems == []
-            process.send_signal(signal.SIGKILL if last < 20 else signal.SIGINT)
-            printed, _ = process.communicate()
-            problems.clear()  # what was on its way when the server ended
+            with page_of(words, tmp_path) as (process, address):
+                page.goto(address)
+                for number in range(first, last + 1):
+                    heading = page.get_by_role("heading")
+                    expect(heading).to_contain_text(f"{number} of 20: ", timeout=PATIENCE)
+                    assert page.locator("img").evaluate("image => image.naturalWidth") == 8
+                    sample = heading.inner_text().rpartition(" ")[2]
+                    given[sample] = page.locator(".given strong").inner_text()
+                    right = str(truth[int(sample)])
+                    if number == 5:  # a mistake, taken back
+                        page.keyboard.press(str((int(given[sample]) + 1) % 10))
+                        expect(heading).to_contain_text("6 of 20", timeout=PATIENCE)
+                        page.keyboard.press("ArrowLeft")
+                        expect(page.locator(".given")).to_contain_text("Your answer")
+                    if number == 3 and FOLDER:
+                        page.screenshot(path=f"{FOLDER}/check.png")
+                    page.keyboard.press("Enter" if given[sample] == right else right)
+                after = f"{last + 1} of 20" if last < 20 else "All 20 are checked"
+                expect(page.get_by_role("heading")).to_contain_text(after, timeout=PATIENCE)
+                if last == 20 and FOLDER:
+                    page.screenshot(path=f"{FOLDER}/checked.png")
+                if last == 20:
+                    assert page.evaluate("document.body.scrollWidth") <= 400
+                    wrong = sum(given[name] != str(truth[int(name)]) for name in given)
+                    expect(page.locator("main")).to_contain_text(f"{wrong} of 20 w")
+                printed = end(
+                    process, signal.SIGKILL if last < 20 else signal.SIGINT, page, problems
+                )
         assert process.returncode == 0 and f"{wrong} of 20 w" in printed
     with (tmp_path / "s2e-out" / "checked-digits-pair-0.4.csv").open(encoding="utf-8") as file:
         answers = {row["id"]: row["label"] for row in csv.DictReader(file)}

@@ -5,13 +5,12 @@ import json
 import re
 import shlex
 import signal
-import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
-from command_line import PATIENCE as SECONDS
-from command_line import run, start
-from phone import FOLDER, NEEDS_CHROMIUM, PATIENCE, address_of, phone
+from command_line import run
+from phone import FOLDER, NEEDS_CHROMIUM, PATIENCE, end, page_of, phone
 from sklearn.datasets import load_digits
 
 DATA = "digits --noise pair --noise-rate 0.45 --train-size 160 --epochs 12 --seeds 1 --folds 4"
@@ -30,9 +29,30 @@ def accuracy(kind: str, printed: str) -> float:
 pytestmark = NEEDS_CHROMIUM
 
 
-def reviewing(folder: Path) -> tuple["subprocess.Popen[str]", str]:
-    process = start("review out", folder)
-    return process, address_of(process)
+def decide(page: Any, last: int, decided: dict[str, str]) -> None:
+    """Review by keyboard until so many are decided, as the true labels are."""
+    from playwright.sync_api import expect
+
+    truth = load_digits().target
+    while len(decided) < last:
+        heading = page.get_by_role("heading")
+        sample = heading.inner_text()
+        assert sample not in decided
+        given, proposed = page.locator(".given strong").all_inner_texts()
+        expect(page.locator("#sample img")).to_be_visible(timeout=PATIENCE)
+        assert page.locator("#sample img").evaluate("image => image.naturalWidth") == 8
+        expect(page.locator(".similar img")).to_have_count(3, timeout=PATIENCE)
+        right = str(truth[int(sample)])
+        if len(decided) == 4:  # a mistake, taken back
+            page.keyboard.press("u")
+            expect(heading).not_to_have_text(sample, timeout=PATIENCE)
+            page.keyboard.press("ArrowLeft")
+            expect(page.locator(".given")).to_contain_text("Your decision: unclear")
+        if len(decided) == 10 and FOLDER:
+            page.screenshot(path=f"{FOLDER}/review-card.png")
+        page.keyboard.press({given: "r", proposed: "w"}.get(right, right))
+        expect(heading).not_to_have_text(sample, timeout=PATIENCE)
+        decided[sample] = right
 
 
 @pytest.mark.parametrize("kind", ["train", pytest.param("search", marks=pytest.mark.slow)])
@@ -42,54 +62,31 @@ def test_from_suspicion_to_a_better_model(
     from playwright.sync_api import expect
 
     monkeypatch.chdir(tmp_path)
-    truth = load_digits().target
     options = "--device cpu --quiet --json"
     first = run(f"{COMMANDS[kind]} {options} --out out")
     assert first.exit_code == 0, first.output
     decided: dict[str, str] = {}
     with phone() as (page, problems):
-        for last in (8, 20):
-            process, address = reviewing(tmp_path)
+        with page_of("review out", tmp_path) as (process, address):
             page.goto(address)
-            while len(decided) < last:
-                heading = page.get_by_role("heading")
-                sample = heading.inner_text()
-                assert sample not in decided
-                given, proposed = page.locator(".given strong").all_inner_texts()
-                expect(page.locator("#sample img")).to_be_visible(timeout=PATIENCE)
-                assert page.locator("#sample img").evaluate("image => image.naturalWidth") == 8
-                expect(page.locator(".similar img")).to_have_count(3, timeout=PATIENCE)
-                right = str(truth[int(sample)])
-                if len(decided) == 4:  # a mistake, taken back
-                    page.keyboard.press("u")
-                    expect(heading).not_to_have_text(sample, timeout=PATIENCE)
-                    page.keyboard.press("ArrowLeft")
-                    expect(page.locator(".given")).to_contain_text("Your decision: unclear")
-                if len(decided) == 10 and FOLDER:
-                    page.screenshot(path=f"{FOLDER}/review-card.png")
-                page.keyboard.press({given: "r", proposed: "w"}.get(right, right))
-                expect(heading).not_to_have_text(sample, timeout=PATIENCE)
-                decided[sample] = right
-            if last == 8:
-                assert problems == []
-                process.send_signal(signal.SIGKILL)
-                process.communicate()
-                problems.clear()  # what was on its way when the server ended
-        assert page.evaluate("document.body.scrollWidth") <= 400
-        expect(page.get_by_role("status")).to_contain_text("20 of ", timeout=PATIENCE)
-        page.get_by_text("Order and filter").click()
-        if FOLDER:
-            page.screenshot(path=f"{FOLDER}/review-filter.png", full_page=True)
-        page.locator("td a").first.click()
-        expect(page.get_by_text("All classes")).to_be_visible(timeout=PATIENCE)
-        page.get_by_role("button", name="Write labels").click()
-        expect(page.locator("code")).to_contain_text(f"s2e {kind} digits", timeout=PATIENCE)
-        if FOLDER:
-            page.screenshot(path=f"{FOLDER}/review-labels.png", full_page=True)
-        again = page.locator("code").inner_text()
-        assert problems == []
-        process.send_signal(signal.SIGINT)
-        printed, _ = process.communicate(timeout=SECONDS)
+            decide(page, 8, decided)
+            end(process, signal.SIGKILL, page, problems)
+        with page_of("review out", tmp_path) as (process, address):
+            page.goto(address)
+            decide(page, 20, decided)
+            assert page.evaluate("document.body.scrollWidth") <= 400
+            expect(page.get_by_role("status")).to_contain_text("20 of ", timeout=PATIENCE)
+            page.get_by_text("Order and filter").click()
+            if FOLDER:
+                page.screenshot(path=f"{FOLDER}/review-filter.png", full_page=True)
+            page.locator("td a").first.click()
+            expect(page.get_by_text("All classes")).to_be_visible(timeout=PATIENCE)
+            page.get_by_role("button", name="Write labels").click()
+            expect(page.locator("code")).to_contain_text(f"s2e {kind} digits", timeout=PATIENCE)
+            if FOLDER:
+                page.screenshot(path=f"{FOLDER}/review-labels.png", full_page=True)
+            again = page.locator("code").inner_text()
+            printed = end(process, signal.SIGINT, page, problems)
     assert process.returncode == 0 and "s2e apply out" in printed
     assert re.search(r"20 of \d+ decided\. \d+ of 20 were wrong", printed)
     with Path("out/labels.csv").open(encoding="utf-8") as file:
