@@ -23,7 +23,8 @@ def test_twenty_by_keyboard_with_a_kill_in_between(tmp_path: Path) -> None:
                 for number in range(first, last + 1):
                     heading = page.get_by_role("heading")
                     expect(heading).to_contain_text(f"{number} of 20: ", timeout=PATIENCE)
-                    assert page.locator("img").evaluate("image => image.naturalWidth") == 8
+                    picture = page.locator("img")
+                    expect(picture).to_have_js_property("naturalWidth", 8, timeout=PATIENCE)
                     sample = heading.inner_text().rpartition(" ")[2]
                     given[sample] = page.locator(".given strong").inner_text()
                     right = str(truth[int(sample)])

@@ -38,9 +38,11 @@ def decide(page: Any, last: int, decided: dict[str, str]) -> None:
         heading = page.get_by_role("heading")
         sample = heading.inner_text()
         assert sample not in decided
-        given, proposed = page.locator(".given strong").all_inner_texts()
-        expect(page.locator("#sample img")).to_be_visible(timeout=PATIENCE)
-        assert page.locator("#sample img").evaluate("image => image.naturalWidth") == 8
+        labels = page.locator(".given strong")
+        expect(labels).to_have_count(2, timeout=PATIENCE)
+        given, proposed = labels.all_inner_texts()
+        picture = page.locator("#sample img")
+        expect(picture).to_have_js_property("naturalWidth", 8, timeout=PATIENCE)
         expect(page.locator(".similar img")).to_have_count(3, timeout=PATIENCE)
         right = str(truth[int(sample)])
         if len(decided) == 4:  # a mistake, taken back
