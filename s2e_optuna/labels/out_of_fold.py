@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2e_optuna.data.assemble import stratified_order
+from s2e_optuna.data.assemble import dealt
 from s2e_optuna.data.noisy_data import NOT_CHECKED, NoisyData
 from s2e_optuna.data.streaming import take
 from s2e_optuna.errors import DataError
@@ -153,16 +153,13 @@ def folds_of(labels: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int
     ndarray
         The fold of each sample, integers [N].
     """
-    order = stratified_order(labels, np.random.default_rng(seed))
-    fold_of = np.empty(len(labels), dtype=np.int64)
-    fold_of[order] = np.arange(len(labels)) % folds  # neighbours in this order are of one kind
-    return fold_of
+    return dealt(labels, folds, np.random.default_rng(seed))
 
 
 def validation_halves(data: NoisyData, seed: int) -> tuple[Tensor, Tensor]:
     """Divide the validation samples in two, each with its share of every class."""
-    order = torch.from_numpy(stratified_order(data.y_val.numpy(), np.random.default_rng(seed)))
-    return order[::2].sort().values, order[1::2].sort().values
+    half = torch.from_numpy(dealt(data.y_val.numpy(), 2, np.random.default_rng(seed)))
+    return (half == 0).nonzero().flatten(), (half == 1).nonzero().flatten()
 
 
 def _by_the_others(

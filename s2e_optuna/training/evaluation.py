@@ -46,8 +46,8 @@ class Evaluation:
     metric
         Another metric [M]; NaN where that is accuracy.
     halves
-        Metric or accuracy on every other sample, from the first and from the second on
-        [2, M]; NaN where there is no sample.
+        Metric or accuracy on either half of the samples [2, M], each with its share of every
+        class; NaN where there is no sample.
     """
 
     loss: Tensor
@@ -170,7 +170,7 @@ def evaluate(
             counts = _by_class(predicted, torch.stack([hits, chosen.to(hits.dtype)]), n_classes)
         return losses.sum(1, dtype=torch.float64), hits.sum(2), counts
 
-    halves = _halves(len(labels), among, device)
+    halves = _halves(labels, among, device)
     n_classes = 0 if metric == "accuracy" else network.n_classes
     loss = torch.zeros(models, dtype=torch.float64, device=device)
     kind = torch.int64 if labels.ndim == 1 else torch.float64
@@ -195,24 +195,25 @@ def evaluate(
     )
 
 
-def _halves(samples: int, among: Tensor | None, device: torch.device) -> Tensor:
-    """Mark every other sample, from the first and from the second on: booleans [2, 1 or M, N].
-
-    Neighbours are of one kind where samples are in the order of their classes or files, so both
-    halves are alike.
+def _halves(labels: Tensor, among: Tensor | None, device: torch.device) -> Tensor:
+    """Divide samples in two, each half with its share of every class: booleans [2, 1 or M, N].
 
     Parameters
     ----------
-    samples
-        N.
+    labels
+        Classes [N], or what each class is worth [N, C].
     among
         Samples of each model [M, N], which are divided; None for all.
     device
         Where to.
     """
     if among is None:
-        among = torch.ones((1, samples), dtype=torch.bool, device=device)
-    first = among & (among.cumsum(1) % 2 == 1)
+        among = torch.ones((1, len(labels)), dtype=torch.bool, device=device)
+    classes = labels if labels.ndim == 1 else labels.argmax(dim=1)
+    by_class = classes.argsort(stable=True)  # every other sample of each class
+    first = torch.zeros_like(among)
+    first[:, by_class] = among[:, by_class].cumsum(1) % 2 == 1
+    first &= among
     return torch.stack([first, among & ~first])
 
 

@@ -33,9 +33,9 @@ class EpochReport:
     kept_share
         Share of samples that were kept.
     validation_half_1, validation_half_2
-        What the trial is judged by, see `validation_value`, on every other sample, from the first
-        and from the second on: an epoch that one half has chosen is judged without favour by the
-        other.
+        What the trial is judged by, see `validation_value`, on either half of the samples, each
+        with its share of every class: an epoch that one half has chosen is judged without favour
+        by the other.
     validation_metric, test_metric
         `TrainConfig.metric` on these parts; NaN where it is accuracy.
     """

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2e_optuna.data import from_arrays
-from s2e_optuna.data.assemble import stratified_order
+from s2e_optuna.data.assemble import dealt, stratified_order
 from s2e_optuna.data.noisy_data import as_images, scale_pixels
 from s2e_optuna.errors import DataError
 
@@ -114,6 +114,17 @@ def test_leading_parts_of_a_stratified_order_hold_the_classes_in_proportion(labe
     for label in set(labels):
         expected = np.mean(values == label) * len(part)
         assert abs((part == label).sum() - expected) < 4
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 12), max_size=9), st.integers(2, 6))
+def test_parts_hold_every_class_in_proportion(more, parts):
+    """Classes of about one size, as most data have them, too: ten of about twelve each."""
+    values = np.concatenate([np.arange(120) % 10, more]).astype(int)
+    part = dealt(values, parts, np.random.default_rng(0))
+    counts = np.array([np.bincount(values[part == k], minlength=13) for k in range(parts)])
+    assert np.ptp(counts, axis=0).max() <= 1
+    assert np.ptp(counts.sum(axis=1)) <= 1
 
 
 def test_other_labels_can_be_put_in_place():
