@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from contextlib import AbstractContextManager
 from functools import lru_cache
@@ -19,8 +20,9 @@ def available_cores() -> int:
 
 
 @lru_cache(maxsize=1)
-def _libraries() -> ThreadpoolController:
-    # Looking for them takes milliseconds, and those that NumPy and SciPy use are there by now.
+def _libraries(modules: int) -> ThreadpoolController:
+    # Looking for them takes milliseconds. SciPy has one of its own, which is loaded when a module
+    # of it is imported that needs it: so they are looked for anew when there are more modules.
     return ThreadpoolController()
 
 
@@ -35,7 +37,7 @@ class _OneThread:
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0:
-                self._limiter = _libraries().limit(limits=1, user_api="blas")
+                self._limiter = _libraries(len(sys.modules)).limit(limits=1, user_api="blas")
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:

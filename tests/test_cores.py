@@ -1,10 +1,15 @@
 import gc
+import os
+import subprocess
+import sys
 
 import optuna
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from s2e_optuna import S2ESampler
 from s2e_optuna.cores import one_thread
+
+TWO_THREADS = {"OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
 
 
 def blas_threads() -> set[int]:
@@ -22,6 +27,22 @@ def test_limits_that_overlap_end_with_the_last() -> None:
         assert blas_threads() == {1}
         second.__exit__(None, None, None)
         assert blas_threads() == {2}
+
+
+def test_a_library_that_is_loaded_after_the_first_use_has_one_thread_too() -> None:
+    code = """if True:
+        import numpy
+        from threadpoolctl import threadpool_info
+        from s2e_optuna.cores import one_thread
+        with one_thread():
+            pass
+        import scipy.linalg
+        with one_thread():
+            blas = [one for one in threadpool_info() if one["user_api"] == "blas"]
+        assert {one["num_threads"] for one in blas} == {1}, blas
+    """
+    # In a process of its own: here SciPy has been imported long ago.
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **TWO_THREADS})
 
 
 def test_a_sampler_forgets_studies_that_are_gone() -> None:
