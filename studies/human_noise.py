@@ -4,7 +4,8 @@
         --data labels=cifar10n.csv
 
 With ``--scale features`` what is searched learns from the features of a small pretrained network
-(`studies.lite_features`), which two wheels bring.
+(`studies.lite_features`), which two wheels bring; CleanLearning and training on the true labels
+stand beside it (`studies.label_peers`).
 
 Not in the paper. ``images`` is a folder train/CLASS/*, test/CLASS/*; ``labels`` a table with the
 columns path, clean and one for each set of given labels (``aggregate``, ``worst``). Without them
@@ -29,6 +30,8 @@ from s2e_optuna.labels import read_suspects
 from s2e_optuna.reporting.verdict import METHOD_NAMES
 from s2e_optuna.schedules import Schedule
 from s2e_optuna.search.config import SearchConfig
+from s2e_optuna.search.final import final_seeds
+from studies import label_peers
 from studies.frame import Study, main
 from studies.pages import Table, tidy, write_text
 from studies.settings import Frame, StudyError, commit, digest, hardware
@@ -46,7 +49,7 @@ DRAWN_RATES = {"aggregate": 0.1, "worst": 0.4}
 COLOURS = ("#0072B2", "#D55E00", "#009E73")
 """One for each set of labels."""
 
-NAMES = METHOD_NAMES | {"coteaching": "Co-teaching, told the rate"}
+NAMES = METHOD_NAMES | {"coteaching": "Co-teaching, told the rate"} | label_peers.NAMES
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ def compute(frame: Frame) -> dict[str, Any]:
         if not path.exists():
             write_text(path, json.dumps(search(column, given, frame, folder)))
         found[column] = json.loads(path.read_text(encoding="utf-8"))
+        if scale.features is not None:
+            add_peers(found[column], settings_of(column, given, frame, folder))
     return {
         "settings": asdict(scale),
         "images": "digits" if drawn else "CIFAR-10",
@@ -108,13 +113,10 @@ def compute(frame: Frame) -> dict[str, Any]:
     }
 
 
-def search(column: str, given: dict[str, str], frame: Frame, folder: Path) -> dict[str, Any]:
-    """Search on one set of labels, or go on with it."""
-    from s2e_optuna.commands.search import run_search
-    from s2e_optuna.reporting.progress import ProgressDisplay
-
+def settings_of(column: str, given: dict[str, str], frame: Frame, folder: Path) -> SearchConfig:
+    """Return what is searched on one set of labels."""
     scale = SCALES[frame.scale]
-    config = SearchConfig.of(
+    return SearchConfig.of(
         data=given["images"],
         labels=given["labels"],
         label_column=column,
@@ -131,6 +133,29 @@ def search(column: str, given: dict[str, str], frame: Frame, folder: Path) -> di
         out=folder,
         device=frame.device,
     )
+
+
+def add_peers(found: dict[str, Any], config: SearchConfig) -> None:
+    """Put what stands beside a search on vectors to its accuracies; computed once."""
+    path = config.folder / "peers.json"
+    if not path.exists():
+        seeds = final_seeds(config.data.seed, config.final_seeds)
+        data = config.data.load()
+        write_text(path, json.dumps(label_peers.peers(data, config.training, seeds)))
+    beside = json.loads(path.read_text(encoding="utf-8"))
+    for name, values in beside["accuracies"].items():
+        found["test_accuracy"][name] = float(np.mean(values))
+        found["test_accuracy_std"][name] = float(np.std(values, ddof=1))
+        found["test_accuracy_by_seed"][name] = values
+    found["cleanlab"] = beside.get("cleanlab")
+
+
+def search(column: str, given: dict[str, str], frame: Frame, folder: Path) -> dict[str, Any]:
+    """Search on one set of labels, or go on with it."""
+    from s2e_optuna.commands.search import run_search
+    from s2e_optuna.reporting.progress import ProgressDisplay
+
+    config = settings_of(column, given, frame, folder)
     result, files = run_search(config, ProgressDisplay())
     found = result.to_dict()
     rows = read_suspects(files["suspects"])
@@ -223,6 +248,11 @@ def section(content: dict[str, Any]) -> list[str]:
         lines[0] += (
             " The images were JPEG files, which lose detail: accuracies differ a little from "
             "those on the original pixels."
+        )
+    if cleanlab := first.get("cleanlab"):
+        lines[0] += (
+            f" CleanLearning: cleanlab {cleanlab}, with a logistic regression on the same "
+            "features; true labels: plain training on them."
         )
     notes = [
         f"* {name}: suspects {_folds(one.get('folds', 0))}; commit {one['commit']}"

@@ -196,24 +196,25 @@ def _with_others(
 def _is_table(data: Path) -> bool:
     """Tell whether labels are a column of the data, so that ``--labels`` is refused."""
     from s2e_optuna.data.arrow_images import holds_images
+    from s2e_optuna.data.feature_tables import is_feature_table
 
-    return data.is_file() and data.suffix != ".npz" and not holds_images(data)
+    return is_feature_table(data) and not holds_images(data)
 
 
 def _copy(corrected: Corrected, data: Path, target: Path, origin: Origin | None) -> None:
     """Make the copy that fits the data."""
-    if data.is_dir():
-        copy_with_links(corrected, data, target)
-        return
     from s2e_optuna.data.arrow_images import holds_images
     from s2e_optuna.data.feature_tables import is_feature_table, named_rows
 
+    if data.is_dir() and not is_feature_table(data):
+        copy_with_links(corrected, data, target)
+        return
     if not is_feature_table(data) or holds_images(data):
         raise InputError(f"{data} is no folder of images and no table: leave --copy out.")
     if target.exists():
         raise InputError(f"{target} is there already: choose another file for the copy.")
     options = {} if origin is None else origin.options
-    names = ("path_column", "label_column", "clean_column", "split_column")
+    names = ("path_column", "label_column", "clean_column", "split_column", "text_column")
     named = {name: options.get(name) for name in names}
     found = named_rows(data, named, options.get("drop_columns") or ())
     write_table(corrected, found, target)

@@ -15,7 +15,7 @@ from s2e_optuna.data.words import count
 from s2e_optuna.errors import InputError
 from s2e_optuna.options import values
 from s2e_optuna.review.answers import CANNOT_SAY, AnswerFile
-from s2e_optuna.review.drawn import Card, numbers_of_row, picture, to_draw
+from s2e_optuna.review.drawn import Card, picture, to_draw, words_of_row
 from s2e_optuna.review.evidence import more_words, seen_words
 from s2e_optuna.stored_names import folder_name
 
@@ -101,9 +101,9 @@ def ask(cards: list[Card], data: NoisyData, answers: AnswerFile) -> None:
     for number, card in enumerate(left, start=done + 1):
         typer.echo(f"\n{number} of {len(cards)}: {_plain(card.file or card.id)}")
         if card.file is None:
-            row = numbers_of_row(data, card)
+            row = words_of_row(data, card)
             pixels = data.x_val[card.row].double().mean(0).numpy()
-            typer.echo(picture(pixels) if row is None else row)
+            typer.echo(picture(pixels) if row is None else _plain(row))
         label = _answer(card, data.class_names)
         if label is None:
             return

@@ -1,8 +1,7 @@
-"""Tables that are the data themselves: columns of numbers and categories, and one of labels."""
+"""Tables that are the data themselves: columns of numbers and categories or texts, and labels."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,14 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from s2e_optuna.data.arrow_tables import is_arrow_table, read_arrow
 from s2e_optuna.data.assemble import Rows, assemble
 from s2e_optuna.data.division import NONE, Found, divide
 from s2e_optuna.data.label_columns import CLEAN_COLUMNS, LABEL_COLUMNS, PATH_COLUMNS
 from s2e_optuna.data.label_tables import TiedLabels
 from s2e_optuna.data.matching import looks_like_file
 from s2e_optuna.data.noisy_data import NoisyData
+from s2e_optuna.data.preparation import AS_THEY_ARE
 from s2e_optuna.data.split import is_split_column, parts_in, plain
 from s2e_optuna.data.table_columns import TableColumns, as_number, is_gap, raw_columns
+from s2e_optuna.data.text_features import Texts
 from s2e_optuna.data.text_tables import TextTable, is_table, read_text_table
 from s2e_optuna.data.words import count, some
 from s2e_optuna.errors import DataError
@@ -29,8 +31,10 @@ _MOST_CLASSES = 20
 
 
 def is_feature_table(path: Path) -> bool:
-    """Whether a path is that of a table, by its name."""
-    return path.is_file() and (is_table(path) or path.suffix.lower() in (".parquet", ".xlsx"))
+    """Whether a path is that of a table, by its name, or a folder that holds one."""
+    if not path.is_file():
+        return is_arrow_table(path)
+    return is_table(path) or path.suffix.lower() in (".parquet", ".xlsx")
 
 
 def load_feature_table(
@@ -40,22 +44,25 @@ def load_feature_table(
     *,
     drop: Sequence[str] = (),
     fitted: TableColumns | None = None,
+    texts: Texts | None = None,
 ) -> NoisyData:
     """Read a table with a header; each row is a sample.
 
     Parameters
     ----------
     path
-        Of text, see `read_text_table`, or of parquet.
+        Of text, see `read_text_table`, or of parquet; or a folder, see `read_arrow`.
     columns
-        ``label_column``, ``path_column``, ``clean_column`` and ``split_column``, where the user
-        names them.
+        ``label_column``, ``path_column``, ``clean_column``, ``split_column`` and ``text_column``,
+        where the user names them.
     options
         Further keyword arguments of `assemble`.
     drop
         Columns that are left out.
     fitted
         What becomes of the cells; by default fitted to the training part.
+    texts
+        Features of texts that are learnt from, in place of the other columns.
 
     Raises
     ------
@@ -63,7 +70,9 @@ def load_feature_table(
         A column is missing, is no label or cannot be learnt from, or the file cannot be read.
     """
     cells = read_columns(path)
-    roles = _roles(path, _without(path, cells, columns, drop), columns)
+    kept = _without(path, cells, columns, drop)
+    roles = _roles(path, kept, columns)
+    text = roles["text_column"] = None if texts is None else texts.column(path, kept, roles)
     label, clean, split = roles["label_column"], roles["clean_column"], roles["split_column"]
     assert label is not None
     _check_classes(path, label, cells[label])
@@ -88,29 +97,26 @@ def load_feature_table(
     features: dict[str, Sequence[str]] = {
         name: [c[i] for i in used] for name, c in cells.items() if name not in taken
     }
-    raw = raw_columns(features, str(path)) if fitted is None else fitted.cast(features, str(path))
-    encoders = [] if fitted is None else [fitted]  # that of the last reading
+    naming = roles["path_column"]
+    samples: _Columns | _Texts
+    if texts is None:
+        samples = _Columns(features, path, naming, fitted)
+    else:
+        assert text is not None
+        samples = _Texts([cells[text][i] for i in used], text, tuple(features), naming, texts)
 
     def read(wanted: Mapping[str, tuple[str, Rows]]) -> dict[str, Tensor]:
-        rows = {
-            part: np.searchsorted(used, division.rows[source][index])
-            for part, (source, index) in wanted.items()
-        }
-        if fitted is None:
-            encoders[:] = [TableColumns.fit(raw, rows["train"], roles["path_column"])]
-        return {
-            part: torch.from_numpy(encoders[0].apply(raw, index)[:, None, None])
-            for part, index in rows.items()
-        }
-
-    words = list(division.words)
-    if raw.constant:
-        words.append(
-            f"{count(len(raw.constant), 'constant column')} left out ({some(raw.constant)})"
+        return samples.read(
+            {
+                part: np.searchsorted(used, division.rows[source][index])
+                for part, (source, index) in wanted.items()
+            }
         )
+
+    words = [*division.words, *samples.words]
     if drop:
         words.append(f"{count(len(drop), 'column')} left out by name ({some(drop)})")
-    names = range(size) if roles["path_column"] is None else cells[roles["path_column"]]
+    names = range(size) if naming is None else cells[naming]
     data = assemble(
         {part: torch.from_numpy(values) for part, values in division.labels.items()},
         read,
@@ -119,11 +125,84 @@ def load_feature_table(
         class_names=division.class_names,
         n_classes=None,
         ids=tuple(str(names[i]) for i in division.rows["train"]),
-        layout=f"a table: {raw.words}",
+        layout=samples.layout,
         words=tuple(words),
+        preparation=samples.preparation,
         **{**options, **division.checked_options},
     )
-    return replace(data, encoder=encoders[0])
+    return samples.kept_with(data)
+
+
+class _Columns:
+    """Columns of numbers and categories."""
+
+    preparation = None
+
+    def __init__(
+        self,
+        columns: dict[str, Sequence[str]],
+        path: Path,
+        naming: str | None,
+        fitted: TableColumns | None,
+    ) -> None:
+        where = str(path)
+        self._raw = raw_columns(columns, where) if fitted is None else fitted.cast(columns, where)
+        self._fitted, self._encoder, self._naming = fitted, fitted, naming
+        self.layout = f"a table: {self._raw.words}"
+        constant = self._raw.constant
+        self.words = [f"{count(len(constant), 'constant column')} left out ({some(constant)})"]
+        if not constant:
+            self.words = []
+
+    def read(self, rows: Mapping[str, Rows]) -> dict[str, Tensor]:
+        """Return the numbers of each part."""
+        encoder = self._fitted or TableColumns.fit(self._raw, rows["train"], self._naming)
+        self._encoder = encoder  # that of the last reading
+        return {
+            part: torch.from_numpy(encoder.apply(self._raw, index)[:, None, None])
+            for part, index in rows.items()
+        }
+
+    def kept_with(self, data: NoisyData) -> NoisyData:
+        """Return data with what was fitted."""
+        return replace(data, encoder=self._encoder)
+
+
+class _Texts:
+    """A column of texts."""
+
+    preparation = AS_THEY_ARE
+
+    def __init__(
+        self,
+        texts: Sequence[str],
+        column: str,
+        others: Sequence[str],
+        naming: str | None,
+        asked: Texts,
+    ) -> None:
+        self._texts, self._column, self._naming, self._asked = texts, column, naming, asked
+        self.layout = f"a table of texts, column {column}"
+        self.words = []
+        if others:
+            self.words = [f"{count(len(others), 'other column')} not learnt from ({some(others)})"]
+
+    def read(self, rows: Mapping[str, Rows]) -> dict[str, Tensor]:
+        """Return the numbers of each part."""
+        self._read = {part: tuple(self._texts[i] for i in index) for part, index in rows.items()}
+        self._made = self._asked.encode(self._read, self._column, self._naming)
+        return self._made.numbers
+
+    def kept_with(self, data: NoisyData) -> NoisyData:
+        """Return data with what was fitted, and the texts."""
+        encoder = self._made.encoder
+        return replace(
+            data,
+            encoder=encoder,
+            contents=self._made.contents,
+            texts=self._read,
+            reading=(data.reading[0], encoder.words, *data.reading[1:]),
+        )
 
 
 def _without(
@@ -220,7 +299,8 @@ def named_rows(
 def _read(path: Path) -> TextTable:
     if path.suffix.lower() == ".xlsx":
         raise DataError(f"{path} is a workbook: save its table as a .csv file and give that")
-    table = _read_parquet(path) if path.suffix.lower() == ".parquet" else read_text_table(path)
+    is_arrow = path.is_dir() or path.suffix.lower() == ".parquet"
+    table = read_arrow(path) if is_arrow else read_text_table(path)
     header = table.rows[0]
     if len(table.rows) < 2:
         raise DataError(f"{path} holds no rows below its header: give one for each sample")
@@ -235,28 +315,11 @@ def _read(path: Path) -> TextTable:
     return table
 
 
-def _read_parquet(path: Path) -> TextTable:
-    try:
-        parquet = importlib.import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise DataError(
-            f"{path} is a parquet file, which pyarrow reads: install pyarrow, or save the table "
-            "as a .csv file"
-        ) from error
-    try:
-        columns = parquet.read_table(path).to_pydict()
-    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
-        raise DataError(f"cannot read {path}: {error}") from error
-    texts = [["" if v is None else str(v).strip() for v in values] for values in columns.values()]
-    rows = (tuple(map(str, columns)), *zip(*texts, strict=True))
-    return TextTable(path, rows, tuple(range(len(rows))))
-
-
 def _roles(
     path: Path, cells: Mapping[str, tuple[str, ...]], wanted: Mapping[str, str | None]
 ) -> dict[str, str | None]:
     """Return which column is what."""
-    roles = dict(wanted)
+    roles = {"text_column": None, **wanted}
     for option, name in wanted.items():
         if name is not None and name not in cells:
             raise DataError(

@@ -24,6 +24,7 @@ from s2e_optuna.data.named_sets import default_root
 from s2e_optuna.data.noisy_data import NoisyData
 from s2e_optuna.data.pretrained import PretrainedFeatures
 from s2e_optuna.data.split import PART_WORDS
+from s2e_optuna.data.text_features import TextFeatures
 from s2e_optuna.data.words import count
 
 FINGERPRINT_FILE = "fingerprint.npz"
@@ -119,7 +120,7 @@ def fingerprint(data: NoisyData, cache: Path | None = None) -> Fingerprint:
         for part, found in parts.items()
     }
     images = f"{'x'.join(map(str, data.input_shape))} {data.preparation.scale}"
-    if isinstance(data.encoder, PretrainedFeatures):
+    if isinstance(data.encoder, PretrainedFeatures | TextFeatures):
         images += f", {data.encoder.identity}"
     summary: dict[str, Any] = {
         "images": images,
@@ -181,7 +182,7 @@ def _columns(data: NoisyData, part: str, cache: Path, above: str) -> dict[str, N
         shown = range(len(labels)) if files is None else (f.removeprefix(above) for f in files)
         names = map(str, shown)
     if part in data.contents:
-        contents = data.contents[part]  # of the images, not of their features
+        contents = data.contents[part]  # of images or texts, not of their features
     else:
         contents = _digests_of_rows(images) if files is None else digests_of_files(files, cache)
     clean = data.y_clean if part == "train" else data.y_val_clean if part == "val" else None

@@ -121,14 +121,14 @@ def _named(source: str | Path, data_root: str | Path | None) -> NewSamples:
     root = default_root() if data_root is None else Path(data_root).expanduser()
     if (stored := arrow_images(place, root)) is not None:
         return _of_folder(stored.folder)
+    if is_feature_table(place):
+        return _of_table(TableCells(str(place), read_columns(place)))
     if place.is_dir():
         return _of_folder(place)
     if place.suffix.lower() in EXTENSIONS and place.is_file():
         return NewSamples((place.name,), ImagePaths((str(place),)), ("read as an image",))
     if place.suffix == ".npz":
         return _of_parts(*read_samples(place))
-    if is_feature_table(place):
-        return _of_table(TableCells(str(place), read_columns(place)))
     if place.exists():
         raise DataError(
             f"{place} is neither a folder of images, nor an image, nor an .npz file, nor a "

@@ -14,11 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from s2e_optuna.data.preparation import PIXELS, Preparation
-from s2e_optuna.data.table_columns import TableColumns
 from s2e_optuna.errors import DataError
 
 if TYPE_CHECKING:
-    from s2e_optuna.data.pretrained import PretrainedFeatures
+    from s2e_optuna.data.encoder import Encoder
 
 NOT_CHECKED = -1
 """True label of a sample that nobody has checked."""
@@ -81,13 +80,15 @@ class NoisyData:
     preparation
         What is done to images before a network gets them.
     encoder
-        What made numbers of the samples as they were given: of a table's cells, or of images by a
-        pretrained network. None where they were numbers.
+        What made numbers of the samples as they were given: of a table's cells, or of images or
+        texts by a pretrained network. None where they were numbers.
     contents
-        A digest of each image of ``"train"``, ``"val"`` and ``"test"``, where the numbers are
-        features of images.
+        A digest of each image or text of ``"train"``, ``"val"`` and ``"test"``, where the numbers
+        are features of them.
     pictures
         These images themselves, of each part, where they are no files: to be shown.
+    texts
+        Texts of each part, where the numbers are features of texts: to be shown.
     files
         Paths of the images of ``"train"``, ``"val"`` and ``"test"``, where they are files.
     reading
@@ -120,9 +121,10 @@ class NoisyData:
     y_val_clean: Tensor | None = None
     validation_source: str = "val"
     preparation: Preparation = PIXELS
-    encoder: TableColumns | PretrainedFeatures | None = None
+    encoder: Encoder | None = None
     contents: Mapping[str, NDArray[np.uint64]] = field(default_factory=dict)
     pictures: Mapping[str, Tensor] = field(default_factory=dict)
+    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reading: tuple[str, ...] = ()
     targets: Tensor | None = None

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -17,13 +16,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from s2e_optuna.cores import one_thread
 from s2e_optuna.data.file_digests import Digests
 from s2e_optuna.data.images import OnImages
 from s2e_optuna.data.preparation import PIXELS, Preparation
@@ -32,15 +29,13 @@ from s2e_optuna.data.pretrained_vectors import (
     FilePictures,
     Pictures,
     PixelPictures,
-    Vectors,
     VectorStore,
     vectors_of,
 )
-from s2e_optuna.data.projection import Projection
+from s2e_optuna.data.projection import Projection, fitted_projection
 from s2e_optuna.data.split import PART_WORDS
 from s2e_optuna.data.streaming import ImageFiles
 from s2e_optuna.errors import DataError, check_integer
-from s2e_optuna.writable import whole_file
 
 _VERSION = "s2e features 1"
 
@@ -134,16 +129,8 @@ class PretrainedFeatures:
     @property
     def words(self) -> str:
         """What was done, as a sentence."""
-        width = len(self.projection.mean)
         views = " (mean of an image and its mirror image)" if self.views == 2 else ""
-        if self.projection.components is None:
-            return f"features of {self.name}: {width:,} numbers an image{views}"
-        size = self.projection.components.shape[1]
-        return (
-            f"features of {self.name}: {width:,} numbers an image{views}, reduced to "
-            f"{size:,} principal components ({self.projection.kept * 100:.0f}% of their variance; "
-            "--components 0 keeps all)"
-        )
+        return f"features of {self.name}: {self.projection.words(f'an image{views}')}"
 
     def stored(self) -> tuple[str, dict[str, Tensor]]:
         """Return it as a text (JSON) and arrays, to be kept with a model."""
@@ -154,11 +141,9 @@ class PretrainedFeatures:
             "views": self.views,
             "side": self.side,
             "pixels": pixels,
-            "scale": self.projection.scale,
-            "kept": self.projection.kept,
+            **self.projection.numbers,
         }
-        arrays = self.projection.arrays.items()
-        return json.dumps(text), {name: torch.from_numpy(a.copy()) for name, a in arrays}
+        return json.dumps(text), self.projection.tensors
 
     @classmethod
     def from_stored(
@@ -176,17 +161,13 @@ class PretrainedFeatures:
             It is damaged.
         """
         found: dict[str, Any] = json.loads(text)
-        columns = {name: array.numpy() for name, array in arrays.items()}
-        projection = Projection(
-            columns["mean"], columns.get("components"), float(found["scale"]), float(found["kept"])
-        )
         return cls(
             str(found["name"]),
             str(found["weights"]),
             int(found["views"]),
             found["side"],
             Preparation.from_stored(found["pixels"], {}),
-            projection,
+            Projection.from_stored(found, arrays),
             function,
             cache,
         )
@@ -265,7 +246,9 @@ class Features:
                 views,
                 self.side,
                 pixels,
-                self._projection(store.folder, vectors["train"], contents["train"]),
+                fitted_projection(
+                    store.folder, vectors["train"], contents["train"], self.components
+                ),
                 cache=self.cache,
             )
         made = {part: fitted.projection.apply(some) for part, some in vectors.items()}
@@ -278,31 +261,6 @@ class Features:
             return PIXELS
         _check_images(train)
         return Preparation.fit(train) if preparation is None else preparation
-
-    def _projection(self, folder: Path | None, train: Vectors, contents: Digests) -> Projection:
-        """Fit the projection, or read an earlier one: equal in all processes, to the bit."""
-        place = None
-        if folder is not None:
-            named = hashlib.blake2b(f"{self.components}\0".encode(), digest_size=16)
-            named.update(contents.tobytes())
-            place = folder / f"{named.hexdigest()}.npz"
-            with (
-                contextlib.suppress(OSError, ValueError, KeyError, EOFError, BadZipFile),
-                np.load(place, allow_pickle=False) as file,
-            ):
-                return Projection(
-                    file["mean"],
-                    file["components"] if "components" in file.files else None,
-                    *map(float, file["numbers"]),
-                )
-        with one_thread():
-            found = Projection.fit(train, self.components)
-        if place is not None and place.parent.is_dir():
-            with contextlib.suppress(OSError), whole_file(place) as partial:
-                numbers = np.array([found.scale, found.kept])
-                with partial.open("wb") as file:
-                    np.savez(file, allow_pickle=False, numbers=numbers, **found.arrays)
-        return found
 
 
 @dataclass(frozen=True, eq=False)

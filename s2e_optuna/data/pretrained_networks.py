@@ -24,9 +24,10 @@ from urllib.parse import urlsplit
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from s2e_optuna.data.spec import TIMM, is_own
+from s2e_optuna.data.spec import SENTENCES, TIMM, WORDS, is_own
 from s2e_optuna.data.torchvision_support import torchvision_module
 from s2e_optuna.errors import DataError
 from s2e_optuna.own_code import import_function
@@ -36,6 +37,9 @@ Prepare = Callable[[Image.Image], Tensor]
 
 SECONDS_TO_CONNECT = 5.0
 """How long a connection is tried before it counts as missing."""
+
+DAMAGED = "remove a damaged file, and they are fetched again"
+"""What to do where downloaded weights cannot be read."""
 
 _TIMM_FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -65,12 +69,7 @@ class FeatureNetwork:
     @cached_property
     def weights(self) -> str:
         """A digest of all parameters and buffers."""
-        found = hashlib.blake2b(digest_size=16)
-        for name, tensor in self.module.state_dict().items():
-            values = tensor.detach().cpu().contiguous()
-            found.update(f"{name}\0{values.dtype}\0{tuple(values.shape)}\0".encode())
-            found.update(values.reshape(-1).view(torch.uint8).numpy().data)
-        return found.hexdigest()
+        return digest_of_weights(self.module)
 
     @cached_property
     def identity(self) -> str:
@@ -132,6 +131,24 @@ class FeatureNetwork:
         return found.float()
 
 
+def digest_of_weights(module: nn.Module) -> str:
+    """Return a digest of all parameters and buffers."""
+    found = hashlib.blake2b(digest_size=16)
+    for name, tensor in module.state_dict().items():
+        values = tensor.detach().cpu().contiguous()
+        found.update(f"{name}\0{values.dtype}\0{tuple(values.shape)}\0".encode())
+        found.update(values.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def code_of(function: Callable[..., Any]) -> str:
+    """Return the file of a user's function as a text; empty where there is none."""
+    try:
+        return Path(inspect.getsourcefile(function) or "").read_text(encoding="utf-8")
+    except (TypeError, OSError):  # as in an interactive session
+        return ""
+
+
 def _probe() -> Image.Image:
     """Return an image that no two preprocessings treat alike: coloured noise, wider than high."""
     pixels = np.random.default_rng(0).integers(0, 256, (60, 77, 3), dtype=np.uint8)
@@ -162,6 +179,11 @@ def feature_network(
     """
     if function is not None or is_own(name):
         return _own(name, side, function)
+    if name == WORDS or name.startswith(SENTENCES):
+        raise DataError(
+            f"the features {name} are those of texts in a table, and these are images: name a "
+            "network for images, such as resnet18"
+        )
     found = _of_timm(name, side) if name.startswith(TIMM) else _of_torchvision(name, side)
     found.module.eval().requires_grad_(False)
     return found
@@ -176,12 +198,8 @@ def _own(name: str, side: int | None, function: Callable[[], Any] | None) -> Fea
         raise DataError(f"the function {name} {makes.replace('returns', 'must return')}")
     if prepare is not None and side is not None:
         raise DataError(f"{name} has a preprocessing of its own: leave `image_size` out")
-    try:
-        code = Path(inspect.getsourcefile(make) or "").read_text(encoding="utf-8")
-    except (TypeError, OSError):  # it has no file, as in an interactive session
-        code = ""
     module.eval().requires_grad_(False)
-    return FeatureNetwork(name, module, prepare or _Scaled(side), code)
+    return FeatureNetwork(name, module, prepare or _Scaled(side), code_of(make))
 
 
 @dataclass(frozen=True)
@@ -229,22 +247,34 @@ def trained_classifier(name: str) -> nn.Module:
     place = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(weights.url).path).name
     if not place.is_file():
         check_connection(name, weights.url, str(place))
-    with _readable(name, str(place)):
+    with readable(name, str(place)):
         # By the enum, not by a state dictionary: with its `transform_input`.
         module: nn.Module = torchvision_module("models").get_model(name, weights=weights)
     return module
 
 
 @contextmanager
-def _readable(name: str, place: str) -> Iterator[None]:
-    """Say what is wrong where weights cannot be fetched or read."""
+def readable(name: str, place: str, advice: str = DAMAGED) -> Iterator[None]:
+    """Say what is wrong where weights cannot be fetched or read.
+
+    Parameters
+    ----------
+    name
+        Whose weights.
+    place
+        Where they are.
+    advice
+        What to do, for the message.
+    """
     try:
         yield
-    except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
+    except (
+        *(OSError, RuntimeError, EOFError, ValueError, KeyError),
+        *(UnpicklingError, SafetensorError),
+    ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"the weights of {name} cannot be read from {place} ({reason}): remove a damaged "
-            "file, and they are fetched again"
+            f"the weights of {name} cannot be read from {place} ({reason}): {advice}"
         ) from error
 
 
@@ -279,9 +309,9 @@ def _of_timm(name: str, side: int | None) -> FeatureNetwork:
         raise DataError(f"timm has no weights for {own!r}: timm.list_pretrained() names those")
     place = _timm_weights(config)
     if place is None:
-        check_connection(name, config.url or _hub_address(), "timm's and torch's caches")
+        check_connection(name, config.url or hub_address(), "timm's and torch's caches")
     size = None if side is None else (3, side, side)
-    with _readable(name, str(place or config.url or config.hf_hub_id)):
+    with readable(name, str(place or config.url or config.hf_hub_id)):
         module = timm.create_model(
             own,
             pretrained=True,
@@ -314,7 +344,8 @@ def _timm_weights(config: Any) -> Path | None:
     return None
 
 
-def _hub_address() -> str:
+def hub_address() -> str:
+    """Return where the hub's models are fetched from."""
     return str(importlib.import_module("huggingface_hub").constants.ENDPOINT)
 
 

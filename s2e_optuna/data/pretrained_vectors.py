@@ -1,4 +1,4 @@
-"""Vectors of images, computed once and kept on disk by the images' content.
+"""Vectors of images and texts, computed once and kept on disk by their content.
 
 A folder for each network with its preprocessing. It holds blocks of about a thousand vectors, each
 a file that is written in one step: what was killed goes on behind the last block, and images that
@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -213,7 +213,7 @@ def _write_block(folder: Path | None, digests: Digests, vectors: Floats) -> Path
             np.save(file, digests, allow_pickle=False)
             np.save(file, np.ascontiguousarray(vectors), allow_pickle=False)
     except OSError as error:
-        _logger.info("Vectors of images are not kept in %s: %s", folder, error)
+        _logger.info("Vectors are not kept in %s: %s", folder, error)
         return None
     return place
 
@@ -260,9 +260,43 @@ def vectors_of(
     DataError
         The network cannot take the images.
     """
-    _, first = np.unique(pictures.digests, return_index=True)
-    digests = pictures.digests.tolist()
-    new = [i for i in np.sort(first).tolist() if store.place_of(digests[i]) is None]
+
+    def compute(new: Sequence[int]) -> Iterator[Computed]:
+        return _computed(pictures, network, new, views, device)
+
+    if broken := fill(store, pictures.digests, compute, progress):
+        digests = pictures.digests.tolist()
+        alike = [i for i, digest in enumerate(digests) if digest in broken]
+        raise BrokenImages.of(_reasons(pictures, alike), len(digests))
+    return store.vectors(pictures.digests)
+
+
+Computed = tuple[list[int], Floats, list[int]]
+"""Positions of some samples, their vectors [B, D], and positions of broken ones."""
+
+
+def fill(
+    store: VectorStore,
+    digests: Digests,
+    compute: Callable[[Sequence[int]], Iterator[Computed]],
+    progress: OnImages | None = None,
+) -> set[int]:
+    """Compute the vectors that are not kept yet; return digests of broken samples.
+
+    Parameters
+    ----------
+    store
+        Where they are kept: some at a time, so that what was killed goes on behind them.
+    digests
+        Of the samples' contents.
+    compute
+        Yields the vectors of samples at these positions.
+    progress
+        Told how many of the new ones have been computed, and how many there are.
+    """
+    _, first = np.unique(digests, return_index=True)
+    named = digests.tolist()
+    new = [i for i in np.sort(first).tolist() if store.place_of(named[i]) is None]
     broken: set[int] = set()
     kept: list[int] = []
     vectors: list[Floats] = []
@@ -271,15 +305,15 @@ def vectors_of(
     def write() -> None:
         nonlocal written
         if kept:
-            store.add([digests[i] for i in kept], np.concatenate(vectors))
+            store.add([named[i] for i in kept], np.concatenate(vectors))
         kept.clear()
         vectors.clear()
         written = time.monotonic()
 
     done = 0
-    for indices, found, bad in _computed(pictures, network, new, views, device):
+    for indices, found, bad in compute(new):
         done += len(indices) + len(bad)
-        broken |= {digests[i] for i in bad}
+        broken |= {named[i] for i in bad}
         kept += indices
         vectors += [found] if len(indices) else []
         if len(kept) >= BLOCK or time.monotonic() - written > BLOCK_SECONDS:
@@ -287,10 +321,7 @@ def vectors_of(
         if progress is not None:
             progress(done, len(new))
     write()
-    if broken:
-        alike = [i for i, digest in enumerate(digests) if digest in broken]
-        raise BrokenImages.of(_reasons(pictures, alike), len(digests))
-    return store.vectors(pictures.digests)
+    return broken
 
 
 def _reasons(pictures: Pictures, indices: Sequence[int]) -> list[tuple[str, str]]:
@@ -306,11 +337,8 @@ def _reasons(pictures: Pictures, indices: Sequence[int]) -> list[tuple[str, str]
 
 def _computed(
     pictures: Pictures, network: FeatureNetwork, new: Sequence[int], views: int, device: str
-) -> Iterator[tuple[list[int], Floats, list[int]]]:
-    """Yield positions, their vectors [B, D] and positions of broken images.
-
-    The next ones are decoded meanwhile.
-    """
+) -> Iterator[Computed]:
+    """Yield the vectors of images; the next ones are decoded meanwhile."""
     if not new:
         return
     place = resolve_device(device)

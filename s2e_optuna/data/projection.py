@@ -10,16 +10,25 @@ epochs; labels random1 / worst): 256 components of 1,280 columns 75.2% / 71.4%, 
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from s2e_optuna.cores import one_thread
+from s2e_optuna.data.file_digests import Digests
 from s2e_optuna.data.preparation import MOST_DEVIATIONS
 from s2e_optuna.data.pretrained_vectors import Vectors
 from s2e_optuna.errors import DataError
+from s2e_optuna.writable import whole_file
 
 WIDE = 512
 """Vectors of more numbers are reduced by default."""
@@ -61,7 +70,7 @@ class Projection:
         Parameters
         ----------
         vectors
-            Of its images.
+            Of its samples.
         size
             Number of components; 0 keeps all columns, None reduces those of more than `WIDE`.
         """
@@ -71,7 +80,7 @@ class Projection:
         size = 0 if size >= width else size
         if size and width > WIDEST:
             raise DataError(
-                f"the network gives {width:,} numbers an image, too many for principal "
+                f"the network gives {width:,} numbers a sample, too many for principal "
                 "components: pool them in the network, or say `components` 0"
             )
         mean = sum(part.sum(axis=0, dtype=np.float64) for part in vectors.parts()) / total
@@ -110,3 +119,82 @@ class Projection:
         """Its arrays by name."""
         found = {"mean": self.mean}
         return found if self.components is None else found | {"components": self.components}
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Its numbers by name."""
+        return {"scale": self.scale, "kept": self.kept}
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Its arrays, to be kept with a model."""
+        return {name: torch.from_numpy(array.copy()) for name, array in self.arrays.items()}
+
+    @classmethod
+    def from_stored(cls, numbers: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> Projection:
+        """Make it again of what `numbers` and `tensors` returned.
+
+        Raises
+        ------
+        KeyError, ValueError, TypeError
+            They are damaged.
+        """
+        columns = {name: array.numpy() for name, array in arrays.items()}
+        scale, kept = float(numbers["scale"]), float(numbers["kept"])
+        return cls(columns["mean"], columns.get("components"), scale, kept)
+
+    def words(self, each: str) -> str:
+        """Say how many numbers there are.
+
+        Parameters
+        ----------
+        each
+            Of what: ``"an image"``.
+        """
+        width = f"{len(self.mean):,} numbers {each}"
+        if self.components is None:
+            return width
+        return (
+            f"{width}, reduced to {self.components.shape[1]:,} principal components "
+            f"({self.kept * 100:.0f}% of their variance; --components 0 keeps all)"
+        )
+
+
+def fitted_projection(
+    folder: Path | None, vectors: Vectors, contents: Digests, size: int | None
+) -> Projection:
+    """Fit a projection, or read an earlier one: equal in all processes, to the bit.
+
+    Parameters
+    ----------
+    folder
+        Where it is kept; None keeps it nowhere.
+    vectors
+        Of the training part.
+    contents
+        Digests of its samples.
+    size
+        See `Projection.fit`.
+    """
+    place = None
+    if folder is not None:
+        named = hashlib.blake2b(f"{size}\0".encode(), digest_size=16)
+        named.update(contents.tobytes())
+        place = folder / f"{named.hexdigest()}.npz"
+        with (
+            contextlib.suppress(OSError, ValueError, KeyError, EOFError, BadZipFile),
+            np.load(place, allow_pickle=False) as file,
+        ):
+            return Projection(
+                file["mean"],
+                file["components"] if "components" in file.files else None,
+                *map(float, file["numbers"]),
+            )
+    with one_thread():
+        found = Projection.fit(vectors, size)
+    if place is not None and place.parent.is_dir():
+        with contextlib.suppress(OSError), whole_file(place) as partial:
+            numbers = np.array([found.scale, found.kept])
+            with partial.open("wb") as file:
+                np.savez(file, allow_pickle=False, numbers=numbers, **found.arrays)
+    return found

@@ -17,6 +17,7 @@ from s2e_optuna.data.assemble import dataset_arrays, from_arrays
 from s2e_optuna.data.checked import Checked, with_checked
 from s2e_optuna.data.class_numbers import number_classes
 from s2e_optuna.data.division import Found
+from s2e_optuna.data.encoder import Encoder
 from s2e_optuna.data.feature_tables import is_feature_table, load_feature_table
 from s2e_optuna.data.image_folder import FolderOptions, LabelFiles, load_image_folder
 from s2e_optuna.data.images import OnImages, Size, image_size_of
@@ -25,8 +26,9 @@ from s2e_optuna.data.named_sets import Source, default_root, named_set
 from s2e_optuna.data.noise import Noise
 from s2e_optuna.data.noisy_data import NoisyData
 from s2e_optuna.data.pretrained import Features, PretrainedFeatures
-from s2e_optuna.data.spec import DATA_SETS
+from s2e_optuna.data.spec import DATA_SETS, is_own
 from s2e_optuna.data.table_columns import TableColumns
+from s2e_optuna.data.text_features import TextFeatures, Texts
 from s2e_optuna.errors import DataError
 
 InMemory = tuple[Any, Any] | Dataset[Any]
@@ -53,13 +55,14 @@ def load_data(
     skip_broken: bool = False,
     image_size: int | Size | None = None,
     drop_columns: Sequence[str] | None = None,
+    text_column: str | None = None,
     features: str | None = None,
     views: int = 1,
     components: int | None = None,
     data_root: str | Path | None = None,
     download: bool = True,
     device: str = "auto",
-    encoder: TableColumns | PretrainedFeatures | None = None,
+    encoder: Encoder | None = None,
     progress: OnImages | None = None,
 ) -> NoisyData:
     """Load a data set and, if asked, put label noise on its training part.
@@ -107,11 +110,15 @@ def load_data(
         and other large ones to 64.
     drop_columns
         Columns of a table of features that are left out.
+    text_column
+        Column of a table with the texts that `features` are computed of; see
+        `s2e_optuna.data.text_features.TEXT_COLUMNS` for what is taken without it.
     features
         A pretrained network whose features stand for the images: a classifier of torchvision,
         ``"timm:NAME"`` or ``"package.module:function"``; see
         `s2e_optuna.data.pretrained_networks.feature_network`. `image_size` is then the side of
-        the images that it gets.
+        the images that it gets. Of a table what stands for its texts, see
+        `s2e_optuna.data.text_networks.text_network`.
     views
         2 takes the mean of the features of an image and of its mirror image.
     components
@@ -125,8 +132,8 @@ def load_data(
     device
         Where features are computed.
     encoder
-        What makes numbers of a table's cells or of images, that of a `Model`; by default it is
-        fitted to the training part.
+        What makes numbers of a table's cells, of texts or of images, that of a `Model`; by default
+        it is fitted to the training part.
     progress
         Told how many images have been decoded, and how many there are.
 
@@ -159,9 +166,12 @@ def load_data(
         "validation": validation,
         "train_size": train_size,
     }
-    if features is not None or isinstance(encoder, PretrainedFeatures):
-        if _is_table(source):
-            raise DataError("--features is for images, and the data are a table: leave it out")
+    texts = None
+    if _is_table(source):
+        texts = _texts(features, text_column, components, views, device, root, progress, encoder)
+    elif text_column is not None:
+        raise DataError("--text-column is for a table with texts: leave it out")
+    elif features is not None or isinstance(encoder, PretrainedFeatures):
         options["features"] = Features(
             features or "",
             views,
@@ -173,7 +183,7 @@ def load_data(
             encoder if isinstance(encoder, PretrainedFeatures) else None,
         )
     named = isinstance(source, str) and source in DATA_SETS
-    if not named and isinstance(source, str | Path) and Path(source).expanduser().is_dir():
+    if not named and _is_folder(source) and not _is_table(source):
         how = FolderOptions(
             image_size_of(image_size), label_from_name, skip_broken, root / "images", progress
         )
@@ -185,7 +195,12 @@ def load_data(
         place = Path(source).expanduser()
         fitted = encoder if isinstance(encoder, TableColumns) else None
         found = load_feature_table(
-            place, columns, options, drop=tuple(drop_columns or ()), fitted=fitted
+            place,
+            {**columns, "text_column": text_column},
+            options,
+            drop=tuple(drop_columns or ()),
+            fitted=fitted,
+            texts=texts,
         )
         return with_checked(found, checked)
     loaded, noise_words = _numbered(_find(source, data_root, download)), None
@@ -211,6 +226,31 @@ def _arrow_images(
     if not isinstance(source, str | Path) or str(source) in DATA_SETS:
         return None
     return arrow_images(Path(source).expanduser(), root, progress)
+
+
+def _texts(
+    features: str | None,
+    column: str | None,
+    components: int | None,
+    views: int,
+    device: str,
+    root: Path,
+    progress: OnImages | None,
+    encoder: Encoder | None,
+) -> Texts | None:
+    """Return which features of a table's texts are asked for; None where there are none."""
+    if isinstance(encoder, TextFeatures):
+        return Texts(encoder.name, None, device, root, progress, encoder)
+    if features is None:
+        return None
+    if views != 1:
+        raise DataError("--views is about images, and the data are a table: leave it out")
+    if is_own(features) and column is None:
+        raise DataError(
+            f"{features} gets the texts of a column, for the data are a table: name the column "
+            "with --text-column, or leave --features out"
+        )
+    return Texts(features, components, device, root, progress)
 
 
 def _side(image_size: int | Size | None) -> int | None:
@@ -259,6 +299,10 @@ def _check_options(
             f"the labels come from {files.labels}: leave --label-from-name out, or leave labels "
             "out"
         )
+
+
+def _is_folder(source: str | Path | InMemory) -> TypeGuard[str | Path]:
+    return isinstance(source, str | Path) and Path(source).expanduser().is_dir()
 
 
 def _is_table(source: str | Path | InMemory) -> TypeGuard[str | Path]:

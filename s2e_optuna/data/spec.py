@@ -13,11 +13,10 @@ from s2e_optuna.options import DATA_PANEL, option, settings, stored_values
 
 if TYPE_CHECKING:
     from s2e_optuna.data.checked import Checked
+    from s2e_optuna.data.encoder import Encoder
     from s2e_optuna.data.noise import Noise
     from s2e_optuna.data.noisy_data import NoisyData
-    from s2e_optuna.data.pretrained import PretrainedFeatures
     from s2e_optuna.data.sources import InMemory
-    from s2e_optuna.data.table_columns import TableColumns
 else:  # evaluated where the command line is made of these types; torch would be imported for them
     Checked = InMemory = Noise = Any
 
@@ -36,6 +35,12 @@ FEATURES = ("resnet18", "resnet50", "efficientnet_v2_s", "convnext_tiny", "vit_b
 TIMM = "timm:"
 """Begins the names of timm's networks."""
 
+SENTENCES = "sentence-transformers:"
+"""Begins the names of networks whose features stand for texts."""
+
+WORDS = "words"
+"""Name of the features of texts that need no network: hashed words and pairs of words."""
+
 DATA_SETS = ("digits", *TORCHVISION_SETS)
 """Names that `load_data` knows, besides paths."""
 
@@ -49,8 +54,8 @@ VALIDATION_PARTS = ("auto", "clean", "noisy")
 
 
 def is_own(features: str) -> bool:
-    """Whether a feature network is made by a user's function."""
-    return ":" in features and not features.startswith(TIMM)
+    """Whether features are made by a user's function."""
+    return ":" in features and not features.startswith((TIMM, SENTENCES))
 
 
 def is_matrix_file(noise: Any) -> bool:
@@ -83,8 +88,10 @@ class DataSpec:
         Pattern by which labels are read from file names.
     drop_columns
         Columns of a table of features that are left out.
+    text_column
+        Column of a table with the texts that are learnt from.
     features
-        A pretrained network whose features stand for the images.
+        A pretrained network whose features stand for the images, or for the texts of a table.
     views
         1, or 2 for the mean of the features of an image and of its mirror image.
     components
@@ -109,8 +116,8 @@ class DataSpec:
         "digits",
         "digits, mnist, fashion_mnist, kmnist, cifar10, cifar100; an .npz file with the "
         "arrays x_train, y_train and, if there are, x_val, y_val, x_test, y_test; a table (.csv, "
-        ".tsv, .parquet) of numbers and categories; or a folder of images, train/CLASS/* and, if "
-        "there are, val and test.",
+        ".tsv, .parquet) of numbers and categories, or of texts; or a folder of images, "
+        "train/CLASS/* and, if there are, val and test.",
         argument=True,
         choices=DATA_SETS,
         metavar="DATA",
@@ -201,11 +208,19 @@ class DataSpec:
         flag="drop-column",
         parse=tuple,
     )
+    text_column: str | None = option(
+        None,
+        "Learn from the texts in this column of a table, by --features; default with features of "
+        "texts: text, sentence, review and the like, or the only column of texts.",
+        panel=DATA_PANEL,
+        metavar="NAME",
+    )
     features: str | None = option(
         None,
         "Learn from the features of a pretrained network in place of the images: a classifier of "
         "torchvision such as efficientnet_v2_s, timm:NAME, or package.module:function of your "
-        "own. They are computed once and kept.",
+        "own; in place of texts: sentence-transformers:NAME, words (hashed, without a network), "
+        "or a function of your own. They are computed once and kept.",
         panel=DATA_PANEL,
         choices=FEATURES,
         metavar="NAME",
@@ -262,6 +277,11 @@ class DataSpec:
         if self.features is None and (self.views != 1 or self.components is not None):
             name = "views" if self.views != 1 else "components"
             raise DataError(f"`{name}` is about `features`: name a network, or leave it out.")
+        if self.features is None and self.text_column is not None:
+            raise DataError(
+                "`text_column` is about `features`: name what makes vectors of texts, such as "
+                "sentence-transformers:NAME or words, or leave it out."
+            )
         if not isinstance(self.noise, str) or is_matrix_file(self.noise):
             if self.noise is not None and self.noise_rate is not None:
                 words = self.noise if isinstance(self.noise, str) else "a transition matrix"
@@ -288,7 +308,10 @@ class DataSpec:
         return name
 
     def of_images(self) -> Self:
-        """Return the same data without features: what people look at."""
+        """Return the same data without features of a network: what people look at."""
+        name = self.features or ""
+        if self.text_column is not None or name == WORDS or name.startswith(SENTENCES):
+            return replace(self, features=WORDS, views=1, components=0)
         return replace(self, features=None, views=1, components=None)
 
     def settings(self) -> dict[str, Any]:
@@ -323,7 +346,7 @@ class DataSpec:
         self,
         progress: Callable[[int, int], None] | None = None,
         size: tuple[int, int] | None = None,
-        encoder: TableColumns | PretrainedFeatures | None = None,
+        encoder: Encoder | None = None,
         device: str = "auto",
     ) -> NoisyData:
         """Load the data.

@@ -120,11 +120,23 @@ def raw_columns(columns: dict[str, Sequence[str]], where: str) -> RawColumns:
     return RawColumns(numbers, categories, tuple(constant))
 
 
+def is_text(cells: Sequence[str]) -> bool:
+    """Whether a column holds texts: neither numbers nor categories."""
+    there = [cell for cell in cells if not is_gap(cell)]
+    numbers = sum(as_number(cell) is not None for cell in there)
+    return not _are_few(there) and numbers < len(there) / 2
+
+
+def _are_few(there: Sequence[str]) -> bool:
+    """Whether cells hold so few values that these are categories."""
+    kinds = len(set(there))
+    return kinds <= _FEW or (kinds <= _TEXT_SHARE * len(there) and kinds <= _MOST_CATEGORIES)
+
+
 def _check_categories(
     name: str, there: Sequence[str], values: Sequence[float | None], where: str
 ) -> None:
-    kinds = len(set(there))
-    if kinds <= _FEW or (kinds <= _TEXT_SHARE * len(there) and kinds <= _MOST_CATEGORIES):
+    if _are_few(there):
         return
     others = [text for text, value in zip(there, values, strict=True) if value is None]
     if len(others) < len(there) / 2:
@@ -134,9 +146,10 @@ def _check_categories(
             f"--drop-column {name}"
         )
     raise DataError(
-        f"the column {name} of {where} holds text, {kinds:,} different values in "
-        f"{count(len(there), 'cell')}, and texts are not read: leave it out with --drop-column "
-        f"{name}, or name it with --path-column if it names the rows"
+        f"the column {name} of {where} holds text, {len(set(there)):,} different values in "
+        f"{count(len(there), 'cell')}: learn from it with --text-column {name} and --features, "
+        f"leave it out with --drop-column {name}, or name it with --path-column if it names the "
+        "rows"
     )
 
 

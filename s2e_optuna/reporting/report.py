@@ -48,6 +48,9 @@ SHOWN_SAMPLES = 60
 THUMBNAIL = 96
 """Largest side of a thumbnail, pixels."""
 
+SHOWN_TEXT = 160
+"""Characters of a sample's text that are shown."""
+
 _CURVES = {
     "test_metric": "Test {metric} by epoch: mean, and a band of one standard deviation.",
     "validation_metric": "Validation {metric} by epoch: mean, and a band of one standard "
@@ -211,7 +214,7 @@ def _about(data: NoisyData, settings: Mapping[str, object]) -> dict[str, Any]:
 def _data_words(data: NoisyData) -> str:
     channels, height, width = data.input_shape
     shape = f"{width} features" if height == channels == 1 else f"{width}×{height} pixels"
-    if data.contents:  # of images
+    if data.contents:  # of images or texts
         shape += f" of {getattr(data.encoder, 'name', '')}"
     return (
         f"{data.name}: {len(data.y_train):,} training samples of {shape}, {data.n_classes} "
@@ -321,9 +324,23 @@ def _curves(scores: Mapping[str, MethodScore], metric: str) -> list[dict[str, st
     return drawn
 
 
+def _place(data: NoisyData, at: int) -> tuple[str, int]:
+    """Return the part of a labelled sample, and its row there."""
+    return ("train", at) if at < len(data.ids) else ("val", at - len(data.ids))
+
+
+def _text(data: NoisyData, at: int) -> str | None:
+    """Return the text of a labelled sample, if it is one; of a long one the beginning."""
+    part, row = _place(data, at)
+    if part not in data.texts:
+        return None
+    text = data.texts[part][row]
+    return text if len(text) <= SHOWN_TEXT else f"{text[:SHOWN_TEXT]}…"
+
+
 def _image(data: NoisyData, at: int) -> Tensor:
     """Return the image of a labelled sample, or what the features are of that stand for it."""
-    part, row = ("train", at) if at < len(data.ids) else ("val", at - len(data.ids))
+    part, row = _place(data, at)
     if part in data.pictures:
         return data.pictures[part][row]
     if part in data.contents and part in data.files:
@@ -352,7 +369,8 @@ def _suspects(
     for row in rows[:SHOWN_SAMPLES]:
         at = position.get(row.id)
         picture = None if at is None else thumbnail(_image(data, at))
-        samples.append({**vars(row), "chance": _chance(row), "picture": picture})
+        text = None if at is None else _text(data, at)
+        samples.append({**vars(row), "chance": _chance(row), "picture": picture, "text": text})
     return {
         "words": words,
         "matrix": _matrix(pairs, data.class_names) if small and pairs else None,

@@ -89,8 +89,10 @@ def write_drawn(cards: list[Card], path: Path) -> None:
         writer.writerows((card.id, card.given) for card in cards)
 
 
-def numbers_of_row(data: NoisyData, card: Card) -> str | None:
-    """Return the numbers of a sample that is a row and no picture; else None."""
+def words_of_row(data: NoisyData, card: Card) -> str | None:
+    """Return the text of a sample, or the numbers of one that is a row; None of a picture."""
+    if "val" in data.texts:
+        return data.texts["val"][card.row]
     if card.file is not None or data.x_val.shape[2] > 1:
         return None
     return in_words(data.x_val[card.row].double().mean((0, 1)).tolist())

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from s2e_optuna.data import NoisyData
 from s2e_optuna.review.answers import CANNOT_SAY, AnswerFile
-from s2e_optuna.review.drawn import Card, numbers_of_row
+from s2e_optuna.review.drawn import Card, words_of_row
 from s2e_optuna.review.local_page import (
     LocalPage,
     Refused,
@@ -119,7 +119,7 @@ class Page(LocalPage):
             number=number,
             total=len(self._cards),
             given=None if card is None else names.index(card.given),
-            row=None if card is None else numbers_of_row(self._data, card),
+            row=None if card is None else words_of_row(self._data, card),
             answered=None if card is None else answered.get(card.id),
             class_names=names,
             keys=class_keys(names),

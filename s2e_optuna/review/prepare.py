@@ -57,7 +57,7 @@ _FITTED = 5000
 """Samples by which components are found."""
 
 _CHUNK = 4096
-_COLUMNS = ("path_column", "label_column", "clean_column", "split_column")
+_COLUMNS = ("path_column", "label_column", "clean_column", "split_column", "text_column")
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from s2e_optuna.data.encoder import Encoder
 from s2e_optuna.data.new_samples import (
     ImagePaths,
     NewSamples,
@@ -25,6 +26,7 @@ from s2e_optuna.data.preparation import PIXELS, Preparation
 from s2e_optuna.data.pretrained import PretrainedFeatures
 from s2e_optuna.data.streaming import ImageFiles, prepared
 from s2e_optuna.data.table_columns import TableColumns
+from s2e_optuna.data.text_features import TextFeatures
 from s2e_optuna.data.words import count
 from s2e_optuna.device import on_device, resolve_device
 from s2e_optuna.errors import DataError
@@ -62,8 +64,8 @@ class Model:
     preparation
         What is done to images before the networks get them.
     encoder
-        What makes numbers of a table's cells or of images; None where the model was trained on
-        numbers.
+        What makes numbers of a table's cells, of texts or of images; None where the model was
+        trained on numbers.
     """
 
     network: str
@@ -72,7 +74,7 @@ class Model:
     states: tuple[Parameters, ...]
     factory: NetworkFactory | None = None
     preparation: Preparation = PIXELS
-    encoder: TableColumns | PretrainedFeatures | None = None
+    encoder: Encoder | None = None
 
     @property
     def classes_(self) -> NDArray[np.str_]:
@@ -92,7 +94,7 @@ class Model:
         X
             Samples as people have them: an array of what the model was trained on; the path of a
             folder of images, of an image, of an ``.npz`` file or of a table; a list of images'
-            paths; or a DataFrame.
+            paths; a DataFrame; or, where it was trained on texts, a list of texts.
         device
             ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
 
@@ -101,7 +103,14 @@ class Model:
         DataError
             The samples cannot be read, or are not like those that the model was trained on.
         """
-        return predict_samples(self, new_samples(X), device=device).probabilities
+        return predict_samples(self, self._samples(X), device=device).probabilities
+
+    def _samples(self, X: Any) -> NewSamples:
+        is_list = isinstance(X, list | tuple) and bool(X) and isinstance(X[0], str)
+        if not (isinstance(self.encoder, TextFeatures) and is_list):
+            return new_samples(X)
+        cells = TableCells("the list", {self.encoder.column: tuple(map(str, X))})
+        return NewSamples(tuple(map(str, range(len(X)))), cells, ())
 
     def predict(self, X: Any, device: str = "cpu") -> NDArray[np.str_]:
         """Predict the names of the classes of new samples [N]; see `predict_proba`."""
@@ -230,9 +239,14 @@ def predict_samples(
     found: list[NDArray[np.float32]] = []
     coloured = 0
     encoder = model.encoder
-    if isinstance(encoder, PretrainedFeatures):
+    if isinstance(encoder, PretrainedFeatures | TextFeatures):
         _ = encoder.network  # what is missing is said before the first sample is read
-    elif isinstance(samples.raw, ImagePaths) and model.takes_vectors:
+    if isinstance(samples.raw, ImagePaths) and isinstance(encoder, TextFeatures):
+        raise DataError(
+            f"the model was trained on texts, and these are images: give a table with the column "
+            f"{encoder.column}"
+        )
+    if isinstance(samples.raw, ImagePaths) and encoder is None and model.takes_vectors:
         raise DataError(
             f"the model was trained on rows of {count(width, 'number')}, and these are images: "
             "give rows of numbers"
@@ -242,7 +256,7 @@ def predict_samples(
     def use(raw: Raw) -> None:
         nonlocal coloured
         if isinstance(raw, TableCells):
-            raw = _encoded(model, raw)
+            raw = _encoded(model, raw, device)
         if isinstance(encoder, PretrainedFeatures) and not _is_encoded(model, raw):
             raw = encoder.encode(raw.paths if isinstance(raw, ImagePaths) else raw, device)
         if isinstance(raw, Tensor):
@@ -269,8 +283,10 @@ def predict_samples(
     return Predictions(tuple(ids[i] for i in positions), np.concatenate(found), tuple(words))
 
 
-def _encoded(model: Model, cells: TableCells) -> Tensor:
+def _encoded(model: Model, cells: TableCells, device: str) -> Tensor:
     """Return the numbers [N, 1, 1, D] that the cells of a table were in training."""
+    if isinstance(model.encoder, TextFeatures):
+        return model.encoder.encode(model.encoder.texts(cells.columns, cells.where), device)
     if not isinstance(model.encoder, TableColumns):
         raise DataError(
             f"{cells.where} is a table, and the model knows no columns, for it was trained on "
@@ -286,7 +302,9 @@ def _is_encoded(model: Model, raw: Raw) -> bool:
 
 def _names(model: Model, samples: NewSamples) -> Sequence[str]:
     """Return one name a sample: of a table's rows those in the column that named them before."""
-    if isinstance(samples.raw, TableCells) and isinstance(model.encoder, TableColumns):
+    if isinstance(samples.raw, TableCells) and isinstance(
+        model.encoder, TableColumns | TextFeatures
+    ):
         found = samples.raw.columns.get(model.encoder.naming or "", ())
         if found and len(set(found)) == len(found):
             return found

@@ -11,11 +11,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from s2e_optuna.data.encoder import Encoder
 from s2e_optuna.data.named_sets import default_root
 from s2e_optuna.data.preparation import Preparation
 from s2e_optuna.data.pretrained import PretrainedFeatures
 from s2e_optuna.data.spec import is_own
 from s2e_optuna.data.table_columns import TableColumns
+from s2e_optuna.data.text_features import TextFeatures
 from s2e_optuna.errors import DataError
 from s2e_optuna.own_code import import_function
 from s2e_optuna.stored_names import MODEL_FILE
@@ -27,6 +29,9 @@ FORMAT = "s2e_optuna model 1"
 
 FEATURES_FORMAT = "s2e_optuna model 2"
 """Of models on pretrained features: earlier versions would take their arrays for parameters."""
+
+TEXTS_FORMAT = "s2e_optuna model 3"
+"""Of models on features of texts, which earlier versions do not know."""
 
 _PREPARATION, _FEATURES = "preparation.", "features."
 """Begin the names of the arrays of a model's `Preparation` and features in its file."""
@@ -49,8 +54,10 @@ def save_model(model: Model, path: str | Path) -> None:
     if isinstance(model.encoder, TableColumns):
         metadata["columns"] = model.encoder.stored()
     elif model.encoder is not None:
-        metadata["format"] = FEATURES_FORMAT
-        metadata["features"], fitted = model.encoder.stored()
+        is_text = isinstance(model.encoder, TextFeatures)
+        metadata["format"] = TEXTS_FORMAT if is_text else FEATURES_FORMAT
+        text, fitted = model.encoder.stored()
+        metadata["texts" if is_text else "features"] = text
         tensors |= {f"{_FEATURES}{name}": array for name, array in fitted.items()}
     tensors |= {f"{_PREPARATION}{name}": array for name, array in arrays.items()}
     with whole_file(path) as place:
@@ -75,7 +82,7 @@ def load_model(
         ``"package.module:function"``. It has to be given: a file does not decide what code is
         imported.
     features
-        Likewise the function that makes the feature network of a model, where it is your own.
+        Likewise the function that makes the features of a model, where it is your own.
 
     Returns
     -------
@@ -144,12 +151,13 @@ def _feature_function(
     place: Path, metadata: Mapping[str, str], features: Callable[[], Any] | str | None
 ) -> Callable[[], Any] | None:
     """Return the function of a feature network of the user's own, if that is given."""
-    name = json.loads(metadata["features"]).get("name", "") if "features" in metadata else ""
+    stored = metadata.get("features", metadata.get("texts", "{}"))
+    name = json.loads(stored).get("name", "")
     if is_own(name):
         if features is None or (isinstance(features, str) and features != name):
             raise DataError(
                 f"the model in {place} is one on features of your own, {name}: hand load_model "
-                "the function that makes their network, or its name, as `features`"
+                "the function that makes them, or its name, as `features`"
             )
         makes = "returns a torch.nn.Module"
         return import_function(name, "features", makes) if isinstance(features, str) else features
@@ -167,13 +175,15 @@ def _taken(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _encoder(
     metadata: Mapping[str, str], arrays: Mapping[str, Tensor], function: Callable[[], Any] | None
-) -> TableColumns | PretrainedFeatures | None:
+) -> Encoder | None:
     if "columns" in metadata:
         return TableColumns.from_stored(metadata["columns"])
     if "features" in metadata:
         return PretrainedFeatures.from_stored(
             metadata["features"], arrays, function, default_root()
         )
+    if "texts" in metadata:
+        return TextFeatures.from_stored(metadata["texts"], arrays, function, default_root())
     return None
 
 
@@ -186,11 +196,11 @@ def _read(place: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     except (OSError, SafetensorError) as error:
         raise DataError(f"cannot read a model from {place}: {error}") from error
     written = metadata.get("format", "")
-    if written in (FORMAT, FEATURES_FORMAT):
+    if written in (FORMAT, FEATURES_FORMAT, TEXTS_FORMAT):
         return metadata, tensors
     if written.startswith(FORMAT.rstrip("0123456789")):
         raise DataError(
             f"{place} is a model of a later version ({written}), and this version knows "
-            f"{FEATURES_FORMAT}: update s2e_optuna"
+            f"{TEXTS_FORMAT}: update s2e_optuna"
         )
     raise DataError(f"{place} is not a model saved by s2e_optuna: it lacks the description")

@@ -192,7 +192,7 @@ def test_what_is_no_image_is_refused(tmp_path, load):
     ):
         load(tmp_path / "noise.npz", features=OWN)
     (tmp_path / "t.csv").write_text("a,label\n1,x\n2,y\n")
-    with pytest.raises(DataError, match="--features is for images, and the data are a table"):
+    with pytest.raises(DataError, match="gets the texts of a column, for the data are a table"):
         load(tmp_path / "t.csv", features=OWN)
 
 

@@ -43,6 +43,7 @@ CASES = {
         "label_column": "mine",
         "clean_column": "true",
         "drop_columns": ("id",),
+        "text_column": "review",
         "features": "resnet18",
         "views": 2,
         "components": 64,
