@@ -166,7 +166,9 @@ def draw(processes: Sequence[Process], seconds: float, stem: Path) -> None:
     for place, one in enumerate(processes):
         for phase, colour in COLOURS.items():
             spans = [(x.start, x.end - x.start) for x in one.looks if x.phase == phase]
-            above.broken_barh(spans, (place - 0.4, 0.8), facecolors=colour, linewidth=0)
+            above.broken_barh(  # pixels also in the vector file: these are thousands
+                spans, (place - 0.4, 0.8), facecolors=colour, linewidth=0, rasterized=True
+            )
     above.set_yticks(range(len(processes)), [one.name for one in processes])
     above.invert_yaxis()
     above.legend(
