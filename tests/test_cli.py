@@ -326,6 +326,21 @@ def test_train_says_how_good_its_list_should_be() -> None:
     assert "s2e: --folds must be 0 or at least 2" in run(f"{words} --folds 1").output
 
 
+def test_train_takes_the_posterior_too_and_keeps_the_best_model(tmp_path: Path) -> None:
+    words = "train --method standard --noise pair --noise-rate 0.4 --train-size 200 --seeds 1"
+    result = run(f"{words} --epochs 3 --folds 2 --posterior --out m")
+    assert result.exit_code == 0, result.output
+    assert "the best by validation." in result.stdout
+    assert "clean part, training 2 of 2: epoch 3 of 3" in result.stderr
+    assert "posterior, training 1" in result.stderr
+    content = json.loads((tmp_path / "m" / "results.json").read_text(encoding="utf-8"))
+    ways = content["comparison"]
+    assert list(ways) == ["standard", "linear", "clean_only", "posterior"]
+    assert ways["standard"]["test_accuracy"] == content["test_accuracy"]
+    assert content["kept"] == max(ways, key=lambda w: ways[w]["expected_validation"]["mean"])
+    assert "posterior" in (tmp_path / "m" / "report.html").read_text("utf-8")
+
+
 def test_train_lists_the_methods_a_line_each() -> None:
     lines = [line.strip() for line in run("train --help").stdout.splitlines()]
     for name, summary in requests.METHODS.items():

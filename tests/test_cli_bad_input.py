@@ -104,6 +104,14 @@ BAD: dict[str, tuple[str, str]] = {
     "predict no model": ("predict file.json images", "cannot read a model from file.json"),
     "predict out": ("predict images images --out p.txt", "p.txt is no .csv or .parquet file"),
     "predict out nowhere": ("predict images images --out no/p.csv", "no does not exist"),
+    "train posterior without folds": (
+        "train --method standard --posterior",
+        "--posterior needs a cross-validation: give --folds",
+    ),
+    "train posterior beside clean data": (
+        "train --method reweight --train-size 100 --posterior --folds 2",
+        "learns from the clean part, and nothing is left",
+    ),
     "train seeds": ("train --method standard --seeds 0", "--seeds must be at least 1"),
     "train out is a file": ("train --method standard --out file.json", "is a file"),
     "instance rate": ("search --noise instance --noise-rate 0.5", "out of range: instance"),

@@ -43,6 +43,8 @@ class TrainRequest:
         Trainings, each with a seed of its own.
     folds
         Folds of a cross-validation for the list of suspects; 0 leaves it out.
+    posterior
+        Whether to train also on the posterior over true labels.
 
     Raises
     ------
@@ -85,12 +87,19 @@ class TrainRequest:
         "leaves it out.",
         metavar="N",
     )
+    posterior: bool = option(
+        False,
+        "Train also on what the true labels probably are, and on the clean part, as a search does "
+        "in the end; the model that is kept is the best by validation. Needs --folds.",
+    )
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise InputError(f"`seeds` must be at least 1, but is {self.seeds}.")
         if self.folds < 0 or self.folds == 1:
             raise InputError(f"`folds` must be 0 or at least 2, but is {self.folds}.")
+        if self.posterior and not self.folds:
+            raise InputError("`posterior` needs a cross-validation: give `folds`, 5 will do.")
 
 
 @dataclass(frozen=True)

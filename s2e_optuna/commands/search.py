@@ -193,17 +193,7 @@ def print_search(target: Console, result: SearchResult, files: dict[str, Path]) 
     target.print()
     if result.scores:
         rows = [
-            ComparisonRow(
-                METHOD_NAMES.get(name, name),
-                score.test_accuracy,
-                score.validation_accuracy,
-                score.label_precision,
-                last_epochs=score.last_epochs if score.stopped_epoch else (),
-                expected=score.expected_validation,
-                ours=name == "s2e",
-                test_metric=score.test_metric,
-                validation_metric=score.validation_metric,
-            )
+            ComparisonRow.of(METHOD_NAMES.get(name, name), score, ours=name == "s2e")
             for name, score in result.scores.items()
         ]
         target.print(comparison_table(rows, target, metric=metric))

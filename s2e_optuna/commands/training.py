@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +17,7 @@ from s2e_optuna.training.config import TrainConfig
 if TYPE_CHECKING:
     from s2e_optuna.data import NoisyData
     from s2e_optuna.labels import Judgement
+    from s2e_optuna.scores import MethodScore
     from s2e_optuna.search.final import Final
     from s2e_optuna.training import ComparisonProgress, TrainResult
 
@@ -50,7 +49,7 @@ class TrainOutcome:
 
     @property
     def best(self) -> TrainResult | None:
-        """The training with the best validation accuracy: the one whose model is kept."""
+        """The training with the best validation accuracy, not on the posterior."""
         return next(iter(self.final.complete), None)
 
     @cached_property
@@ -67,32 +66,35 @@ class TrainOutcome:
         return best.model.network
 
     @property
+    def kept(self) -> str:
+        """The way to train whose model is kept, in words."""
+        from s2e_optuna.reporting.verdict import METHOD_NAMES
+
+        kept = self.final.kept
+        return kept if kept == self.name else METHOD_NAMES[kept]
+
+    @cached_property
+    def scores(self) -> dict[str, MethodScore]:
+        """How well it did and, after it, what else was trained, by name."""
+        from s2e_optuna.search.final import scores
+
+        found = scores({self.name: (self.request.method, self.schedule)}, self.final)
+        return {self.name: found[self.name], **found}
+
+    @property
     def row(self) -> ComparisonRow:
         """The line of the comparison table, of the models that are kept, as in a search."""
-        from s2e_optuna.scores import judged, reached
-        from s2e_optuna.search.final import expected_validation
+        return self.rows[0]
 
-        stop, usual = self.config.stop, self.config.metric == "accuracy"
-        runs = [(run.curves, run.validation_value) for run in self.complete]
-        return ComparisonRow(
-            self.name,
-            test=_finite(reached(curves["test_accuracy"], v, stop) for curves, v in runs),
-            validation=_finite(
-                judged(v, stop) if usual else reached(curves["validation_accuracy"], v, stop)
-                for curves, v in runs
-            ),
-            label_precision=_finite(
-                reached(curves["label_precision"], v, stop) for curves, v in runs
-            ),
-            last_epochs=_finite(reached(curves["test_accuracy"], v, "last") for curves, v in runs)
-            if stop == "best"
-            else (),
-            expected=_finite(expected_validation(run, stop) for run in self.complete),
-            test_metric=()
-            if usual
-            else _finite(reached(curves["test_metric"], v, stop) for curves, v in runs),
-            validation_metric=() if usual else _finite(judged(v, stop) for _, v in runs),
-        )
+    @property
+    def rows(self) -> list[ComparisonRow]:
+        """All lines of that table."""
+        from s2e_optuna.reporting.verdict import METHOD_NAMES
+
+        return [
+            ComparisonRow.of(name if name == self.name else METHOD_NAMES[name], score)
+            for name, score in self.scores.items()
+        ]
 
 
 def run_training(request: TrainRequest, display: ProgressDisplay) -> TrainOutcome:
@@ -106,7 +108,8 @@ def run_training(request: TrainRequest, display: ProgressDisplay) -> TrainOutcom
         If the data, the method or the device cannot be used.
     """
     from s2e_optuna.labels import expected_validation
-    from s2e_optuna.search.final import FOLDING, train_final
+    from s2e_optuna.labels.linear import fits_linear, linear_model
+    from s2e_optuna.search.final import CLEAN_ONLY, FOLDING, POSTERIOR, train_final
     from s2e_optuna.training import get_method
 
     rule = get_method(request.method)
@@ -124,13 +127,22 @@ def run_training(request: TrainRequest, display: ProgressDisplay) -> TrainOutcom
         name += " (learns from clean data)"
 
     def show(progress: ComparisonProgress) -> None:
-        folding = FOLDING in progress.names
+        kind = {
+            FOLDING: "fold",
+            CLEAN_ONLY: "clean part, training",
+            POSTERIOR: "posterior, training",
+        }
         first, last = progress.number + 1, progress.number + progress.together
         numbers = f" {first}" if first == last else f"s {first} to {last}"
-        what = f"{'fold' if folding else 'seed'}{numbers} of {progress.of}"
+        what = f"{kind.get(progress.names[0], 'seed')}{numbers} of {progress.of}"
         what += ", preparing" if progress.preparing else ""
         display.training(what, progress.epoch, training.epochs)
 
+    linear = None
+    if request.posterior:
+        _check_posterior(request, data, rule.uses_clean_data)
+        if fits_linear(data):
+            linear = linear_model(data, training.seed, request.folds, training.metric)
     final = train_final(
         {name: (request.method, schedule)},
         data,
@@ -138,8 +150,29 @@ def run_training(request: TrainRequest, display: ProgressDisplay) -> TrainOutcom
         seeds=request.seeds,
         folds=request.folds,
         progress=show,
+        posterior=request.posterior,
+        linear=linear,
     )
     return TrainOutcome(request, name, schedule, data, final)
+
+
+def _check_posterior(request: TrainRequest, data: NoisyData, learns: bool) -> None:
+    """Raise an error, before anything is trained, if there can be no posterior to train on."""
+    from s2e_optuna.search.posterior import LEAST_CLEAN, can_be_halved
+
+    if data.validation != "clean":
+        return
+    if learns:
+        raise InputError(
+            f"method {request.method!r} learns from the clean part, and nothing is left to judge "
+            "labels by: leave --posterior out."
+        )
+    if not can_be_halved(data):
+        raise InputError(
+            f"{len(data.y_val)} clean samples are too few to learn from one half of them and "
+            f"judge by the other, which takes {LEAST_CLEAN} and two a class: leave --posterior "
+            "out."
+        )
 
 
 def read_schedule(path: Path) -> Schedule:
@@ -193,7 +226,3 @@ def _schedule(request: TrainRequest, uses_schedule: bool) -> Schedule | None:
             "--keep-rate SHARE, or --noise-rate for Co-teaching's own schedule."
         )
     return Schedule.coteaching(epochs, request.data.noise_rate)
-
-
-def _finite(values: Iterable[float]) -> tuple[float, ...]:
-    return tuple(value for value in values if math.isfinite(value))

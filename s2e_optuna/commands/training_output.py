@@ -61,14 +61,13 @@ def save_outcome(outcome: TrainOutcome, folder: Path) -> list[Path]:
     from s2e_optuna.labels import write_suspects
     from s2e_optuna.training import save_model
 
-    best = outcome.best
-    if best is None or best.model is None:
+    if outcome.best is None:
         return []
     folder.mkdir(parents=True, exist_ok=True)
     for name in OF_ANOTHER_RUN:  # beside the new model they would pass for its own
         (folder / name).unlink(missing_ok=True)
     written = [folder / MODEL_FILE]
-    save_model(best.model, written[0])
+    save_model(outcome.final.model, written[0])
     curves = learning_curves(outcome)
     if curves:
         figure = learning_figure(
@@ -91,14 +90,12 @@ def save_outcome(outcome: TrainOutcome, folder: Path) -> list[Path]:
 
 def save_report(outcome: TrainOutcome, folder: Path) -> Path:
     """Write the page that shows all of it."""
-    from s2e_optuna.search.final import scores
-
     request, schedule = outcome.request, outcome.schedule
     seeds = {"seeds": request.seeds, "folds": request.folds, "method": request.method}
     return write_training_report(
         folder / REPORT_FILE,
         outcome.data,
-        scores({outcome.name: (request.method, schedule)}, outcome.final),
+        outcome.scores,
         settings={**request.data.settings(), **outcome.config.settings(), **seeds},
         suspects=outcome.judgement.rows,
         labels=outcome.judgement.report,
@@ -154,7 +151,11 @@ def print_outcome(target: Console, outcome: TrainOutcome, written: list[Path]) -
     if outcome.complete:
         metric = outcome.config.metric
         title = "Accuracy" if metric == "accuracy" else METRIC_WORDS[metric].capitalize()
-        target.print(comparison_table([outcome.row], target, title=title, metric=metric))
+        target.print(comparison_table(outcome.rows, target, title=title, metric=metric))
+        if outcome.request.posterior:
+            target.print(
+                f"The model that is kept: {outcome.kept}, the best by validation.", markup=False
+            )
     for result in outcome.results:
         if result.failure is not None:
             target.print(f"seed {result.seed}: {result.failure}", markup=False)
@@ -162,7 +163,7 @@ def print_outcome(target: Console, outcome: TrainOutcome, written: list[Path]) -
     if outcome.schedule is not None:
         target.print()
         print_schedules(target, [outcome.schedule])
-    seconds = sum(result.seconds for result in outcome.results)
+    seconds = sum(score.seconds for score in outcome.scores.values())
     if any(path.name == SUSPECTS_FILE for path in written):
         judged = outcome.judgement
         listed = sum(row.listed for row in judged.rows)
@@ -234,6 +235,11 @@ def outcome_dict(outcome: TrainOutcome, written: list[Path]) -> dict[str, Any]:
         "last_epochs": _summary(row.last_epochs),
         "stopped_epoch": [result.stopped_epoch for result in outcome.complete],
         "labels": _labels(outcome),
+        **(
+            {"comparison": _comparison(outcome), "kept": _key(outcome, outcome.final.kept)}
+            if outcome.request.posterior
+            else {}
+        ),
         "seconds": round(sum(result.seconds for result in outcome.results), 3),
         "curves": {
             name: [[number_or_none(v) for v in r.curves[name]] for r in outcome.complete]
@@ -258,6 +264,23 @@ def _labels(outcome: TrainOutcome) -> dict[str, Any] | None:
         return None
     report = outcome.judgement.report
     return None if report is None else report.to_dict()
+
+
+def _key(outcome: TrainOutcome, name: str) -> str:
+    """Return the name of a way to train as programs know it."""
+    return outcome.request.method if name == outcome.name else name
+
+
+def _comparison(outcome: TrainOutcome) -> dict[str, Any]:
+    """Return the lines of the table by name, those of what was trained besides among them."""
+    return {
+        _key(outcome, name): {
+            "test_accuracy": _summary(row.test),
+            "validation_accuracy": _summary(row.validation),
+            "expected_validation": _summary(row.expected),
+        }
+        for name, row in zip(outcome.scores, outcome.rows, strict=True)
+    }
 
 
 def _summary(values: tuple[float, ...]) -> dict[str, Any] | None:

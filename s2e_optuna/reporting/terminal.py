@@ -15,6 +15,7 @@ from rich.table import Table
 from s2e_optuna.metrics import METRIC_WORDS
 from s2e_optuna.reporting.textplot import Curve, sparkline, text_plot
 from s2e_optuna.schedules import Schedule
+from s2e_optuna.scores import MethodScore
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,21 @@ class ComparisonRow:
     test_metric: tuple[float, ...] = ()
     validation_metric: tuple[float, ...] = ()
     """The metric by which they are compared, where that is another than accuracy."""
+
+    @classmethod
+    def of(cls, method: str, score: MethodScore, *, ours: bool = False) -> ComparisonRow:
+        """Make the row of a way to train, under these words, of the trainings that completed."""
+        return cls(
+            method,
+            _finite(score.test_accuracy),
+            _finite(score.validation_accuracy),
+            _finite(score.label_precision),
+            last_epochs=_finite(score.last_epochs) if score.stopped_epoch else (),
+            expected=_finite(score.expected_validation),
+            ours=ours,
+            test_metric=_finite(score.test_metric),
+            validation_metric=_finite(score.validation_metric),
+        )
 
 
 def console(stream: TextIO | None = None) -> Console:
@@ -254,14 +270,18 @@ def comparison_table(
     return table
 
 
+def _finite(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(value for value in values if np.isfinite(value))
+
+
 def _mean(values: Sequence[float]) -> str:
-    finite = [value for value in values if np.isfinite(value)]
+    finite = _finite(values)
     return f"{100 * float(np.mean(finite)):.1f} %" if finite else ""
 
 
 def mean_std(values: Sequence[float], plus_minus: str = "±") -> str:
     """Write shares as a percentage: mean and, of two or more, standard deviation."""
-    finite = [value for value in values if np.isfinite(value)]
+    finite = _finite(values)
     if not finite:
         return ""
     mean = f"{100 * float(np.mean(finite)):.2f} %"

@@ -209,9 +209,9 @@ def train_final(
     if folds:
         check_folds(folds, len(data.y_train))
     *fresh, folding = final_seeds(training.seed, seeds + 1)
-    halving = posterior and folds > 0 and can_be_halved(data, training)
+    halving = posterior and folds > 0 and can_be_halved(data)
     both = fresh if seeds > 1 else [*fresh, folding]  # both halves are learnt from
-    noisy = posterior and folds > 0 and data.validation == "noisy" and training.stop == "best"
+    noisy = posterior and folds > 0 and data.validation == "noisy"
     further = len(both) + seeds if halving else seeds if noisy else 0
     total = (len(entries) * seeds + folds + further) * training.epochs
     done = 0

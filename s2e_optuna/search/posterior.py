@@ -48,10 +48,10 @@ LEAST_CLEAN = 20
 """Clean samples, and two a class, below which halves of them are too small."""
 
 
-def can_be_halved(data: NoisyData, training: TrainConfig) -> bool:
-    """Whether there is a clean validation part to learn from, and to stop by."""
+def can_be_halved(data: NoisyData) -> bool:
+    """Whether there is a clean validation part to learn from, and to judge by."""
     enough = len(data.y_val) >= max(LEAST_CLEAN, 2 * data.n_classes)
-    return data.validation == "clean" and training.stop == "best" and enough
+    return data.validation == "clean" and enough
 
 
 @dataclass(frozen=True, eq=False)

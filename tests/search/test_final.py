@@ -127,17 +127,21 @@ def test_the_model_is_kept_by_samples_that_have_not_chosen_its_epoch(monkeypatch
     assert scores(entries, final)["plain"].expected_validation == (pytest.approx(0.6),)
 
 
-@pytest.mark.parametrize("change", [{"few": 12}, {"stop": "last"}])
-def test_without_a_clean_part_to_halve_nothing_learns_from_it(change):
+@pytest.mark.parametrize(("few", "stop"), [(12, "best"), (397, "last")])
+def test_the_posterior_needs_a_clean_part_to_halve_and_no_stopping(few, stop):
     data = load_data("digits", noise="symmetric", noise_rate=0.4, train_size=300)
-    if "few" in change:
-        data = replace(data, x_val=data.x_val[:12], y_val=data.y_val[:12])
-    training = TrainConfig(epochs=2, device="cpu", stop=change.get("stop", "best"))
-    final = train_final(
-        {"plain": ("standard", None)}, data, training, seeds=1, folds=2, posterior=True
-    )
-    assert list(final.results) == ["plain"] and final.kept == final.judging == "plain"
-    assert final.unseen is not None
+    data = replace(data, x_val=data.x_val[:few], y_val=data.y_val[:few])
+    training = TrainConfig(epochs=2, device="cpu", stop=stop)
+    entries = {"plain": ("standard", None)}
+    final = train_final(entries, data, training, seeds=1, folds=2, posterior=True)
+    assert final.unseen is not None and final.judging == "plain"
+    found = scores(entries, final)
+    if stop == "best":
+        assert list(found) == ["plain"] and final.kept == "plain"
+        return
+    assert list(found) == ["clean_only", "plain", "posterior"]
+    for row in found.values():
+        assert math.isfinite(row.expected_validation[0]) and row.stopped_epoch == ()
 
 
 @pytest.fixture

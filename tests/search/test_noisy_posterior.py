@@ -72,10 +72,10 @@ def test_with_checked_labels_all_ways_are_judged_anew_by_what_the_cross_validati
     assert found["s2e"].expected_validation != found["s2e"].validation_accuracy
 
 
-@pytest.mark.parametrize("change", [{"stop": "last"}, {"folds": 0}, {"posterior": False}])
+@pytest.mark.parametrize("change", [{"folds": 0}, {"posterior": False}, {}])
 def test_nothing_is_learnt_from_a_posterior_that_nobody_asks_for(noisy, change):
-    training = replace(TRAINING, epochs=2, stop=change.get("stop", "best"))
+    training = replace(TRAINING, epochs=2, stop="last")
     entries = {"plain": ("standard", None)}
-    said = {"folds": 2, "posterior": True} | {k: v for k, v in change.items() if k != "stop"}
+    said = {"folds": 2, "posterior": True} | change
     final = train_final(entries, noisy, training, seeds=1, **said)
-    assert list(final.results) == ["plain"] and final.judgement is None
+    assert ("posterior" in final.results) == (final.judgement is not None) == (not change)
