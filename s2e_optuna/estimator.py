@@ -21,11 +21,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
 from s2e_optuna.data import NoisyData, from_arrays
-from s2e_optuna.data.assemble import stratified_order
 from s2e_optuna.data.class_numbers import is_missing
 from s2e_optuna.data.dense import DenseColumns
 from s2e_optuna.data.noisy_data import NOT_CHECKED, as_images
 from s2e_optuna.data.preparation import Preparation
+from s2e_optuna.data.strata import stratified_order
 from s2e_optuna.errors import DataError
 from s2e_optuna.labels import Suspect, check_folds, expected_validation
 from s2e_optuna.objective import CoTeachingObjective

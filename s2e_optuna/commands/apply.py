@@ -8,6 +8,7 @@ from typing import Any
 
 from s2e_optuna.commands.origin import Origin, origin_of
 from s2e_optuna.commands.requests import ListedData
+from s2e_optuna.data.spec import ROLE_COLUMNS
 from s2e_optuna.data.words import count
 from s2e_optuna.errors import InputError
 from s2e_optuna.review.cards import Cards, list_path, read_cards
@@ -214,7 +215,6 @@ def _copy(corrected: Corrected, data: Path, target: Path, origin: Origin | None)
     if target.exists():
         raise InputError(f"{target} is there already: choose another file for the copy.")
     options = {} if origin is None else origin.options
-    names = ("path_column", "label_column", "clean_column", "split_column", "text_column")
-    named = {name: options.get(name) for name in names}
+    named = {name: options.get(name) for name in ROLE_COLUMNS}
     found = named_rows(data, named, options.get("drop_columns") or ())
     write_table(corrected, found, target)

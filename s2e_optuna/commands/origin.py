@@ -11,7 +11,7 @@ from typing import Any
 from s2e_optuna.commands.locations import shell, written_beside
 from s2e_optuna.commands.requests import ListedData, TrainRequest
 from s2e_optuna.commands.takes import flags_of
-from s2e_optuna.data.spec import DataSpec
+from s2e_optuna.data.spec import ROLE_COLUMNS, DataSpec
 from s2e_optuna.options import values
 from s2e_optuna.review.corrected import decided_before
 from s2e_optuna.review.decisions import Decision
@@ -23,8 +23,6 @@ AFTER = "corrected"
 
 _OF_OTHER_LABELS = ("noise", "noise_rate", "train_size", "label_from_name")
 """Options that cannot stand beside corrected labels, or say what these say."""
-
-_COLUMNS = ("path_column", "label_column", "clean_column", "split_column")
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class Origin:
         """
         changes = dict.fromkeys(_OF_OTHER_LABELS)
         if data is None:
-            changes |= {**dict.fromkeys(_COLUMNS), "labels": str(labels)}
+            changes |= {**dict.fromkeys(ROLE_COLUMNS), "labels": str(labels)}
         else:
             changes |= {"data": str(data)}
         if checked is not None:

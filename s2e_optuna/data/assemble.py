@@ -19,12 +19,12 @@ from s2e_optuna.data.preparation import AS_THEY_ARE, PIXELS, Preparation
 from s2e_optuna.data.pretrained import Encoded, Features
 from s2e_optuna.data.reading import reading_words, warning_words
 from s2e_optuna.data.split import PART_WORDS, holdout_size
+from s2e_optuna.data.strata import Rows, stratified_order
 from s2e_optuna.errors import DataError
 
 SPLIT_SEED = 20200
 """Seed of every split of a data set; fixed, so that all runs see the same parts."""
 
-Rows = NDArray[np.int64]
 
 Read = Callable[[Mapping[str, tuple[str, Rows]]], dict[str, Tensor]]
 """Reads images: a part's name -> (part of the source, rows of it) to the part's images."""
@@ -326,45 +326,6 @@ def assemble(
             *warning_words(given[chosen], names, val_labels, still_noisy),
         ),
     )
-
-
-def stratified_order(labels: ArrayLike, rng: np.random.Generator) -> Rows:
-    """Order samples at random so that every leading part has the classes in proportion."""
-    values = np.asarray(labels)
-    order = rng.permutation(len(values))
-    position = np.empty(len(values))
-    for label in np.unique(values):
-        members = order[values[order] == label]
-        position[members] = (np.arange(len(members)) + 0.5) / len(members)
-    return order[np.argsort(position[order], kind="stable")]
-
-
-def dealt(labels: ArrayLike, parts: int, rng: np.random.Generator) -> Rows:
-    """Deal samples out to parts at random, each with its share of every class.
-
-    Not every so-manieth of `stratified_order`: there classes of about one size take turns, and
-    ten of them dealt to five parts would come to two a part.
-
-    Parameters
-    ----------
-    labels
-        Classes [N].
-    parts
-        How many parts.
-    rng
-        Draws who of a class goes where.
-
-    Returns
-    -------
-    ndarray
-        The part of each sample, 0 to parts - 1 [N].
-    """
-    values = np.asarray(labels)
-    order = rng.permutation(len(values))
-    order = order[np.argsort(values[order], kind="stable")]
-    part = np.empty(len(values), dtype=np.int64)
-    part[order] = np.arange(len(values)) % parts
-    return part
 
 
 def _part(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from s2e_optuna.data.arrow_tables import is_arrow_table, read_arrow
-from s2e_optuna.data.assemble import Rows, assemble
+from s2e_optuna.data.assemble import assemble
 from s2e_optuna.data.division import NONE, Found, divide
 from s2e_optuna.data.label_columns import CLEAN_COLUMNS, LABEL_COLUMNS, PATH_COLUMNS
 from s2e_optuna.data.label_tables import TiedLabels
@@ -20,6 +20,7 @@ from s2e_optuna.data.matching import looks_like_file
 from s2e_optuna.data.noisy_data import NoisyData
 from s2e_optuna.data.preparation import AS_THEY_ARE
 from s2e_optuna.data.split import is_split_column, parts_in, plain
+from s2e_optuna.data.strata import Rows
 from s2e_optuna.data.table_columns import TableColumns, as_number, is_gap, raw_columns
 from s2e_optuna.data.text_features import Texts
 from s2e_optuna.data.text_tables import TextTable, is_table, read_text_table

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from s2e_optuna.data.assemble import Rows, assemble
+from s2e_optuna.data.assemble import assemble
 from s2e_optuna.data.division import NONE, Division, Found, divide
 from s2e_optuna.data.image_cache import known_broken, read_images, remember_broken
 from s2e_optuna.data.images import (
@@ -27,6 +27,7 @@ from s2e_optuna.data.layouts import ImageListing, list_image_folder
 from s2e_optuna.data.matching import Samples
 from s2e_optuna.data.noisy_data import NoisyData
 from s2e_optuna.data.preparation import PIXELS
+from s2e_optuna.data.strata import Rows
 from s2e_optuna.data.streaming import ImageFiles, should_stream
 from s2e_optuna.data.words import count, some
 from s2e_optuna.errors import DataError

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from s2e_optuna.data.assemble import SPLIT_SEED, stratified_order
+from s2e_optuna.data.assemble import SPLIT_SEED
 from s2e_optuna.data.spec import TORCHVISION_SETS
+from s2e_optuna.data.strata import stratified_order
 from s2e_optuna.data.torchvision_support import torchvision_datasets
 from s2e_optuna.errors import DataError
 

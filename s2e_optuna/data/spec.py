@@ -32,6 +32,9 @@ TORCHVISION_SETS = {
 FEATURES = ("resnet18", "resnet50", "efficientnet_v2_s", "convnext_tiny", "vit_b_16")
 """Some of the networks whose features may stand for images, for completion in the shell."""
 
+ROLE_COLUMNS = ("path_column", "label_column", "clean_column", "split_column", "text_column")
+"""Fields of `DataSpec` that name columns of a table by what these are."""
+
 TIMM = "timm:"
 """Begins the names of timm's networks."""
 

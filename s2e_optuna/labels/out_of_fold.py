@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2e_optuna.data.assemble import dealt
 from s2e_optuna.data.noisy_data import NOT_CHECKED, NoisyData
+from s2e_optuna.data.strata import dealt
 from s2e_optuna.data.streaming import take
 from s2e_optuna.errors import DataError
 from s2e_optuna.training.config import TrainConfig, default_batch_size

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from s2e_optuna.data import DataSpec, NoisyData
 from s2e_optuna.data.feature_tables import is_feature_table, named_rows
-from s2e_optuna.data.spec import is_own
+from s2e_optuna.data.spec import ROLE_COLUMNS, is_own
 from s2e_optuna.data.streaming import ImageFiles, take
 from s2e_optuna.errors import DataError, explain
 from s2e_optuna.review.cards import read_cards
@@ -57,7 +57,6 @@ _FITTED = 5000
 """Samples by which components are found."""
 
 _CHUNK = 4096
-_COLUMNS = ("path_column", "label_column", "clean_column", "split_column", "text_column")
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,7 +300,7 @@ def _table_of(spec: DataSpec) -> Table | None:
     place = Path(str(spec.data)).expanduser()
     if spec.is_named or not is_feature_table(place):
         return None
-    columns = {name: getattr(spec, name) for name in _COLUMNS}
+    columns = {name: getattr(spec, name) for name in ROLE_COLUMNS}
     return place, columns, spec.drop_columns or ()
 
 

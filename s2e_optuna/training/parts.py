@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from s2e_optuna.data.assemble import SPLIT_SEED, stratified_order
+from s2e_optuna.data.assemble import SPLIT_SEED
 from s2e_optuna.data.augmentation import Augmentation
 from s2e_optuna.data.noisy_data import NoisyData, scale_pixels
+from s2e_optuna.data.strata import stratified_order
 from s2e_optuna.data.streaming import AugmentedImages, Images, images_for, prepared
 from s2e_optuna.errors import DataError
 

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2e_optuna.data import from_arrays
-from s2e_optuna.data.assemble import dealt, stratified_order
 from s2e_optuna.data.noisy_data import as_images, scale_pixels
+from s2e_optuna.data.strata import dealt, stratified_order
 from s2e_optuna.errors import DataError
 
 RNG = np.random.default_rng(0)
