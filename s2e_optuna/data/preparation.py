@@ -18,7 +18,7 @@ fills less than a quarter of 0 .. 1 is never taken for pixels, however it is sto
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ FLOAT_LIMIT = 100.0
 KINDS = ("pixels", "floats", "range", "columns")
 
 _ROWS = 4096
-"""Vectors that are standardised at a time, in double precision."""
+"""Vectors that are looked at, or standardised, at a time, in double precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +79,13 @@ class Preparation:
             of one row and one channel are vectors.
         """
         if tuple(images.shape[1:3]) == (1, 1):
-            values = images.reshape(len(images), -1).numpy().astype(np.float64)
-            deviation = values.std(axis=0)
+            values = images.reshape(len(images), -1).numpy()
+            mean = _sum_of_rows(values, lambda rows: rows) / len(values)
+            deviation = np.sqrt(
+                _sum_of_rows(values, lambda rows: (rows - mean) ** 2) / len(values)
+            )
             constant = values.max(axis=0) == values.min(axis=0)  # the mean may be off by a bit
-            mean = np.where(constant, values[0], values.mean(axis=0))
+            mean = np.where(constant, values[0].astype(np.float64), mean)
             return cls("columns", mean=mean, deviation=np.where(constant, 1.0, deviation))
         low, high = float(images.min()), float(images.max())
         if images.dtype == torch.uint8:
@@ -169,6 +172,11 @@ class Preparation:
         return torch.from_numpy(found).view(images.shape)
 
     @property
+    def copies(self) -> bool:
+        """Whether what is prepared lies in memory of its own."""
+        return self.kind in ("columns", "range")
+
+    @property
     def words(self) -> str | None:
         """What is done, as a sentence; None where there is nothing to say."""
         if self.kind == "columns":
@@ -205,6 +213,20 @@ class Preparation:
         if found["kind"] not in KINDS or (found["kind"] == "columns") != (len(columns) == 2):
             raise ValueError(f"unknown preparation {found['kind']}")
         return cls(found["kind"], float(found["low"]), float(found["high"]), **columns)
+
+
+def _sum_of_rows(
+    values: NDArray[Any], of: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Sum what a function makes of rows, in double precision, without a copy of all.
+
+    The sum so far is the first row of the next ones: bit by bit what one sum would be.
+    """
+    total = of(values[:_ROWS].astype(np.float64)).sum(axis=0)
+    for start in range(_ROWS, len(values), _ROWS):
+        rows = of(values[start : start + _ROWS].astype(np.float64))
+        total = np.concatenate([total[None], rows]).sum(axis=0)
+    return np.asarray(total)
 
 
 AS_THEY_ARE = Preparation("floats")

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +22,7 @@ from optuna.pruners import NopPruner
 from s2e_optuna.cores import available_cores
 from s2e_optuna.data import NoisyData, OnImages
 from s2e_optuna.data.fingerprint import FINGERPRINT_FILE, Fingerprint, fingerprint
+from s2e_optuna.data.shared import SharedData, share
 from s2e_optuna.labels import Judgement, LabelReport, suspect_quality, write_suspects
 from s2e_optuna.labels.linear import fits_linear, linear_model
 from s2e_optuna.objective.agreed import agreed_validation
@@ -48,6 +50,7 @@ from s2e_optuna.search.ray_pool import RayPool
 from s2e_optuna.search.samplers import make_sampler
 from s2e_optuna.search.stored import adopted, check_direction, check_same, read_stored
 from s2e_optuna.search.trainings import final_trainings
+from s2e_optuna.search.worker import search_job
 from s2e_optuna.storages.open import HEARTBEAT, open_storage, resolve_url
 from s2e_optuna.stored_names import (
     COMPARISON_FILE,
@@ -233,7 +236,12 @@ def search(
         _make_artifact_folder(study)
         data = agreed_validation(study, data, replace(config.training, device=config.devices[0]))
         if tally(study.get_trials(deepcopy=False)).finished < target:
-            _pool(config, study, url, on_progress).run(target)
+            data, shared = share(data) if config.launcher == "local" else (data, None)
+            try:
+                _pool(config, study, url, on_progress, shared).run(target)
+            finally:
+                if shared is not None:
+                    shared.close()
         clear_study(study, read_target(study))  # s2e stop may have lowered it
         _remove_checkpoints(config)
         searched = time.monotonic() - started
@@ -253,7 +261,11 @@ def _make_artifact_folder(study: optuna.Study) -> None:
 
 
 def _pool(
-    config: SearchConfig, study: optuna.Study, url: Any, on_progress: OnProgress
+    config: SearchConfig,
+    study: optuna.Study,
+    url: Any,
+    on_progress: OnProgress,
+    shared: SharedData | None = None,
 ) -> LocalPool | RayPool:
     if config.launcher == "ray":
         gpus = config.gpus_per_worker
@@ -274,6 +286,7 @@ def _pool(
         workers=config.workers,
         devices=config.devices,
         stack=config.stack,
+        make_job=search_job if shared is None else partial(search_job, shared=shared),
         on_progress=on_progress,
         budget=config.budget,
     )

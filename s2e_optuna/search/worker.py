@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -41,6 +41,9 @@ from s2e_optuna.storages.failures import (
 from s2e_optuna.storages.open import HEARTBEAT, MisfitWarning, UnreachableError, open_storage
 from s2e_optuna.storages.retry import PATIENCE
 
+if TYPE_CHECKING:
+    from s2e_optuna.data.shared import SharedData
+
 
 @dataclass(frozen=True)
 class Job:
@@ -66,7 +69,12 @@ MakeJob = Callable[[optuna.Study, str, int], Job]
 
 
 def search_job(
-    study: optuna.Study, device: str, number: int, *, artifacts: Path | None = None
+    study: optuna.Study,
+    device: str,
+    number: int,
+    *,
+    artifacts: Path | None = None,
+    shared: SharedData | None = None,
 ) -> Job:
     """Make the job that a study's stored configuration describes.
 
@@ -80,12 +88,16 @@ def search_job(
         A number that no other worker has.
     artifacts
         Folder for pictures where it is another one than the search's.
+    shared
+        The data, where a process of this machine has loaded them.
     """
     from s2e_optuna.search.samplers import make_sampler
     from s2e_optuna.search.stored import objective_of, read_stored
 
     stored = read_stored(study)
     objective = objective_of(stored, device, artifacts)
+    if shared is not None and (data := shared.load()) is not None:
+        objective.use(data)
     assert objective.data is not None  # loaded now, so that what is wrong shows before a trial
     return Job(objective.evaluate, make_sampler(stored, number), stored["epochs"])
 

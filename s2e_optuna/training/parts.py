@@ -15,7 +15,14 @@ from s2e_optuna.data.assemble import SPLIT_SEED
 from s2e_optuna.data.augmentation import Augmentation
 from s2e_optuna.data.noisy_data import NoisyData, scale_pixels
 from s2e_optuna.data.strata import stratified_order
-from s2e_optuna.data.streaming import AugmentedImages, Images, images_for, prepared
+from s2e_optuna.data.streaming import (
+    LARGEST_PREPARED,
+    AugmentedImages,
+    Images,
+    PreparedRows,
+    images_for,
+    prepared,
+)
 from s2e_optuna.errors import DataError
 
 ALIGNED = 4
@@ -133,6 +140,7 @@ def put_on_device(
     uses_clean_data: bool,
     device: torch.device,
     augmentation: Augmentation | None = None,
+    own_batches: bool = False,
 ) -> Parts:
     """Prepare all data and copy them to the device; divide the validation part if need be.
 
@@ -146,6 +154,8 @@ def put_on_device(
         Where to.
     augmentation
         Changes the images that are learnt from.
+    own_batches
+        Whether trials have batches of their own.
 
     Raises
     ------
@@ -161,9 +171,13 @@ def put_on_device(
     if data.x_test is not None and data.y_test is not None:
         x_test = prepared(data.x_test, data.preparation)
         test = images_for(x_test, device), data.y_test.to(device)
-    x_train = prepared(data.x_train, data.preparation)
     copies = 1 if augmentation is None else 2
-    images: Images = images_for(x_train, device, copies)
+    images: Images
+    if _batch_by_batch(data, device, own_batches):
+        assert isinstance(data.x_train, Tensor)
+        images = PreparedRows(data.x_train, data.preparation)
+    else:
+        images = images_for(prepared(data.x_train, data.preparation), device, copies)
     augmented = None
     if augmentation is not None:
         if isinstance(images, Tensor):
@@ -175,6 +189,17 @@ def put_on_device(
         images, data.y_train.to(device), clean, trusted, augmentation, augmented, targets
     )
     return Parts(training, validation, test, whole[0])
+
+
+def _batch_by_batch(data: NoisyData, device: torch.device, own_batches: bool) -> bool:
+    """Whether samples are prepared as they are learnt from: no worker then holds a copy of all."""
+    return (
+        device.type == "cpu"
+        and not own_batches  # which are drawn of tensors
+        and isinstance(data.x_train, Tensor)
+        and data.x_train.nbytes > LARGEST_PREPARED
+        and data.preparation.copies
+    )
 
 
 def _divide(

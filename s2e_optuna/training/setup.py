@@ -233,7 +233,13 @@ class Setup:
 
     def parts(self, data: NoisyData) -> Parts:
         """Copy the data to the device; DataError where they are not what the method needs."""
-        return put_on_device(data, self.method.uses_clean_data, self.device, self.augmentation)
+        return put_on_device(
+            data,
+            self.method.uses_clean_data,
+            self.device,
+            self.augmentation,
+            own_batches=self.shares is not None,
+        )
 
     def batches(self, parts: Parts) -> Batches:
         """Begin to draw batches; always the same ones."""
