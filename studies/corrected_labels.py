@@ -30,12 +30,13 @@ from s2e_optuna.data import NoisyData
 from s2e_optuna.labels import CleanPart, LabelQuality, assess_labels, unseen_probabilities
 from s2e_optuna.labels.linear import linear_model
 from s2e_optuna.labels.out_of_fold import validation_halves
+from s2e_optuna.labels.predictors import together
 from s2e_optuna.review.cards import NONE, Cards
 from s2e_optuna.review.corrected import correct
 from s2e_optuna.review.decisions import Decision, DecisionFile
 from s2e_optuna.review.session import AT_RANDOM, PROBABILITY, TEACHING, Review, View
 from s2e_optuna.scores import reached
-from s2e_optuna.search.posterior import choose_predictor, train_on_clean
+from s2e_optuna.search.posterior import choose_predictors, train_on_clean
 from s2e_optuna.training import TrainConfig, evaluate_schedules
 from s2e_optuna.training.jobs import in_turn
 from studies.bench_cleanlab import load, of_cleanlab
@@ -63,7 +64,7 @@ def judged(
     halves = validation_halves(data, config.seed)
     seeds = [200 + seed, 300 + seed]
     clean = train_on_clean(data, halves, config, seeds, lambda *_: None, in_turn)
-    chosen, _, _ = choose_predictor(data, networks, linear, clean)
+    chosen = together(list(choose_predictors(data, networks, linear, clean).values()))
     assert chosen.clean is not None
     part = CleanPart(data.y_val.numpy(), chosen.clean)
     predicted = {"all": chosen.training, "networks": networks.training}

@@ -108,13 +108,13 @@ def linear_model(
 
 def _linear_model(data: NoisyData, seed: int, folds: int, metric: str) -> LinearModel:
     n_classes = data.n_classes
-    x_train = _rows(data.x_train, data)
+    x_train = sample_rows(data.x_train, data)
     mean = x_train.mean(axis=0)
     x_train -= mean
     given, worth = data.y_train.numpy(), np.eye(n_classes, dtype=np.float32)[data.y_val.numpy()]
     if data.val_weights is not None:
         worth = data.val_weights.numpy()
-    x_val = _rows(data.x_val, data) - mean
+    x_val = sample_rows(data.x_val, data) - mean
     best: tuple[float, float, Single] | None = None
     compared: tuple[float, float, Single] | None = None
     now, worse = np.zeros((x_train.shape[1] + 1, n_classes), dtype=np.float32), 0
@@ -144,7 +144,7 @@ def _linear_model(data: NoisyData, seed: int, folds: int, metric: str) -> Linear
     of_validation_part, penalty, used = compared or (math.nan, penalty, chosen)
     test = of_test_part = math.nan
     if data.x_test is not None and data.y_test is not None and isinstance(data.x_test, Tensor):
-        scores = _scores(_rows(data.x_test, data) - mean, used)
+        scores = _scores(sample_rows(data.x_test, data) - mean, used)
         right = np.eye(n_classes, dtype=np.float32)[data.y_test.numpy()]
         test = _accuracy(scores, right)
         if metric != "accuracy":
@@ -177,7 +177,8 @@ def _metric(metric: str, scores: Single, worth: Single) -> float:
     return float(class_mean(metric, hits, support, predicted.sum(axis=0)))
 
 
-def _rows(images: object, data: NoisyData) -> Single:
+def sample_rows(images: object, data: NoisyData) -> Single:
+    """Return the numbers of samples that are in memory, prepared, a row each: float32 [N, D]."""
     assert isinstance(images, Tensor)
     ready = prepared(images, data.preparation)
     assert isinstance(ready, Tensor)

@@ -1,15 +1,17 @@
-"""Which predictions the posterior over true labels stands on: the clean part chooses.
+"""Which predictions the posterior over true labels stands on: all of them, as one.
 
-Out-of-sample probabilities come from networks, from a logistic regression, and from networks that
-have learnt the clean part alone. Two of them together are their geometric mean: what they say as
-independent witnesses, but for a factor that calibration finds. Each is calibrated on clean
-samples, by calibrations that have not seen these, and the one with the least log loss is taken:
-the simplest, if that is the best.
+Out-of-sample probabilities come from networks, from a logistic regression, from neighbours, and
+from networks that have learnt the clean part alone. Together they are their geometric mean: what
+they say as independent witnesses, but for a factor that calibration finds. Ranked by it wrong
+labels come first more often than by the predictor with the least log loss on the clean part, or
+by weights fitted to that: log loss is about the clean samples, which no wrong label has bent. So
+clean samples only say who hinders: what is left out is a predictor without which the others,
+calibrated on clean samples by calibrations that have not seen these, have a much smaller loss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,9 @@ from s2e_optuna.cores import one_thread
 from s2e_optuna.labels.arrays import Ints
 from s2e_optuna.labels.calibration import cross_fitted, fit_calibration
 from s2e_optuna.labels.out_of_fold import Unseen
+
+HINDERS = 0.05
+"""Log loss a sample that the others must gain without a predictor that is left out."""
 
 _SMALLEST = 1e-12
 
@@ -41,40 +46,53 @@ def clean_log_loss(truth: Ints, clean: Single) -> float:
     return float(-np.log(np.maximum(own, _SMALLEST)).mean())
 
 
-def geometric_mean(first: Single, second: Single) -> Single:
-    """Return the geometric mean of probabilities [..., C], of classes that sum to one."""
+def geometric_mean(arrays: Sequence[Single]) -> Single:
+    """Return the geometric mean of probabilities [..., C] each, of classes that sum to one."""
     # Not the logarithms of the products, which can be 0 in single precision.
-    logs = np.log(np.maximum(first, _SMALLEST)) + np.log(np.maximum(second, _SMALLEST))
-    means = np.exp(0.5 * (logs - logs.max(axis=-1, keepdims=True)))
+    logs = np.log(np.maximum(arrays[0], _SMALLEST))
+    for array in arrays[1:]:
+        logs = logs + np.log(np.maximum(array, _SMALLEST))
+    logs /= len(arrays)
+    means = np.exp(logs - logs.max(axis=-1, keepdims=True))
     return np.asarray(means / means.sum(axis=-1, keepdims=True), dtype=np.float32)
 
 
-def together(first: Unseen, second: Unseen) -> Unseen:
-    """Take two predictors of the same samples as one; both have predicted the clean part."""
-    assert first.clean is not None and second.clean is not None
-    lengths = sorted((len(first.clean), len(second.clean)))
-    networks = lengths[0] if lengths[0] > 1 else lengths[1]  # one goes with each of the others
+def together(predictors: Sequence[Unseen]) -> Unseen:
+    """Take several predictors of the same samples as one; all have predicted the clean part."""
+    parts = [one.clean for one in predictors if one.clean is not None]
+    assert len(parts) == len(predictors)
+    several = [len(part) for part in parts if len(part) > 1]
+    networks = min(several, default=1)  # a single one goes with each of the others
     return Unseen(
-        geometric_mean(first.training, second.training),
-        geometric_mean(first.clean[:networks], second.clean[:networks]),
-        samples=first.samples,
+        geometric_mean([one.training for one in predictors]),
+        geometric_mean([part[:networks] for part in parts]),
+        samples=predictors[0].samples,
     )
 
 
-def best_predictor(candidates: Mapping[str, Unseen], truth: Ints) -> str:
-    """Return the name of the predictor with the least log loss on the clean part.
+def helpful(candidates: Mapping[str, Unseen], truth: Ints) -> tuple[str, ...]:
+    """Return the names of the predictors that are taken together, at least one.
 
     Parameters
     ----------
     candidates
-        Predictors by name, the simplest first.
+        Predictors by name.
     truth
         True labels of the clean part [V].
     """
+
+    def loss(names: Sequence[str]) -> float:
+        clean = together([candidates[name] for name in names]).clean
+        assert clean is not None
+        return clean_log_loss(truth, clean)
+
+    kept = tuple(candidates)
     with one_thread():
-        losses = {
-            name: clean_log_loss(truth, one.clean)
-            for name, one in candidates.items()
-            if one.clean is not None
-        }
-    return min(losses, key=lambda name: losses[name])
+        now = loss(kept)
+        while len(kept) > 1:
+            without = {name: loss([one for one in kept if one != name]) for name in kept}
+            worst = min(without, key=lambda name: without[name])
+            if without[worst] > now - HINDERS:
+                break
+            kept, now = tuple(name for name in kept if name != worst), without[worst]
+    return kept

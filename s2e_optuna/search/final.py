@@ -20,6 +20,7 @@ from s2e_optuna.labels import (
 )
 from s2e_optuna.labels.linear import LinearModel
 from s2e_optuna.labels.out_of_fold import validation_halves
+from s2e_optuna.labels.predictors import together
 from s2e_optuna.options import replaced
 from s2e_optuna.schedules import Schedule
 from s2e_optuna.scores import (
@@ -34,7 +35,7 @@ from s2e_optuna.scores import (
 from s2e_optuna.search.posterior import (
     averaged,
     can_be_halved,
-    choose_predictor,
+    choose_predictors,
     posterior_of_half,
     posterior_of_noisy,
     train_on_clean,
@@ -284,12 +285,12 @@ def train_final(
         tell_clean = telling(CLEAN_ONLY, [len(both[half::2]) for half in (0, 1)])
         clean = train_on_clean(data, halves, plainly, both, tell_clean, run)
     other = None if linear is None else linear.unseen
-    unseen, base, with_clean = choose_predictor(data, unseen, other, clean)
+    predictors = choose_predictors(data, unseen, other, clean)
+    unseen = together(list(predictors.values()))
     if clean is not None:
         found[CLEAN_ONLY] = clean.runs
         done += len(both) * training.epochs
-        used = clean if with_clean else None
-        targets = [posterior_of_half(data, base, used, half, halves) for half in (0, 1)]
+        targets = [posterior_of_half(data, predictors, clean, half, halves) for half in (0, 1)]
         tell_posterior = telling(POSTERIOR, [len(fresh[half::2]) for half in (0, 1)])
         found[POSTERIOR] = train_on_posterior(
             data, targets, halves, plainly, fresh, tell_posterior, run

@@ -8,13 +8,13 @@ averages the best of each.
 |---|---|
 | h | a half of the clean validation part, which is learnt from |
 | p_h | probabilities of the training samples by networks that have learnt h alone |
-| p' | the same by the cross-validation or a logistic regression, whichever is best |
-| q_h | posterior over true labels from p' p_h, calibrated on the other half |
+| p' | the same by the cross-validation, a logistic regression and neighbours |
+| q_h | posterior over true labels from p' and p_h, calibrated on the other half |
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
@@ -28,8 +28,10 @@ from s2e_optuna.data import NoisyData
 from s2e_optuna.data.noisy_data import NOT_CHECKED
 from s2e_optuna.data.streaming import take
 from s2e_optuna.labels import CheckedLabels, CleanPart, Judgement, Unseen, assess_labels
+from s2e_optuna.labels.linear import fits_linear
+from s2e_optuna.labels.neighbours import neighbours
 from s2e_optuna.labels.out_of_fold import stopped_by
-from s2e_optuna.labels.predictors import best_predictor, geometric_mean, together
+from s2e_optuna.labels.predictors import geometric_mean, helpful, together
 from s2e_optuna.training import Model, TrainConfig, TrainResult, predict_proba, train
 from s2e_optuna.training.config import default_batch_size
 from s2e_optuna.training.jobs import Runner, Tell
@@ -199,7 +201,7 @@ def train_on_clean(
     of_clean = np.empty((1, len(data.y_val), data.n_classes), dtype=np.float32)
     for (_, _, predicted), others in zip((first, second), reversed(halves), strict=True):
         of_clean[0, others.numpy()] = predicted[others.numpy()]
-    unseen = Unseen(geometric_mean(first[1], second[1]), of_clean, samples=data.identity)
+    unseen = Unseen(geometric_mean([first[1], second[1]]), of_clean, samples=data.identity)
     return CleanAlone(in_turns(first[0], second[0]), (first[1:], second[1:]), unseen)
 
 
@@ -211,10 +213,14 @@ def in_turns(
     return tuple(run for pair in pairs for run in pair if run is not None)
 
 
-def choose_predictor(
+CLEAN_PART = "clean part"
+"""Name of the networks that have learnt the clean part alone, among the predictors."""
+
+
+def choose_predictors(
     data: NoisyData, networks: Unseen, linear: Unseen | None, clean: CleanAlone | None
-) -> tuple[Unseen, Unseen, bool]:
-    """Choose what the posterior stands on, by log loss on the clean part.
+) -> dict[str, Unseen]:
+    """Choose what the posterior stands on: all that do not hinder the others.
 
     Parameters
     ----------
@@ -225,25 +231,23 @@ def choose_predictor(
 
     Returns
     -------
-    tuple
-        The predictor; the same without the clean part's networks; whether these are in it.
+    dict
+        Predictors by name, to be taken `together`; `CLEAN_PART` may be among them.
     """
-    noisy = {} if linear is None else {"linear": linear}
-    noisy["networks"] = networks
+    candidates = {"networks": networks}
     if linear is not None:
-        noisy["both"] = together(networks, linear)
-    candidates = dict(noisy)
+        candidates["linear"] = linear
+    if fits_linear(data):
+        candidates["neighbours"] = neighbours(data)
     if clean is not None:
-        candidates |= {f"{n}, clean": together(one, clean.unseen) for n, one in noisy.items()}
-    chosen = best_predictor(candidates, data.y_val.numpy())
-    base = chosen.removesuffix(", clean")
-    return candidates[chosen], noisy[base], base != chosen
+        candidates[CLEAN_PART] = clean.unseen
+    return {name: candidates[name] for name in helpful(candidates, data.y_val.numpy())}
 
 
 def posterior_of_half(
     data: NoisyData,
-    base: Unseen,
-    clean: CleanAlone | None,
+    predictors: Mapping[str, Unseen],
+    clean: CleanAlone,
     half: int,
     halves: Halves,
 ) -> Tensor:
@@ -253,22 +257,22 @@ def posterior_of_half(
     ----------
     data
         Whose labels are judged.
-    base
-        p'.
+    predictors
+        p', and whether p_h belongs to it.
     clean
-        Where p_h is from; None leaves it out.
+        Where p_h is from.
     half, halves
         h, and positions of the clean samples.
     """
-    assert base.clean is not None
-    others = halves[1 - half].numpy()
-    training, of_clean = base.training, base.clean[:, others]
-    if clean is not None:
-        of_training, of_validation = clean.by_half[half]
-        training = geometric_mean(training, of_training)
-        of_clean = geometric_mean(of_clean, of_validation[others][None])
-    known = CleanPart(data.y_val[halves[1 - half]].numpy(), of_clean)
-    found = assess_labels(data.y_train.numpy(), training, known, draws=2)
+    of_training, of_validation = clean.by_half[half]
+    of_half = dict(predictors)
+    if CLEAN_PART in predictors:
+        of_half[CLEAN_PART] = Unseen(of_training, of_validation[None])
+    p = together(list(of_half.values()))
+    assert p.clean is not None
+    others = halves[1 - half]
+    known = CleanPart(data.y_val[others].numpy(), p.clean[:, others.numpy()])
+    found = assess_labels(data.y_train.numpy(), p.training, known, draws=2)
     return torch.from_numpy(found.posterior.astype(np.float32))
 
 
