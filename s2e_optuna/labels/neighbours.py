@@ -31,8 +31,6 @@ MOST_REFERENCES = 20_000
 
 PSEUDO_COUNT = 0.1
 
-_AT_ONCE = 1024
-
 Single = NDArray[np.float32]
 
 
@@ -92,24 +90,21 @@ def neighbour_votes(
     >>> neighbour_votes(np.array([[0.05]], dtype=np.float32), among, labels, 2).round(2)
     array([[0.85, 0.15]], dtype=float32)
     """
+    from sklearn.neighbors import NearestNeighbors
+
     votes = np.full((len(x), n_classes), PSEUDO_COUNT, dtype=np.float32)
-    most = min(NEIGHBOURS, len(among) - (own is not None))
+    spare = int(own is not None)
+    most = min(NEIGHBOURS, len(among) - spare)
     if most < 1:
         return np.asarray(votes / votes.sum(axis=1, keepdims=True))
-    middle = among.mean(axis=0)
-    among = among - middle  # else squares of far-off numbers would round distances away
-    squares = (among * among).sum(axis=1)
-    for first in range(0, len(x), _AT_ONCE):
-        block = x[first : first + _AT_ONCE] - middle
-        found = squares - 2.0 * (block @ among.T) + (block * block).sum(axis=1, keepdims=True)
-        if own is not None:
-            place = own[first : first + _AT_ONCE]
-            inside = np.flatnonzero(place >= 0)
-            found[inside, place[inside]] = np.inf
-        nearest = np.argpartition(found, most - 1, axis=1)[:, :most]
-        distances = np.maximum(np.take_along_axis(found, nearest, axis=1), 0.0)
-        farthest = distances.max(axis=1, keepdims=True)
-        counts = np.exp(-2.0 * distances / np.where(farthest > 0.0, farthest, 1.0))
-        rows = np.repeat(np.arange(first, first + len(block)), most)
-        np.add.at(votes, (rows, labels[nearest].ravel()), counts.astype(np.float32).ravel())
+    search = NearestNeighbors(n_neighbors=most + spare, algorithm="brute").fit(among)
+    distances, nearest = search.kneighbors(x)
+    if own is not None:
+        out = nearest == own[:, None]
+        out[~out.any(axis=1), -1] = True  # one that is not among them loses the farthest
+        distances, nearest = (found[~out].reshape(-1, most) for found in (distances, nearest))
+    farthest = distances[:, -1:]
+    counts = np.exp(-2.0 * (distances / np.where(farthest > 0.0, farthest, 1.0)) ** 2)
+    rows = np.repeat(np.arange(len(x)), most)
+    np.add.at(votes, (rows, labels[nearest].ravel()), counts.astype(np.float32).ravel())
     return np.asarray(votes / votes.sum(axis=1, keepdims=True))
