@@ -1,7 +1,10 @@
-"""What the steps of an epoch read and write, in tensors that keep their place in memory.
+"""What the steps of an epoch read and write.
 
 A recorded step finds its batch by a counter on the device and leaves what it did in the row of
-that counter. Sums are taken once an epoch.
+that counter: in tensors that keep their place in memory. Where nothing is recorded, what each
+step would look up is looked up for all of them before the first, and what they did is put
+together after the last: with small batches every operation of a step counts. Sums are taken once
+an epoch.
 """
 
 from __future__ import annotations
@@ -17,6 +20,9 @@ from torch import Tensor
 from s2e_optuna.data.noisy_data import scale_pixels
 from s2e_optuna.training.methods import Decision, Forward, State, Step
 from s2e_optuna.training.parts import EpochOrder, TrainingPart
+
+MOST_AT_ONCE = 1 << 20
+"""Numbers of an epoch's images up to which all of its batches are put together before it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +50,20 @@ class EpochBuffers:
         Tells how many batches there are, and of what size.
     trials, networks
         P, and networks of a trial.
-
+    recorded
+        Whether steps are recorded, and have to find everything at the same place.
     """
 
-    def __init__(self, data: TrainingPart, order: EpochOrder, trials: int, networks: int) -> None:
-        self._data, self._networks = data, networks
+    def __init__(
+        self,
+        data: TrainingPart,
+        order: EpochOrder,
+        trials: int,
+        networks: int,
+        *,
+        recorded: bool = False,
+    ) -> None:
+        self._data, self._networks, self._recorded = data, networks, recorded
         device = data.labels.device
         self._samples = torch.empty_like(order.samples)
         self._trusted = None if order.trusted is None else torch.empty_like(order.trusted)
@@ -64,6 +79,11 @@ class EpochBuffers:
         self._correct, self._chosen = (
             torch.empty(shape, dtype=torch.bool, device=device) for _ in range(2)
         )
+        self._batches: _Batches | None = None
+        self._told: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._step = 0
+
+        self._by_rank = torch.empty((trials, 1, batch), device=device)
 
     def begin(
         self,
@@ -89,7 +109,13 @@ class EpochBuffers:
         self._slot.zero_()
         self._rate.copy_(torch.from_numpy(rate).view(-1, 1, 1))
         self._keep.copy_(torch.from_numpy(keep).view(-1, 1, 1))
+        places = torch.arange(self._by_rank.shape[2], device=self._by_rank.device)
+        self._by_rank.copy_((places < self._keep) / self._keep.to(self._by_rank.dtype))
         self._number.fill_(epoch)
+        self._step = 0
+        self._told.clear()
+        if not self._recorded:
+            self._batches = self._looked_up()
 
     def load(self, images: Tensor | None) -> None:
         """Take in the next batch [B, channels, height, width] of data that lie elsewhere."""
@@ -107,27 +133,52 @@ class EpochBuffers:
         forward, parameters, state
             The networks and what the method remembers of their trials, see `Step`.
         """
-        samples = self._samples.index_select(0, self._slot).squeeze(0)
-        trusted = None
-        if self._trusted is not None:
-            trusted = self._data.trusted_batch(
-                self._trusted.index_select(0, self._slot).squeeze(0)
-            )
-        images = self._data.images_of(samples) if self._images is None else self._images
-        targets = self._data.targets
+        trusted = self._trusted
+        if self._batches is None:
+            samples = self._samples.index_select(0, self._slot).squeeze(0)
+            labels, targets = self._labels_of(samples)
+            trusted = None if trusted is None else trusted.index_select(0, self._slot).squeeze(0)
+            ready = None
+        else:
+            here = self._step
+            samples, labels = self._samples[here], self._batches.labels[here]
+            targets = None if self._batches.targets is None else self._batches.targets[here]
+            trusted = None if trusted is None else trusted[here]
+            ready = None if self._batches.images is None else self._batches.images[here]
+        if ready is None:
+            images = self._data.images_of(samples) if self._images is None else self._images
+            ready = scale_pixels(images)
         return Step(
             forward=forward,
             parameters=parameters,
-            images=scale_pixels(images),
-            labels=_of_networks(self._data.labels[samples], self._own),
-            targets=None if targets is None else _of_networks(targets[samples], self._own),
-            clean=trusted,
+            images=ready,
+            labels=labels,
+            targets=targets,
+            clean=None if trusted is None else self._data.trusted_batch(trusted),
             samples=samples,
             rate=self._rate,
             keep=self._keep,
+            by_rank=self._by_rank,
             epoch=self._number,
             state=state,
         )
+
+    def _labels_of(self, samples: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return labels and soft labels at positions [..., B], of each network if need be."""
+        targets = self._data.targets
+        if targets is not None:
+            targets = _of_networks(targets[samples], self._own, 2)
+        return _of_networks(self._data.labels[samples], self._own, 1), targets
+
+    def _looked_up(self) -> _Batches:
+        """Look up what the steps of the epoch need."""
+        labels, targets = self._labels_of(self._samples)
+        images = self._data.images
+        if not isinstance(images, Tensor):
+            return _Batches(None, labels, targets)
+        if self._samples.numel() * images[0].numel() > MOST_AT_ONCE:
+            return _Batches(None, labels, targets)
+        return _Batches(scale_pixels(self._data.images_of(self._samples)), labels, targets)
 
     @torch.no_grad()
     def record(self, decision: Decision, labels: Tensor) -> None:
@@ -140,10 +191,14 @@ class EpochBuffers:
         labels
             [B], or [P, 1, B].
         """
+        if not self._recorded:
+            told = (decision.losses.detach(), _is_correct(decision.logits, labels))
+            self._told.append((*told, decision.weights))
+            self._step += 1
+            return
         for history, now in (
             (self._losses, decision.losses.detach()),
-            # Classes come first in memory; turned round, argmax takes a fifth of the time.
-            (self._correct, decision.logits.contiguous().argmax(3) == labels),
+            (self._correct, _is_correct(decision.logits, labels)),
             (self._chosen, decision.weights > 0),
         ):
             history.index_copy_(0, self._slot, now.unsqueeze(0))
@@ -151,6 +206,12 @@ class EpochBuffers:
 
     def tally(self) -> EpochTally:
         """Sum up the epoch."""
+        if self._told:
+            losses, correct, weights = zip(*self._told, strict=True)
+            torch.stack(losses, out=self._losses)
+            torch.stack(correct, out=self._correct)
+            torch.gt(torch.stack(weights), 0, out=self._chosen)
+            self._told.clear()
         clean = self._data.clean
         kept_clean = None
         if clean is not None:
@@ -181,6 +242,28 @@ class EpochBuffers:
             offered[self._samples.flatten()] += self._networks
 
 
-def _of_networks(values: Tensor, own: bool) -> Tensor:
-    """Make values of each trial [P, ...] those of its networks [P, 1, ...]; leave shared ones."""
-    return values.unsqueeze(1) if own else values
+@dataclass(frozen=True, eq=False)
+class _Batches:
+    """What the steps of an epoch learn from [S, ...]: labels as `Step` has them."""
+
+    images: Tensor | None
+    labels: Tensor
+    targets: Tensor | None
+
+
+def _is_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """Whether the class of each label has the largest output: booleans [P, networks, B].
+
+    Finding the largest number is faster than finding where it is, ten times with classes first
+    in memory, as the stacked networks leave them.
+    """
+    where = labels.expand(logits.shape[:3])
+    return logits.gather(3, where.unsqueeze(3)).squeeze(3) == logits.amax(3)
+
+
+def _of_networks(values: Tensor, own: bool, dimensions: int) -> Tensor:
+    """Make values of each trial [..., P, B] those of its networks [..., P, 1, B].
+
+    The last `dimensions` are those of a batch. What all trials share stays as it is.
+    """
+    return values.unsqueeze(-1 - dimensions) if own else values

@@ -183,6 +183,16 @@ class StackedAdam(StackedOptimizer):
     name = "adam"
     moments = 2
 
+    def __init__(
+        self,
+        parameters: Mapping[str, Tensor],
+        decay: Tensor | None = None,
+        factors: Tensor | None = None,
+    ) -> None:
+        super().__init__(parameters, decay, factors)
+        self._counts = self.step_count.repeat(len(self._flat))
+        self._count_of_each = list(self._counts.unbind())
+
     @property
     def signature(self) -> Hashable:
         """Beta1."""
@@ -193,14 +203,14 @@ class StackedAdam(StackedOptimizer):
     ) -> None:
         first, second = moments
         # It counts the steps itself, for each tensor.
-        steps = (self.step_count - 1.0).repeat(len(parameters)).unbind()
+        self._counts.copy_(self.step_count).sub_(1.0)
         adam(
             parameters,
             gradients,
             first,
             second,
             [],
-            list(steps),
+            self._count_of_each,
             fused=True,
             lr=self._rate,
             beta1=self._beta1,

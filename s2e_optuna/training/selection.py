@@ -47,12 +47,31 @@ def small_loss_mask(losses: Tensor, counts: Tensor) -> Tensor:
     Tensor
         Booleans [..., B]; exactly `counts` of each row are True.
     """
-    order = torch.argsort(losses, dim=-1, stable=True)
     kept = torch.arange(losses.shape[-1], device=losses.device) < counts
-    # Writing "position < k" back through the order is rank < k, one sort cheaper than
-    # rank = argsort(argsort(losses)).
-    mask = torch.empty_like(losses, dtype=torch.bool)
-    return mask.scatter_(-1, order, kept.expand_as(losses))
+    return by_rank_of_loss(losses, kept)
+
+
+def by_rank_of_loss(losses: Tensor, values: Tensor) -> Tensor:
+    """Give each sample what its rank is worth, from the smallest loss on.
+
+    Equal losses are taken in the order of the batch; NaN ranks last.
+
+    Parameters
+    ----------
+    losses
+        Loss of each sample [..., B].
+    values
+        Of the ranks; broadcasts to [..., B].
+
+    Returns
+    -------
+    Tensor
+        [..., B], of the type of the values.
+    """
+    order = torch.argsort(losses, dim=-1, stable=True)
+    # Writing values back through the order is one sort cheaper than rank = argsort(order).
+    found = torch.empty_like(losses, dtype=values.dtype)
+    return found.scatter_(-1, order, values.expand_as(losses))
 
 
 def small_loss_mask_within(losses: Tensor, members: Tensor, rate: Tensor) -> Tensor:

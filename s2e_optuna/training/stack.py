@@ -168,7 +168,13 @@ class Stack:
         """
         order = order.of(self.trials)
         if self._epoch is None:
-            self._epoch = EpochBuffers(data, order, len(self.trials), self.method.networks)
+            self._epoch = EpochBuffers(
+                data,
+                order,
+                len(self.trials),
+                self.method.networks,
+                recorded=self.setup.memory is not None,
+            )
             if self.setup.memory is not None:
                 recorder = CudaRecorder(self.training_pass.generator, self.setup.memory)
                 self._run = RecordedStep(recorder)
@@ -211,10 +217,10 @@ class Stack:
         if self.training_pass.kept is not None:
             self.training_pass.kept.tell(decision.weights.flatten(0, 1) > 0)
         # Models share no parameters, so one backward pass gives each its own gradient.
+        # Of one number: for others PyTorch imports its symbolic shapes, and compares with these.
         gradients = torch.autograd.grad(
-            decision.losses,
+            (decision.losses * decision.weights).sum(),
             list(self.parameters.values()),
-            decision.weights,
             materialize_grads=True,
         )
         self.optimizer.step(dict(zip(self.parameters, gradients, strict=True)))

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from s2e_optuna.data import load_data
+from s2e_optuna.data.named_sets import _bundled_digits
 from s2e_optuna.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -26,6 +28,14 @@ def test_digits_are_split_the_same_way_every_time():
     assert torch.equal(first.x_train, again.x_train)
     assert 0.0 == first.x_train.min() < first.x_train.max() == 1.0
     assert torch.bincount(first.y_val).min() > 35
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_digits_are_those_of_scikit_learn_however_they_are_read(known, monkeypatch):
+    if not known:  # its file lies elsewhere
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    bundle, rows = load_digits(), _bundled_digits()
+    assert np.array_equal(rows, np.column_stack([bundle.data, bundle.target]))
 
 
 def _write_idx(path: Path, array: np.ndarray, compress: bool = False) -> None:

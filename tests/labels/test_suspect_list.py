@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from s2e_optuna.errors import DataError
 from s2e_optuna.labels import (
@@ -14,6 +15,7 @@ from s2e_optuna.labels import (
     suspect_quality,
     write_suspects,
 )
+from s2e_optuna.labels.suspect_list import average_precision
 
 ROWS = (
     Suspect("d/0.png", "cat", 'b, "c"', 0.9, 0.1, 0.8, 0.2, 'b, "c"', 0.9, True, "d/2.png"),
@@ -88,6 +90,16 @@ def test_precision_and_recall_against_the_truth():
     assert (quality.precision, quality.recall) == (0.5, 0.5)
     assert quality.average_precision == pytest.approx((1 + 2 / 3) / 2)
     assert suspect_quality([replace(row, true=None) for row in rows]) is None
+
+
+@pytest.mark.parametrize("values", [4, 1000])
+def test_average_precision_is_that_of_scikit_learn(values):
+    rng = np.random.default_rng(0)
+    for size in range(1, 40):
+        wrong, scores = rng.random(size) < 0.4, rng.integers(values, size=size) / values
+        wrong[rng.integers(size)] = True
+        expected = average_precision_score(wrong, scores)
+        assert average_precision(wrong, scores) == pytest.approx(expected)
 
 
 def test_what_a_list_expects_of_itself():

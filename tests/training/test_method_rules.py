@@ -227,6 +227,7 @@ def step_of(data, method, trials=1, epoch=0, count=20, network="mlp"):
         samples=torch.arange(count),
         rate=torch.ones(trials, 1, 1, dtype=torch.float64),
         keep=torch.full((trials, 1, 1), count),
+        by_rank=torch.full((trials, 1, count), 1.0 / count),
         epoch=torch.tensor(epoch),
         state=method.state(trials, data.n_classes, torch.device("cpu")),
     )

@@ -69,6 +69,7 @@ def test_trials_do_not_see_each_other(name):
         logits=both.logits[1:],
         rate=both.rate[1:],
         keep=both.keep[1:],
+        by_rank=both.by_rank[1:],
     )
     assert torch.equal(method.weights(both)[1:], method.weights(alone))
 

@@ -59,6 +59,9 @@ class Step:
         Positions of the samples in the training part [B], or [P, B].
     rate, keep
         R(t), float64 [P, 1, 1], and samples to keep, floor(R(t) B), integers [P, 1, 1].
+    by_rank
+        What the sample with the smallest loss of a batch weighs, the second smallest, …: 1/k where
+        it is one of the k that are kept, else 0; float [P, 1, B].
     epoch
         Epoch, from 0: one int64 number on the device.
     state
@@ -74,6 +77,7 @@ class Step:
     samples: Tensor
     rate: Tensor
     keep: Tensor
+    by_rank: Tensor
     epoch: Tensor
     state: Mapping[str, Tensor]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from s2e_optuna.training.methods.base import BatchView, Method
-from s2e_optuna.training.selection import small_loss_mask
+from s2e_optuna.training.selection import by_rank_of_loss
 
 
 class CoTeaching(Method):
@@ -24,5 +24,4 @@ class CoTeaching(Method):
 
     def weights(self, batch: BatchView) -> Tensor:
         """Give 1/k to the k samples with the smallest loss in the eyes of the peer."""
-        trusted = small_loss_mask(batch.losses, batch.keep)
-        return trusted.flip(1) / batch.keep.to(batch.losses.dtype)
+        return by_rank_of_loss(batch.losses, batch.by_rank).flip(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from s2e_optuna.training.methods.base import BatchView, Method
-from s2e_optuna.training.selection import small_loss_mask
+from s2e_optuna.training.selection import by_rank_of_loss
 
 
 class MentorNet(Method):
@@ -24,4 +24,4 @@ class MentorNet(Method):
 
     def weights(self, batch: BatchView) -> Tensor:
         """Give 1/k to the k samples with the smallest loss."""
-        return small_loss_mask(batch.losses, batch.keep) / batch.keep.to(batch.losses.dtype)
+        return by_rank_of_loss(batch.losses, batch.by_rank)
