@@ -33,7 +33,7 @@ from s2e_optuna.labels import CleanPart, Unseen, assess_labels, unseen_probabili
 from s2e_optuna.labels.linear import linear_model
 from s2e_optuna.labels.out_of_fold import validation_halves
 from s2e_optuna.labels.predictors import together
-from s2e_optuna.search.posterior import choose_predictors, train_on_clean
+from s2e_optuna.search.posterior import choose_predictors, clean_alone, clean_jobs
 from s2e_optuna.training import TrainConfig
 from s2e_optuna.training.jobs import in_turn
 from studies.settings import commit, hardware
@@ -130,7 +130,8 @@ def run(
     networks = unseen_probabilities("standard", None, data, config)
     halves = validation_halves(data, config.seed)
     seeds = [200 + seed, 300 + seed]
-    clean = train_on_clean(data, halves, config, seeds, lambda *_: None, in_turn)
+    trained = in_turn(clean_jobs(halves, config, seeds), data, lambda *_: None)
+    clean = clean_alone(data, halves, trained)
     chosen = together(list(choose_predictors(data, networks, linear, clean).values()))
     arrays = {"linear": linear.training, "networks": networks.training, "all": chosen.training}
     version, scores = of_cleanlab(python, given, arrays)

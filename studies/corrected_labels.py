@@ -36,7 +36,7 @@ from s2e_optuna.review.corrected import correct
 from s2e_optuna.review.decisions import Decision, DecisionFile
 from s2e_optuna.review.session import AT_RANDOM, PROBABILITY, TEACHING, Review, View
 from s2e_optuna.scores import reached
-from s2e_optuna.search.posterior import choose_predictors, train_on_clean
+from s2e_optuna.search.posterior import choose_predictors, clean_alone, clean_jobs
 from s2e_optuna.training import TrainConfig, evaluate_schedules
 from s2e_optuna.training.jobs import in_turn
 from studies.bench_cleanlab import load, of_cleanlab
@@ -63,7 +63,8 @@ def judged(
     networks = unseen_probabilities("standard", None, data, config)
     halves = validation_halves(data, config.seed)
     seeds = [200 + seed, 300 + seed]
-    clean = train_on_clean(data, halves, config, seeds, lambda *_: None, in_turn)
+    trained = in_turn(clean_jobs(halves, config, seeds), data, lambda *_: None)
+    clean = clean_alone(data, halves, trained)
     chosen = together(list(choose_predictors(data, networks, linear, clean).values()))
     assert chosen.clean is not None
     part = CleanPart(data.y_val.numpy(), chosen.clean)

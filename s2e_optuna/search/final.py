@@ -36,9 +36,10 @@ from s2e_optuna.search.posterior import (
     averaged,
     can_be_halved,
     choose_predictors,
+    clean_alone,
+    clean_jobs,
     posterior_of_half,
     posterior_of_noisy,
-    train_on_clean,
     train_on_noisy_posterior,
     train_on_posterior,
 )
@@ -49,7 +50,7 @@ from s2e_optuna.training import (
     TrainResult,
     evaluate_schedules,
 )
-from s2e_optuna.training.jobs import Runner, in_parts, in_turn
+from s2e_optuna.training.jobs import Beside, Runner, in_parts, in_turn
 from s2e_optuna.training.model import predict_proba
 
 FOLDING = "cross-validation"
@@ -215,11 +216,12 @@ def train_final(
     noisy = posterior and folds > 0 and data.validation == "noisy"
     further = len(both) + seeds if halving else seeds if noisy else 0
     total = (len(entries) * seeds + folds + further) * training.epochs
-    done = 0
+    done: dict[str, int] = {}  # epochs by what is trained: some of it at the same time
 
-    def tell(found: ComparisonProgress) -> None:
+    def tell(found: ComparisonProgress, of: str = "") -> None:
+        done[of] = found.done
         if progress is not None:
-            progress(replace(found, total=total))
+            progress(replace(found, done=sum(done.values()), total=total))
 
     def telling(name: str, trainings: Sequence[int]) -> Callable[[int, int, bool], None]:
         """Return what jobs of so many trainings each tell."""
@@ -227,14 +229,21 @@ def train_final(
 
         def tell_job(place: int, epoch: int, _: bool) -> None:
             so_far[place] = trainings[place] * epoch
-            now, of = done + sum(so_far), len(trainings)
-            tell(ComparisonProgress((name,), folding, epoch, now, total, False, place, of))
+            now, of = sum(so_far), len(trainings)
+            tell(ComparisonProgress((name,), folding, epoch, now, total, False, place, of), name)
 
         return tell_job
 
+    plainly = replaced(training, (own or {}).get("standard", {}))
+    halves = None
+    if posterior and folds and data.validation == "clean":
+        halves = validation_halves(data, folding)
+    beside = Beside(run, (), telling(CLEAN_ONLY, [len(both[half::2]) for half in (0, 1)]))
+    if halving and halves is not None:
+        beside.jobs = clean_jobs(halves, plainly, both)
     # Probabilities are for the list of suspects.
     results = evaluate_schedules(
-        entries, data, training, fresh, tell, keep_probabilities=True, run=run, own=own
+        entries, data, training, fresh, tell, keep_probabilities=True, run=beside, own=own
     )
     usual = kept or tuple(entries)
 
@@ -244,7 +253,6 @@ def train_final(
 
     found = {name: tuple(runs) for name, runs in results.items()}
     best = max(reversed(usual), key=expected)
-    done = len(entries) * seeds * training.epochs
     unseen = None
     if folds and _complete(results[best]):
         method, schedule = entries[best]
@@ -258,8 +266,6 @@ def train_final(
             lambda fold, epoch: tell_fold(fold, epoch, False),
             run,
         )
-    done += folds * training.epochs
-    plainly = replaced(training, (own or {}).get("standard", {}))
     values = dict.fromkeys(_HALVED, own["standard"]) | dict(own) if own else {}
     if noisy and unseen is not None:
         judgement = judge(_ordered(found[best], training.stop), data, unseen, training.device)
@@ -278,18 +284,14 @@ def train_final(
             key=lambda name: _mean(rejudged[name]) if rejudged else expected(name),
         )
         return Final(found, kept_way, best, unseen, training, linear, values, judgement, rejudged)
-    if unseen is None or unseen.clean is None or not posterior:
+    if unseen is None or unseen.clean is None or halves is None or not posterior:
         return Final(found, best, best, unseen, training, linear, own or {})
-    halves, clean = validation_halves(data, folding), None
-    if halving:
-        tell_clean = telling(CLEAN_ONLY, [len(both[half::2]) for half in (0, 1)])
-        clean = train_on_clean(data, halves, plainly, both, tell_clean, run)
+    clean = clean_alone(data, halves, beside.found) if halving else None
     other = None if linear is None else linear.unseen
     predictors = choose_predictors(data, unseen, other, clean)
     unseen = together(list(predictors.values()))
     if clean is not None:
         found[CLEAN_ONLY] = clean.runs
-        done += len(both) * training.epochs
         targets = [posterior_of_half(data, predictors, clean, half, halves) for half in (0, 1)]
         tell_posterior = telling(POSTERIOR, [len(fresh[half::2]) for half in (0, 1)])
         found[POSTERIOR] = train_on_posterior(

@@ -14,9 +14,10 @@ averages the best of each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,12 +35,11 @@ from s2e_optuna.labels.out_of_fold import stopped_by
 from s2e_optuna.labels.predictors import geometric_mean, helpful, together
 from s2e_optuna.training import Model, TrainConfig, TrainResult, predict_proba, train
 from s2e_optuna.training.config import default_batch_size
-from s2e_optuna.training.jobs import Runner, Tell
+from s2e_optuna.training.jobs import Runner, Tell, TellOf
 from s2e_optuna.training.setup import Share, takes_own_batches
 
 Single = NDArray[np.float32]
 Halves = tuple[Tensor, Tensor]
-OnJob = Callable[[int, int, bool], None]
 
 MOST_WRONG = 0.95
 """Share of wrong labels with which nothing is left to learn from."""
@@ -168,34 +168,27 @@ class CleanAlone:
     unseen: Unseen
 
 
-def train_on_clean(
-    data: NoisyData,
-    halves: Halves,
-    training: TrainConfig,
-    seeds: Sequence[int],
-    tell: OnJob,
-    run: Runner,
-) -> CleanAlone | None:
-    """Train on the clean part alone, both ways round; None where a training fails.
+def clean_jobs(halves: Halves, training: TrainConfig, seeds: Sequence[int]) -> list[CleanHalf]:
+    """Return the trainings on the clean part alone, both ways round: a job for each half.
 
     Parameters
     ----------
-    data
-        Whose validation part is clean.
     halves
         Positions of its samples.
     training
         How; its seed is replaced.
     seeds
         Two or more, one a training.
-    tell, run
-        As for a `Runner`, which runs the trainings.
     """
-    jobs = [
+    return [
         CleanHalf(halves[half], halves[1 - half], tuple(seeds[half::2]), training)
         for half in (0, 1)
     ]
-    first, second = run(jobs, data, tell)
+
+
+def clean_alone(data: NoisyData, halves: Halves, found: Sequence[Any]) -> CleanAlone | None:
+    """Put together what `clean_jobs` returned; None where a training failed."""
+    first, second = found
     if first[1] is None or second[1] is None:
         return None
     of_clean = np.empty((1, len(data.y_val), data.n_classes), dtype=np.float32)
@@ -282,7 +275,7 @@ def train_on_posterior(
     halves: Halves,
     training: TrainConfig,
     seeds: Sequence[int],
-    tell: OnJob,
+    tell: TellOf,
     run: Runner,
 ) -> tuple[TrainResult, ...]:
     """Train on the posteriors and the clean part, both ways round.
@@ -295,8 +288,10 @@ def train_on_posterior(
         q_h of both halves [N, C].
     halves
         Positions of the clean samples.
-    training, seeds, tell, run
-        As for `train_on_clean`.
+    training, seeds
+        As for `clean_jobs`.
+    tell, run
+        As for a `Runner`, which runs the trainings.
     """
     jobs = [
         OnPosterior(targets[half], tuple(some), training, halves[half], halves[1 - half])
@@ -343,7 +338,7 @@ def train_on_noisy_posterior(
     worth: CheckedLabels | None,
     training: TrainConfig,
     parts: Sequence[Sequence[int]],
-    tell: OnJob,
+    tell: TellOf,
     run: Runner,
 ) -> tuple[TrainResult, ...]:
     """Train on the posterior alone, stopped by the validation part.
@@ -355,7 +350,7 @@ def train_on_noisy_posterior(
     targets, worth
         See `posterior_of_noisy`.
     training, tell, run
-        As for `train_on_clean`.
+        As for `train_on_posterior`.
     parts
         Seeds, one a training, of each job.
     """

@@ -99,6 +99,10 @@ def evaluate_schedules(
     for name, (method, _) in entries.items():
         get_method(method)
         stacks.setdefault(method, []).append(name)
+    # The largest first: at the end no process has long to wait for another.
+    largest_first = sorted(
+        stacks.items(), key=lambda stack: -get_method(stack[0]).networks * len(stack[1])
+    )
     jobs = [
         _Stack(
             tuple(names),
@@ -109,7 +113,7 @@ def evaluate_schedules(
             keep_probabilities,
             tuple(own.get(name, {}) for name in names) if own else None,
         )
-        for method, names in stacks.items()
+        for method, names in largest_first
         for some in _side_by_side(seeds, method, data, config, run.processes)
     ]
     tally = [0] * len(jobs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -10,6 +11,9 @@ from s2e_optuna.data.noisy_data import NoisyData
 
 Tell = Callable[[int, bool], None]
 """Told after each epoch the number of finished epochs, and whether they only prepare."""
+
+TellOf = Callable[[int, int, bool], None]
+"""The same of one of several jobs, by its place."""
 
 
 class Job(Protocol):
@@ -36,7 +40,7 @@ class Runner(Protocol):
         self,
         jobs: Sequence[Job],
         data: NoisyData,
-        tell: Callable[[int, int, bool], None],
+        tell: TellOf,
     ) -> list[Any]:
         """Return what the jobs return, in their order.
 
@@ -56,14 +60,50 @@ class InTurn:
 
     processes = 1
 
-    def __call__(
-        self, jobs: Sequence[Job], data: NoisyData, tell: Callable[[int, int, bool], None]
-    ) -> list[Any]:
+    def __call__(self, jobs: Sequence[Job], data: NoisyData, tell: TellOf) -> list[Any]:
         """See `Runner`."""
         return [job(data, partial(tell, place)) for place, job in enumerate(jobs)]
 
 
 in_turn = InTurn()
+
+
+@dataclass(eq=False)
+class Beside:
+    """Runs other jobs beside those that it is given first, so that no process waits: a `Runner`.
+
+    Attributes
+    ----------
+    run
+        Runs them all.
+    jobs, tell
+        The others, and whom they tell.
+    found
+        What they returned.
+    """
+
+    run: Runner
+    jobs: Sequence[Job]
+    tell: TellOf
+    found: list[Any] = field(default_factory=list)
+
+    @property
+    def processes(self) -> int:
+        """See `Runner`."""
+        return self.run.processes
+
+    def __call__(self, jobs: Sequence[Job], data: NoisyData, tell: TellOf) -> list[Any]:
+        """See `Runner`."""
+        first = len(jobs)
+
+        def tell_whom(place: int, epoch: int, preparing: bool) -> None:
+            whom, number = (tell, place) if place < first else (self.tell, place - first)
+            whom(number, epoch, preparing)
+
+        found = self.run([*jobs, *self.jobs], data, tell_whom)
+        self.found = found[first:]
+        return found[:first]
+
 
 Item = TypeVar("Item")
 
