@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 
+from s2e_optuna.data.shared import LEAST
 from studies.settings import commit, hardware
 
 RESULTS = Path(__file__).parent / "results" / "bench_growth"
@@ -114,8 +115,10 @@ def main() -> None:
             array = size * WIDTH * 4
             copies = (one["peak"] - least) / array
             found.append({"size": size, "workers": workers, "copies": copies, **one})
+            is_large = array >= LEAST  # of a small array it is what else differs
             numbers = [f"{one['trial']:.1f}", f"{one['trial'] * 10_000 / size:.2f}"]
-            numbers += [f"{one['seconds']:.1f}", f"{one['peak'] / 1e6:,.0f}", f"{copies:.2f}"]
+            numbers += [f"{one['seconds']:.1f}", f"{one['peak'] / 1e6:,.0f}"]
+            numbers.append(f"{copies:.2f}" if is_large else "–")
             rows.append(f"| {' | '.join([f'{size:,}', str(workers), *numbers])} |")
             print(rows[-1], flush=True)
     page = [
@@ -124,7 +127,8 @@ def main() -> None:
         f"`python -m studies.bench_growth`: a trial of {EPOCHS} epochs (Co-teaching, mlp) a "
         f"worker on float32 vectors of {WIDTH} numbers, {VALIDATION:,} to validate. Memory: all "
         "processes of a search together at the peak, shared pages once; copies: that less what "
-        f"{SMALLEST:,} samples need, in sizes of the array of the training part.",
+        f"{SMALLEST:,} samples need, in sizes of the array of the training part, where that is "
+        f"large enough to be shared ({LEAST / 1e6:.0f} MB).",
         "",
         f"| {' | '.join(header)} |",
         "|---|" + "---|" * (len(header) - 1),

@@ -55,6 +55,12 @@ def run_review(source: Path, data: ListedData, port: int) -> list[str]:
         return Finished([*found.sentences, *written], found.command)
 
     origin = origin_of(path, data)
+    if (missing := _moved(origin)) is not None:
+        typer.echo(
+            f"warning: there is no {missing}, so the page shows none of the samples: name them "
+            "with --data",
+            err=True,
+        )
     with (
         DecisionFile(decisions_path(path)) as file,
         Samples(len(cards), what_to_show(path, origin)) as samples,
@@ -73,6 +79,14 @@ def run_review(source: Path, data: ListedData, port: int) -> list[str]:
         " ".join(said),
         *([f"Make labels of your decisions: {shell('s2e', 'apply', str(source))}"] * decided),
     ]
+
+
+def _moved(origin: Origin | None) -> Path | None:
+    """Return where the samples of a list were, if nothing is there any more."""
+    if origin is None or origin.data.is_named:
+        return None
+    place = Path(str(origin.data.data)).expanduser()
+    return None if place.exists() else place
 
 
 @contextlib.contextmanager

@@ -99,6 +99,11 @@ def load_feature_table(
         name: [c[i] for i in used] for name, c in cells.items() if name not in taken
     }
     naming = roles["path_column"]
+    if naming is not None and not features and texts is None:
+        raise DataError(
+            f"{path} names samples ({naming}) and their labels ({label}), and nothing to learn "
+            "from: for a table of labels give the images first, and it with --labels"
+        )
     samples: _Columns | _Texts
     if texts is None:
         samples = _Columns(features, path, naming, fitted)
@@ -213,6 +218,15 @@ def _without(
     drop: Sequence[str],
 ) -> dict[str, tuple[str, ...]]:
     """Leave columns out."""
+    kept = [name for name in cells if name not in drop]
+    if wanted["label_column"] is None and _usual_label(kept) is None:
+        for name in drop:
+            if _usual_label([name]) is not None:
+                raise DataError(
+                    f"the column {name} of {path} was left out, and no other one looks like "
+                    f"labels: leave out --drop-column {name}, or name that of the labels with "
+                    "--label-column"
+                )
     for name in drop:
         if name not in cells:
             raise DataError(
@@ -224,7 +238,13 @@ def _without(
                 f"the column {name} of {path} was named for its use and to be left out: leave "
                 f"out --drop-column {name}"
             )
-    return {name: column for name, column in cells.items() if name not in drop}
+    return {name: cells[name] for name in kept}
+
+
+def _usual_label(names: Sequence[str]) -> str | None:
+    """Return which of some columns is usually that of the labels."""
+    lowered = {name.casefold(): name for name in reversed(names)}
+    return next((lowered[name] for name in LABEL_COLUMNS if name in lowered), None)
 
 
 def read_columns(path: Path) -> dict[str, tuple[str, ...]]:
@@ -335,8 +355,7 @@ def _roles(
                 "images first, and the table with --labels"
             )
     if roles["label_column"] is None:
-        lowered = {name.casefold(): name for name in reversed(list(cells))}
-        roles["label_column"] = next((lowered[n] for n in LABEL_COLUMNS if n in lowered), None)
+        roles["label_column"] = _usual_label(list(cells))
     if roles["label_column"] is None:
         raise DataError(
             f"{path} is a table without a column {' or '.join(LABEL_COLUMNS[:4])}, only "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -20,7 +21,7 @@ from s2e_optuna.data.division import Found
 from s2e_optuna.data.encoder import Encoder
 from s2e_optuna.data.feature_tables import is_feature_table, load_feature_table
 from s2e_optuna.data.image_folder import FolderOptions, LabelFiles, load_image_folder
-from s2e_optuna.data.images import OnImages, Size, image_size_of
+from s2e_optuna.data.images import BrokenImages, OnImages, Size, image_size_of
 from s2e_optuna.data.matching import Samples
 from s2e_optuna.data.named_sets import Source, default_root, named_set
 from s2e_optuna.data.noise import Noise
@@ -143,7 +144,7 @@ def load_data(
         One sentence that says what is wrong and what to do.
     """
     root = default_root() if data_root is None else Path(data_root).expanduser()
-    layout = None
+    layout, given = None, source
     if (stored := _arrow_images(source, root, progress)) is not None:
         source, layout = stored.folder, stored.layout
         if labels is None:
@@ -187,7 +188,8 @@ def load_data(
         how = FolderOptions(
             image_size_of(image_size), label_from_name, skip_broken, root / "images", progress
         )
-        found = load_image_folder(Path(source).expanduser(), files, how, options, layout)
+        with _named_as_given(stored, given):
+            found = load_image_folder(Path(source).expanduser(), files, how, options, layout)
         return with_checked(found, checked)
     if label_from_name is not None:
         raise DataError("--label-from-name is for a folder of images: leave it out")
@@ -218,6 +220,22 @@ def load_data(
         **options,
     )
     return data if noise_words is None else replace(data, noise=noise_words)
+
+
+@contextmanager
+def _named_as_given(stored: ArrowImages | None, given: str | Path | InMemory) -> Iterator[None]:
+    """Name the user's file, and not what was made of it in the cache, where something is wrong."""
+    try:
+        yield
+    except DataError as error:
+        if stored is None:
+            raise
+        said = str(error)
+        for place in (stored.table, stored.folder):
+            said = said.replace(str(place), str(given))
+        if isinstance(error, BrokenImages):
+            raise BrokenImages(said, error.found) from error
+        raise DataError(said) from error
 
 
 def _arrow_images(

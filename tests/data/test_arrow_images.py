@@ -110,6 +110,13 @@ def test_a_folder_that_was_saved(tmp_path, load):
         load(place)
 
 
+def test_what_is_wrong_names_the_file_and_not_the_cache(tmp_path, load):
+    file = write_parquet(tmp_path / "p.parquet", ("cat", "dog"), [0, 1] * 15)
+    with pytest.raises(DataError, match="no column 'breed'") as error:
+        load(file, label_column="breed")
+    assert str(file) in str(error.value) and "cache" not in str(error.value)
+
+
 def test_rows_without_a_label(tmp_path, load):
     labels = [None, -1, *[0, 1] * 15]
     file = write_parquet(tmp_path / "p.parquet", ("cat", "dog"), labels)

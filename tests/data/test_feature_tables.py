@@ -133,6 +133,16 @@ BAD = {
     ),
     "no parts": ({}, {"label_column": "diagnosis", "split_column": "city"}, "which are no parts"),
     "other labels": ({}, {"labels": "other.csv"}, "leave --labels out"),
+    "labels left out": (
+        {"label": ["x", "y"] * 30},
+        {"drop_columns": ["label"]},
+        "column label of .* was left out, and no other one looks like labels: .*--label-column",
+    ),
+    "a list of labels": (
+        {},
+        {"label_column": "diagnosis", "drop_columns": ["age", "pay", "city", "unit"]},
+        r"names samples \(id\) and their labels \(diagnosis\), and nothing to learn.*--labels",
+    ),
     "name pattern": ({}, {"label_from_name": "auto"}, "--label-from-name is for a folder"),
 }
 

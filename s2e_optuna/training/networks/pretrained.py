@@ -56,6 +56,11 @@ class Pretrained(nn.Module):
 
 def _factory(name: str) -> NetworkFactory:
     def build(input_shape: InputShape, n_classes: int) -> nn.Module:
+        if tuple(input_shape[:2]) == (1, 1):
+            raise DataError(
+                f"the network {name}{ENDING} is for images, and the samples are rows of "
+                f"{input_shape[2]:,} numbers: leave `network` out, or choose mlp"
+            )
         return Pretrained(name, input_shape[0], n_classes)
 
     return build
