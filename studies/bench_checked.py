@@ -1,11 +1,15 @@
 """What a handful of checked validation labels is worth: rules that choose a schedule, compared.
 
-    python -m studies.bench_checked --mnist data/mnist27k.npz
+    python -m studies.bench_checked --mnist data/mnist27k.npz --features cifar10n.npz
 
 Random schedules are trained with Co-teaching for each task and seed, once; predictions are kept
 under ``runs/bench_checked``. Validation labels are as noisy as the others; some, drawn at random
 again and again, are checked, and every rule chooses a schedule by what it then knows. What counts
 is the test accuracy of the schedule's network.
+
+``--features`` is a file of features of images (`studies.lite_features`) of CIFAR-10 and of their
+labels in CIFAR-10N: ``x_train``, ``y_clean``, ``y_aggregate``, ``y_random1``, ``y_worst``,
+``x_test`` and ``y_test``.
 
 Writes ``studies/results/bench_checked``.
 """
@@ -15,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +28,11 @@ import optuna
 import torch
 from numpy.typing import NDArray
 
-from s2e_optuna.data import NoisyData, load_data
+from s2e_optuna.data import NoisyData, from_arrays, load_data
+from s2e_optuna.data.preparation import AS_THEY_ARE
+from s2e_optuna.data.pretrained_vectors import Vectors
+from s2e_optuna.data.projection import Projection
+from s2e_optuna.data.streaming import take
 from s2e_optuna.labels import NOT_CHECKED, check_labels, tempered_average
 from s2e_optuna.labels.checked import PSEUDO_SAMPLES
 from s2e_optuna.labels.expected import validation_average
@@ -33,7 +41,7 @@ from s2e_optuna.schedules import suggest_schedule
 from s2e_optuna.training import TrainConfig, TrainResult, predict_proba, train
 from studies.pages import write_text
 from studies.settings import RESULTS as ALL_RESULTS
-from studies.settings import RUNS, commit, hardware
+from studies.settings import RUNS, StudyError, commit, hardware
 
 RESULTS = ALL_RESULTS / "bench_checked"
 
@@ -45,10 +53,12 @@ TASKS = {
         ("pair45", "pair", 0.45),
         ("inst30", "instance", 0.3),
     )
-}
-EPOCHS = {"digits": 60, "mnist": 20}
-MNIST_TRAINING, MNIST_VALIDATION = 4000, 1000
-SEEDS = (0, 1)
+} | {f"cifar-{name}": ("cifar", name, None) for name in ("aggregate", "random1", "worst")}
+EPOCHS = {"digits": 60, "mnist": 20, "cifar": 20}
+TRAINING, VALIDATION = 4000, 1000
+"""Samples of MNIST and CIFAR-10N."""
+
+SEEDS = (0, 1, 2, 3, 4)
 SCHEDULES, STACK = 32, 8
 CHECKED = (10, 20, 50, 100)
 DRAWS = 20
@@ -69,22 +79,33 @@ Array = NDArray[np.float64]
 Found = dict[str, NDArray[Any]]
 
 
-def task_data(name: str, mnist: str, seed: int) -> NoisyData:
+@dataclass(frozen=True)
+class Sources:
+    """Where the data are."""
+
+    mnist: str = "mnist"
+    features: Path | None = None
+
+
+def task_data(name: str, sources: Sources, seed: int) -> NoisyData:
     """Load a task's data; the validation part is as noisy as the training part."""
     source, kind, rate = TASKS[name]
     if source == "digits":
         return load_data("digits", noise=kind, noise_rate=rate, seed=seed, validation="noisy")
-    size = MNIST_TRAINING + MNIST_VALIDATION
-    data = load_data(mnist, noise=kind, noise_rate=rate, seed=seed, train_size=size)
+    size = TRAINING + VALIDATION
+    if source == "mnist":
+        data = load_data(sources.mnist, noise=kind, noise_rate=rate, seed=seed, train_size=size)
+    else:
+        data = _human(kind, sources.features, seed, size)
     order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
-    kept, cut = order[:MNIST_TRAINING].sort().values, order[MNIST_TRAINING:].sort().values
+    kept, cut = order[:TRAINING].sort().values, order[TRAINING:].sort().values
     assert data.y_clean is not None
     return replace(
         data,
-        x_train=data.x_train[kept],
+        x_train=take(data.x_train, kept),
         y_train=data.y_train[kept],
         y_clean=data.y_clean[kept],
-        x_val=data.x_train[cut],
+        x_val=take(data.x_train, cut),
         y_val=data.y_train[cut],
         y_val_clean=data.y_clean[cut],
         ids=tuple(data.ids[i] for i in kept.tolist()),
@@ -94,13 +115,36 @@ def task_data(name: str, mnist: str, seed: int) -> NoisyData:
     )
 
 
-def predictions(name: str, mnist: str, seed: int) -> Found:
+def _human(column: str, path: Path | None, seed: int, size: int) -> NoisyData:
+    """Load features of images, and labels that people gave."""
+    if path is None:
+        raise StudyError("say where the features are: --features FILE.npz")
+    with np.load(path) as file:
+        vectors = {
+            part: Vectors([x], np.stack([0 * np.arange(len(x)), np.arange(len(x))], axis=1))
+            for part, x in (("train", file["x_train"]), ("test", file["x_test"]))
+        }
+        projection = Projection.fit(vectors["train"], None)
+        return from_arrays(
+            projection.apply(vectors["train"]),
+            file[f"y_{column}"],
+            x_test=projection.apply(vectors["test"]),
+            y_test=file["y_test"],
+            y_clean=file["y_clean"],
+            name=f"cifar10n-{column}",
+            seed=seed,
+            train_size=size,
+            preparation=AS_THEY_ARE,
+        )
+
+
+def predictions(name: str, sources: Sources, seed: int) -> Found:
     """Train a task's schedules to their last epoch, or read what was kept of it."""
     place = RUNS / "bench_checked" / f"{name}-{seed}.npz"
     if place.is_file():
         with np.load(place) as file:
             return {key: file[key] for key in file.files}
-    data, epochs = task_data(name, mnist, seed), EPOCHS[TASKS[name][0]]
+    data, epochs = task_data(name, sources, seed), EPOCHS[TASKS[name][0]]
     assert data.y_val_clean is not None
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     schedules = [suggest_schedule(study.ask(), epochs) for _ in range(SCHEDULES)]
@@ -116,7 +160,9 @@ def predictions(name: str, mnist: str, seed: int) -> Found:
         "average": validation_average(data, replace(config, evaluate_every=1)),
     }
     place.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(place, allow_pickle=False, **kept)
+    part = place.with_suffix(".part.npz")
+    np.savez_compressed(part, allow_pickle=False, **kept)
+    part.replace(place)
     return kept
 
 
@@ -168,12 +214,12 @@ def forward_likelihood(
     return np.asarray(total)
 
 
-def run(name: str, mnist: str, seeds: tuple[int, ...]) -> dict[str, Any]:
+def run(name: str, sources: Sources, seeds: tuple[int, ...]) -> dict[str, Any]:
     """Let every rule choose, for all seeds and draws; return the means of test accuracies."""
     chosen: dict[str, list[float]] = {}
     spread: dict[str, float] = {}
     for seed in seeds:
-        found = predictions(name, mnist, seed)
+        found = predictions(name, sources, seed)
         test, n_samples = found["test"], len(found["given"])
         everything = np.arange(n_samples)
         for key, value in (
@@ -264,9 +310,9 @@ def write() -> Path:
 
 `python -m studies.bench_checked`: test accuracy, in %, of the schedule that a rule chooses among
 {SCHEDULES} random ones (Co-teaching, networks of the last epoch). Validation labels are as noisy
-as the training labels: {MNIST_VALIDATION:,} beside {MNIST_TRAINING:,} of MNIST, 200 beside 800 of
-the digits. Some are checked, drawn at random; means over {DRAWS} draws and the seeds of data and
-trainings. Test data choose nothing.
+as the training labels: {VALIDATION:,} beside {TRAINING:,} of MNIST and CIFAR-10N
+(features of a small pretrained network), 200 beside 800 of the digits. Some are checked, drawn at
+random; means over {DRAWS} draws and the seeds of data and trainings. Test data choose nothing.
 
 ![Test accuracy by the number of checked labels](checked.png)
 
@@ -290,12 +336,13 @@ def main(words: list[str] | None = None, out: Callable[[str], None] = print) -> 
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("tasks", nargs="*", default=list(TASKS), help="all by default")
     parser.add_argument("--mnist", default="mnist", help="where MNIST is [default: torchvision]")
+    parser.add_argument("--features", type=Path, help="features and labels of CIFAR-10N")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     asked = parser.parse_args(words)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     RESULTS.mkdir(parents=True, exist_ok=True)
     for name in asked.tasks:
-        content = run(name, asked.mnist, tuple(asked.seeds))
+        content = run(name, Sources(asked.mnist, asked.features), tuple(asked.seeds))
         write_text(RESULTS / f"{name}.json", json.dumps(content, indent=1) + "\n")
         out(f"{name}: {write()}")
 

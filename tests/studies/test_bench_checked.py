@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from studies import bench_checked
+from studies.settings import StudyError
 
 
 def test_every_rule_chooses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,3 +43,20 @@ def test_a_person_who_is_wrong_now_and_then(monkeypatch: pytest.MonkeyPatch) -> 
     assert (said[overlooked] == given[overlooked]).all() and overlooked.any()
     monkeypatch.setattr(bench_checked, "MISTAKES", 0.0)
     assert (bench_checked.answered(found, 0, 0)["true"] == true).all()
+
+
+def test_human_labels_come_with_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_checked, "TRAINING", 40)
+    monkeypatch.setattr(bench_checked, "VALIDATION", 10)
+    rng, labels = np.random.default_rng(0), np.arange(60) % 3
+    some = {"x_train": rng.random((60, 5), np.float32), "x_test": rng.random((9, 5), np.float32)}
+    given = np.where(np.arange(60) < 12, (labels + 1) % 3, labels)
+    np.savez(tmp_path / "f.npz", y_clean=labels, y_worst=given, y_test=labels[:9], **some)
+    sources = bench_checked.Sources(features=tmp_path / "f.npz")
+    data = bench_checked.task_data("cifar-worst", sources, 1)
+    assert (len(data.y_train), len(data.y_val), data.validation) == (40, 10, "noisy")
+    assert data.y_val_clean is not None and data.y_clean is not None
+    wrong = (data.y_train != data.y_clean).sum() + (data.y_val != data.y_val_clean).sum()
+    assert 0 < wrong <= 12
+    with pytest.raises(StudyError, match="--features"):
+        bench_checked.task_data("cifar-worst", bench_checked.Sources(), 1)
