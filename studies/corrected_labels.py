@@ -39,7 +39,7 @@ from s2e_optuna.scores import reached
 from s2e_optuna.search.posterior import choose_predictors, clean_alone, clean_jobs
 from s2e_optuna.training import TrainConfig, evaluate_schedules
 from s2e_optuna.training.jobs import in_turn
-from studies.bench_cleanlab import load, of_cleanlab
+from studies.bench_cleanlab import Places, load, of_cleanlab
 from studies.settings import commit, hardware
 
 RESULTS = Path(__file__).parent / "results" / "corrected_labels"
@@ -157,7 +157,7 @@ def run(
 
     Beside them cleanlab's version.
     """
-    data = load(*task, "mnist", seed)
+    data = load(*task, Places("mnist", ""), seed)
     assert data.y_clean is not None
     truth = data.y_clean.numpy()
     quality, predicted = judged(data, seed, epochs)
