@@ -68,7 +68,5 @@ def test_images_with_other_channels_are_refused():
     for name in PRETRAINED:
         with pytest.raises(DataError, match=r"the images have 4 channels, and .*choose another"):
             make_network(name, (4, 16, 16), 2)
-        with pytest.raises(
-            DataError, match="for images, and the samples are rows of 5 numbers"
-        ):
+        with pytest.raises(DataError, match="for images, and the samples are rows of 5 numbers"):
             make_network(name, (1, 1, 5), 2)
