@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,9 +27,13 @@ from s2e_optuna.data.images import OnImages
 from s2e_optuna.data.preparation import PIXELS, Preparation
 from s2e_optuna.data.pretrained_networks import FeatureNetwork, feature_network
 from s2e_optuna.data.pretrained_vectors import (
+    SHARD,
+    Computed,
+    Extract,
     FilePictures,
     Pictures,
     PixelPictures,
+    Shard,
     VectorStore,
     vectors_of,
 )
@@ -189,6 +194,8 @@ class Features:
         Told how many images have been done, and how many there are.
     fitted
         What is used in place of fitting it.
+    extract
+        Computes the vectors of files, in place of this process.
     """
 
     name: str
@@ -199,6 +206,7 @@ class Features:
     cache: Path | None = None
     progress: OnImages | None = None
     fitted: PretrainedFeatures | None = None
+    extract: Extract | None = None
     network: FeatureNetwork = field(init=False)
 
     def __post_init__(self) -> None:
@@ -234,7 +242,13 @@ class Features:
         views = self.views if self.fitted is None else self.fitted.views
         store = VectorStore(_place(self.cache, self.network, views))
         vectors_of(
-            every, self.network, store, views=views, device=self.device, progress=self.progress
+            every,
+            self.network,
+            store,
+            views=views,
+            device=self.device,
+            progress=self.progress,
+            extract=self._elsewhere(every, views),
         )
         contents = {part: some.digests for part, some in pictures.items()}
         vectors = {part: store.vectors(some) for part, some in contents.items()}
@@ -253,6 +267,34 @@ class Features:
             )
         made = {part: fitted.projection.apply(some) for part, some in vectors.items()}
         return Encoded(made, fitted, contents)
+
+    def _elsewhere(
+        self, every: _All, views: int
+    ) -> Callable[[Sequence[int]], Iterator[Computed]] | None:
+        """Return what lets others compute the vectors of files, if somebody does."""
+        extract, paths = self.extract, every.paths
+        if extract is None or paths is None:
+            return None
+        digests = every.digests.tolist()
+
+        def compute(new: Sequence[int]) -> Iterator[Computed]:
+            rows = [tuple(new[start : start + SHARD]) for start in range(0, len(new), SHARD)]
+            return extract(
+                [
+                    Shard(
+                        self.network.name,
+                        self.side,
+                        views,
+                        self.network.identity,
+                        tuple(paths[i] for i in some),
+                        tuple(digests[i] for i in some),
+                        some,
+                    )
+                    for some in rows
+                ]
+            )
+
+        return compute
 
     def _pixels(self, train: Images, preparation: Preparation | None) -> Preparation:
         if self.fitted is not None:
@@ -289,6 +331,14 @@ class _All:
         self.digests = np.concatenate([part.digests for part in parts])
         self._parts = parts
         self._ends = np.cumsum([len(part.digests) for part in parts])
+
+    @property
+    def paths(self) -> list[str] | None:
+        """Absolute paths of all images; None where some are no files."""
+        files = [part for part in self._parts if isinstance(part, FilePictures)]
+        if len(files) < len(self._parts):
+            return None
+        return [os.path.abspath(path) for part in files for path in part.paths]
 
     def image(self, index: int) -> Any:
         part = int(np.searchsorted(self._ends, index, side="right"))

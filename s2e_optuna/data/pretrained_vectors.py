@@ -12,10 +12,13 @@ import contextlib
 import logging
 import os
 import shutil
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
@@ -29,7 +32,7 @@ from torch import Tensor
 from s2e_optuna.cores import available_cores
 from s2e_optuna.data.file_digests import Digests, digest_of, digests_of_files
 from s2e_optuna.data.images import BrokenImages, OnImages, decode_image, only_our_words
-from s2e_optuna.data.pretrained_networks import FeatureNetwork
+from s2e_optuna.data.pretrained_networks import FeatureNetwork, feature_network
 from s2e_optuna.device import on_device, resolve_device, to_device
 from s2e_optuna.errors import DataError
 from s2e_optuna.writable import whole_file
@@ -227,6 +230,83 @@ def remove_unused(root: Path) -> None:
                 shutil.rmtree(folder)
 
 
+Computed = tuple[list[int], Floats, list[int]]
+"""Positions of some samples, their vectors [B, D], and positions of broken ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """Image files whose vectors may be computed by another process, or on another machine.
+
+    Attributes
+    ----------
+    name, side, views
+        Which network, see `feature_network`, and how many views.
+    identity
+        The network's, as it has to be there, too.
+    paths
+        The files, under the same paths there.
+    digests
+        Of their contents, as they have to be.
+    positions
+        Of the images among all.
+    device
+        Where to compute.
+    """
+
+    name: str
+    side: int | None
+    views: int
+    identity: str
+    paths: tuple[str, ...]
+    digests: tuple[int, ...]
+    positions: tuple[int, ...]
+    device: str = "cpu"
+
+    def compute(self) -> Computed:
+        """Compute the vectors.
+
+        Raises
+        ------
+        DataError
+            Network or files are others than where the shard was made, or not there.
+        """
+        network = _network(self.name, self.side)
+        host = socket.gethostname()
+        if network.identity != self.identity:
+            raise DataError(
+                f"the network {self.name} is another one on {host} than here: give all machines "
+                "the same weights and versions"
+            )
+        pictures = FilePictures(self.paths, None)
+        for path, digest, known in zip(
+            self.paths, pictures.digests.tolist(), self.digests, strict=True
+        ):
+            if digest != known:
+                raise DataError(f"{path} is another file on {host} than here: share one folder")
+        good: list[int] = []
+        bad: list[int] = []
+        vectors: list[Floats] = []
+        rows = range(len(self.paths))
+        for some, found, broken in _computed(pictures, network, rows, self.views, self.device):
+            good += [self.positions[i] for i in some]
+            bad += [self.positions[i] for i in broken]
+            vectors += [found] if some else []
+        return good, np.concatenate(vectors) if vectors else np.empty((0, 0), np.float32), bad
+
+
+Extract = Callable[[Sequence[Shard]], Iterator[Computed]]
+"""Computes shards, in any order."""
+
+SHARD = 512
+"""Images of a shard."""
+
+
+@lru_cache(maxsize=1)
+def _network(name: str, side: int | None) -> FeatureNetwork:
+    return feature_network(name, side)
+
+
 def vectors_of(
     pictures: Pictures,
     network: FeatureNetwork,
@@ -235,6 +315,7 @@ def vectors_of(
     views: int = 1,
     device: str = "auto",
     progress: OnImages | None = None,
+    extract: Callable[[Sequence[int]], Iterator[Computed]] | None = None,
 ) -> Vectors:
     """Return the vectors of images; those that no earlier call has computed are computed now.
 
@@ -252,6 +333,8 @@ def vectors_of(
         Where to compute.
     progress
         Told how many of the new ones have been computed, and how many there are.
+    extract
+        Computes the vectors of images at these positions, in place of this process.
 
     Raises
     ------
@@ -262,6 +345,8 @@ def vectors_of(
     """
 
     def compute(new: Sequence[int]) -> Iterator[Computed]:
+        if extract is not None:
+            return extract(new)
         return _computed(pictures, network, new, views, device)
 
     if broken := fill(store, pictures.digests, compute, progress):
@@ -269,10 +354,6 @@ def vectors_of(
         alike = [i for i, digest in enumerate(digests) if digest in broken]
         raise BrokenImages.of(_reasons(pictures, alike), len(digests))
     return store.vectors(pictures.digests)
-
-
-Computed = tuple[list[int], Floats, list[int]]
-"""Positions of some samples, their vectors [B, D], and positions of broken ones."""
 
 
 def fill(

@@ -27,6 +27,7 @@ from s2e_optuna.data.named_sets import Source, default_root, named_set
 from s2e_optuna.data.noise import Noise
 from s2e_optuna.data.noisy_data import NoisyData
 from s2e_optuna.data.pretrained import Features, PretrainedFeatures
+from s2e_optuna.data.pretrained_vectors import Extract
 from s2e_optuna.data.spec import DATA_SETS, is_own
 from s2e_optuna.data.table_columns import TableColumns
 from s2e_optuna.data.text_features import TextFeatures, Texts
@@ -65,6 +66,7 @@ def load_data(
     device: str = "auto",
     encoder: Encoder | None = None,
     progress: OnImages | None = None,
+    extract: Extract | None = None,
 ) -> NoisyData:
     """Load a data set and, if asked, put label noise on its training part.
 
@@ -137,6 +139,9 @@ def load_data(
         it is fitted to the training part.
     progress
         Told how many images have been decoded, and how many there are.
+    extract
+        Computes features of image files in place of this process, such as
+        `s2e_optuna.search.ray_shards.RayShards`.
 
     Raises
     ------
@@ -182,6 +187,7 @@ def load_data(
             root,
             progress,
             encoder if isinstance(encoder, PretrainedFeatures) else None,
+            extract,
         )
     named = isinstance(source, str) and source in DATA_SETS
     if not named and _is_folder(source) and not _is_table(source):

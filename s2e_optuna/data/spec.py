@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from s2e_optuna.data.encoder import Encoder
     from s2e_optuna.data.noise import Noise
     from s2e_optuna.data.noisy_data import NoisyData
+    from s2e_optuna.data.pretrained_vectors import Extract
     from s2e_optuna.data.sources import InMemory
 else:  # evaluated where the command line is made of these types; torch would be imported for them
     Checked = InMemory = Noise = Any
@@ -351,6 +352,7 @@ class DataSpec:
         size: tuple[int, int] | None = None,
         encoder: Encoder | None = None,
         device: str = "auto",
+        extract: Extract | None = None,
     ) -> NoisyData:
         """Load the data.
 
@@ -364,6 +366,8 @@ class DataSpec:
             That of a model, see `load_data`.
         device
             Where features are computed.
+        extract
+            Computes features of files, in place of this process.
 
         Raises
         ------
@@ -374,7 +378,14 @@ class DataSpec:
 
         options = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "data"}
         options["image_size"] = size if self.image_size is None else self.image_size
-        return load_data(self.data, progress=progress, encoder=encoder, device=device, **options)
+        return load_data(
+            self.data,
+            progress=progress,
+            encoder=encoder,
+            device=device,
+            extract=extract,
+            **options,
+        )
 
 
 def _resolved(path: str | Path | None) -> str | None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
     from s2e_optuna.data import NoisyData
+    from s2e_optuna.data.pretrained_vectors import Extract
     from s2e_optuna.search.budget import Budget
 else:  # evaluated where the command line is made of these types; Optuna would be imported for it
     BaseStorage = Any
@@ -479,6 +480,21 @@ class SearchConfig:
         named = {"study": self.study_name, "storage": url, "out": str(self.folder)}
         return {**own, **stored, **named}
 
+    def _extract(self) -> Extract | None:
+        """Return what computes features of images in place of this process."""
+        if self.launcher != "ray" or self.data.features is None:
+            return None
+        from s2e_optuna.search.ray_shards import RayShards
+
+        return RayShards(self.workers, self.ray_gpus)
+
+    @property
+    def ray_gpus(self) -> float | None:
+        """GPUs of each task on Ray; None takes one where the cluster has some."""
+        if self.gpus_per_worker is None and self.training.device != "auto":
+            return float(self.devices[0] != "cpu")
+        return self.gpus_per_worker
+
     def load(self, progress: Callable[[int, int], None] | None = None) -> NoisyData:
         """Load the data and check that they can be trained on.
 
@@ -500,7 +516,7 @@ class SearchConfig:
         from s2e_optuna.training import make_network
 
         training = self.training
-        data = self.data.load(progress, device=self.devices[0])
+        data = self.data.load(progress, device=self.devices[0], extract=self._extract())
         network = make_network(
             training.network, data.input_shape, data.n_classes, execution=training.execution
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
@@ -18,6 +20,40 @@ from s2e_optuna.storages.retry import PATIENCE
 
 STOP_PATIENCE = 20.0
 """Seconds that tasks have to hand their trials back before they are killed."""
+
+
+def import_ray() -> Any:
+    """Import Ray.
+
+    Raises
+    ------
+    SearchError
+        If it is not installed.
+    """
+    try:
+        return importlib.import_module("ray")
+    except ImportError as error:
+        raise SearchError("the launcher ray needs Ray: pip install 's2e-optuna[ray]'.") from error
+
+
+@contextmanager
+def connected(ray: Any) -> Iterator[None]:
+    """Be connected to the cluster; one that is not there yet is this machine."""
+    started_ray = not ray.is_initialized()
+    if started_ray:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, logging_level=40)
+    try:
+        yield
+    finally:
+        if started_ray:
+            ray.shutdown()
+
+
+def gpus_of(ray: Any, asked: float | None) -> float:
+    """Return the GPUs of a task: one where the cluster has some, if nobody says."""
+    return min(1.0, ray.cluster_resources().get("GPU", 0.0)) if asked is None else asked
 
 
 class RayPool(Pool):
@@ -61,12 +97,7 @@ class RayPool(Pool):
         on_progress: Callable[[Progress], None] = lambda progress: None,
         budget: Budget | None = None,
     ) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            raise SearchError(
-                "the launcher ray needs Ray: pip install 's2e-optuna[ray]'."
-            ) from error
+        ray = import_ray()
         super().__init__(
             study,
             storage,
@@ -81,20 +112,9 @@ class RayPool(Pool):
 
     def run(self, target: int) -> None:
         """See `Pool`."""
-        started_ray = not self._ray.is_initialized()
-        if started_ray:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self._ray.init(
-                    address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, logging_level=40
-                )
-        try:
-            if self._gpus is None:
-                self._gpus = min(1.0, self._ray.cluster_resources().get("GPU", 0.0))
+        with connected(self._ray):
+            self._gpus = gpus_of(self._ray, self._gpus)
             super().run(target)
-        finally:
-            if started_ray:
-                self._ray.shutdown()
 
     def _start(self, place: Place) -> None:
         place.owner = new_owner()

@@ -268,14 +268,11 @@ def _pool(
     shared: SharedData | None = None,
 ) -> LocalPool | RayPool:
     if config.launcher == "ray":
-        gpus = config.gpus_per_worker
-        if gpus is None and config.training.device != "auto":
-            gpus = float(config.devices[0] != "cpu")
         return RayPool(
             study,
             url,
             workers=config.workers,
-            gpus=gpus,
+            gpus=config.ray_gpus,
             stack=config.stack,
             on_progress=on_progress,
             budget=config.budget,
