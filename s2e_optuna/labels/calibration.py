@@ -50,9 +50,6 @@ ANY_SCALE = 1.0, 2.0
 AS_GOOD = 0.01
 """Log loss a sample up to which a larger s is taken, where that is within the standard error."""
 
-FEW_STRENGTH = 1.0
-"""s where there are too few samples to choose it."""
-
 _PARTS = 5
 _MOST_NUMBERS = 100_000
 """Probabilities that s is chosen by, at most: of many networks only some then."""
@@ -170,37 +167,6 @@ def fit_calibration(
     return _fit(every, np.tile(truth, networks), strength, prior, weight)
 
 
-def fit_temperature(labels: ArrayLike, pred_probs: ArrayLike) -> Calibration:
-    """Fit equation (1) without W: a temperature and a bias for each class, by a few samples.
-
-    Nothing is chosen by cross-validation; s is `FEW_STRENGTH`.
-
-    Parameters
-    ----------
-    labels, pred_probs
-        As for `fit_calibration`.
-
-    Raises
-    ------
-    DataError
-        Arrays that do not fit together, or no sample.
-
-    Examples
-    --------
-    Ten predictions that are right are made surer:
-
-    >>> import numpy as np
-    >>> labels = np.arange(10) % 2
-    >>> found = fit_temperature(labels, 0.3 + 0.4 * np.eye(2)[labels])
-    >>> found.apply([[0.7, 0.3]]).round(2)
-    array([[0.94, 0.06]])
-    """
-    clean, truth = _clean_part(labels, pred_probs)
-    networks, _, n_classes = clean.shape
-    logs, every = logits(clean).reshape(-1, n_classes), np.tile(truth, networks)
-    return _fit(logs, every, FEW_STRENGTH, ANY_SCALE, 1.0 / networks, mixes=False)
-
-
 def cross_fitted(labels: ArrayLike, pred_probs: ArrayLike, calibration: Calibration) -> Floats:
     """Calibrate clean samples by calibrations that have not seen them.
 
@@ -257,14 +223,13 @@ def _fit(
     prior: tuple[float, float],
     weight: float,
     start: Calibration | None = None,
-    mixes: bool = True,
 ) -> Calibration:
-    """Return a, W and b for samples [M, C] that count `weight` each; W is 0 unless it mixes."""
+    """Return a, W and b for samples [M, C] that count `weight` each."""
     n_samples, n_classes = logs.shape
     members = np.zeros((n_samples, n_classes))
     members[np.arange(n_samples), truth] = 1.0
     absent = np.where(members.any(axis=0), 0.0, -np.inf)
-    mixes = mixes and n_classes <= MOST_CLASSES_MIXED
+    mixes = n_classes <= MOST_CLASSES_MIXED
     size = 1 + n_classes + n_classes * n_classes * mixes
     mean, variance = prior[0], prior[1] ** 2
 

@@ -3,16 +3,13 @@
 | symbol | meaning |
 |---|---|
 | x, g | a validation sample and its given label; N of them, n checked: their true label is known |
-| p(k, x) | mean of the softmax of candidates' logits over 2, calibrated by the checked samples |
+| p(k, x) | mean of the softmax of candidates' logits over 2: an average at temperature 2 |
 | K[k, g] | checked samples of class k with the label g |
 | T[k, g] | probability that a sample of class k was labelled g |
 | w(k; x, g) | probability that the true class is k; of a checked sample 1 or 0 |
 
-An average is less sure than its networks, and leans to the classes that wrong labels have. One
-temperature and a bias for each class, fitted to the checked samples, undo most of it
-(`s2e_optuna.labels.calibration.fit_temperature`). Three pseudo-samples of each class are labelled
-right as often as the checked ones, and wrong ones evenly. They and K stay in the counts while T
-is found by three rounds of EM:
+Three pseudo-samples of each class are labelled right as often as the checked ones, and wrong ones
+evenly. They and K stay in the counts while T is found by three rounds of EM:
 
     w(k; x, g) = p(k, x) T[k, g], divided by its sum over k     (7)
 
@@ -32,7 +29,6 @@ from numpy.typing import ArrayLike
 
 from s2e_optuna.errors import DataError, unknown_name
 from s2e_optuna.labels.arrays import Floats, Ints, Real, as_labels, as_probabilities
-from s2e_optuna.labels.calibration import fit_temperature
 from s2e_optuna.labels.transition import (
     ByLabel,
     count_pairs,
@@ -128,7 +124,7 @@ def check_labels(labels: ArrayLike, true: ArrayLike, pred_probs: ArrayLike) -> C
         True labels, integers [N]; `NOT_CHECKED` where nobody has looked. Those to look at are best
         drawn at random.
     pred_probs
-        [N, C], `tempered_average` of good candidates.
+        p [N, C], `tempered_average` of good candidates.
 
     Raises
     ------
@@ -141,8 +137,8 @@ def check_labels(labels: ArrayLike, true: ArrayLike, pred_probs: ArrayLike) -> C
 
     >>> labels, true = [0, 0, 1, 1, 0, 1], [0, 1, 1, 1, -1, -1]
     >>> check_labels(labels, true, [[0.5, 0.5]] * 6).weights[4:].round(2)
-    array([[0.58, 0.42],
-           [0.12, 0.88]])
+    array([[0.74, 0.26],
+           [0.21, 0.79]])
     """
     average = as_probabilities(pred_probs)
     given = as_labels(labels, *average.shape)
@@ -150,7 +146,6 @@ def check_labels(labels: ArrayLike, true: ArrayLike, pred_probs: ArrayLike) -> C
     known, truth = _checked(true, n_samples, n_classes)
     if not known.any():
         raise DataError("no validation label is checked: give the true label of some")
-    average = fit_temperature(truth[known], average[known]).apply(average)
     counts = count_pairs(truth[known], given[known], n_classes)
     right = float(np.trace(counts) / counts.sum())
     counts += PSEUDO_SAMPLES * symmetric_matrix(1.0 - right, n_classes)

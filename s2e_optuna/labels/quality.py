@@ -12,12 +12,14 @@ from s2e_optuna.errors import DataError
 from s2e_optuna.labels.arrays import Floats, Ints, Real, as_labels, as_probabilities
 from s2e_optuna.labels.calibration import cross_fitted, fit_calibration
 from s2e_optuna.labels.noise_rate import (
+    CONFUSED_ALIKE,
     DRAWS,
     INTERVAL,
     Draws,
     NoiseRate,
     adjusted,
     bootstrap,
+    confused_alike,
     false_alarms,
     stretched,
     summarise,
@@ -215,21 +217,21 @@ def _by_clean(
     even = symmetric_matrix(posterior_rate, n_classes)
     counts, looks, drawn = _bootstrapped(given, fitted, matrix, even, pseudo, rng, n_draws)
 
-    right, wrong, alike = false_alarms(truth, held_out, matrix, even)
+    power = CONFUSED_ALIKE * confused_alike(matrix, truth, held_out)
+    right, wrong = false_alarms(truth, held_out, matrix, even, (0.0, power, CONFUSED_ALIKE))
     rates = np.maximum(1.0 - np.diag(matrix)[truth], 1e-12)
-    s0, s1 = right.mean(), float(rates @ wrong / rates.sum())
+    s0, (s1, s1_likely, _) = right.mean(), wrong @ rates / rates.sum()
     weights = rng.dirichlet(np.ones(len(truth)), n_draws)
     s0_drawn = weights @ right + (s1 - s0) * rng.gamma(0.5, size=n_draws) / len(truth)
-    s1_drawn, alike_drawn = ((weights * rates) @ s / (weights @ rates) for s in (wrong, alike))
-    overall = float(adjusted(looks.mean(), s0, s1))
-    w_drawn = adjusted(drawn.looks_wrong, s0_drawn, s1_drawn)
-    w_alike = adjusted(drawn.looks_wrong, s0_drawn, alike_drawn)
+    s1_drawn = ((weights * rates) @ wrong.T).T / (weights @ rates)
+    overall = float(adjusted(looks.mean(), s0, s1_likely))
+    w_low, w_drawn, w_high = (adjusted(drawn.looks_wrong, s0_drawn, s) for s in s1_drawn)
     if pairs is not None:
         overall, w_drawn = _with_pairs(overall, w_drawn, pairs, rng)
-        w_alike = w_drawn  # how wrong labels look need not be guessed
-    least = float(np.quantile(w_drawn, _ONE_SIDED))
+        w_low = w_high = w_drawn  # how wrong labels look need not be guessed
+    least = float(np.quantile(w_low, _ONE_SIDED))
     least = least if least * len(given) >= 1.0 else 0.0
-    ends = float(np.quantile(w_drawn, INTERVAL[0])), float(np.quantile(w_alike, INTERVAL[1]))
+    ends = float(np.quantile(w_low, INTERVAL[0])), float(np.quantile(w_high, INTERVAL[1]))
     noise = summarise(drawn, matrix, counts, overall, w_drawn, ends, least)
     stretch = _least_matrix(matrix, posterior_rate, least, len(given))
     alarms = alarm_ratio(truth, held_out, stretch)

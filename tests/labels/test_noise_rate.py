@@ -8,6 +8,7 @@ from s2e_optuna.labels.noise_rate import (
     Draws,
     adjusted,
     bootstrap,
+    confused_alike,
     false_alarms,
     stretched,
     summarise,
@@ -41,12 +42,24 @@ def test_false_alarms_by_hand():
     pred_probs, matrix = np.array([[[0.8, 0.15, 0.05]]]), even(0.3, 3)
     matrix[0] = [0.7, 0.1, 0.2]
     looks = [wrong_probability([g], pred_probs[0], even(0.3, 3))[0] for g in range(3)]
-    right, wrong, alike = false_alarms(np.array([0]), pred_probs, matrix, even(0.3, 3))
+    powers = (0.0, 0.25)
+    right, (wrong, alike) = false_alarms(np.array([0]), pred_probs, matrix, even(0.3, 3), powers)
     np.testing.assert_allclose(right, looks[0])
     np.testing.assert_allclose(wrong, (0.1 * looks[1] + 0.2 * looks[2]) / 0.3)
     weights = 0.1 * 0.15**0.25, 0.2 * 0.05**0.25
     expected = (weights[0] * looks[1] + weights[1] * looks[2]) / sum(weights)
     np.testing.assert_allclose(alike, expected)
+
+
+def test_classes_are_confused_alike_or_not():
+    labels = np.arange(400) % 4
+    pred_probs = np.array([[6, 3, 1, 1], [3, 6, 1, 1], [1, 1, 6, 3], [1, 1, 3, 6]]) / 11
+    clean = pred_probs[labels][None]
+    assert confused_alike(pred_probs, labels, clean) == 1.0
+    assert confused_alike(even(0.4, 4), labels, clean) == 0.0
+    assert confused_alike(pred_probs, labels, np.full((1, 400, 4), 0.25)) == 0.0
+    assert confused_alike(pred_probs[:2, :2], np.arange(2), np.eye(2)[None]) == 0.0
+    assert confused_alike(pred_probs, labels[labels < 3], clean[:, labels < 3]) == 1.0
 
 
 @pytest.fixture(scope="module")

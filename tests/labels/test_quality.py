@@ -34,6 +34,23 @@ def test_with_clean_samples_rates_matrix_and_list_are_right(kind, n_clean):
     assert found.assumption == BY_CLEAN
 
 
+def test_labels_that_go_wrong_where_predictions_do_are_not_counted_too_low():
+    rng = np.random.default_rng(0)
+    true, rows = rng.integers(0, 6, 2400), np.arange(2400)
+    centres = 1.6 * (np.eye(6) + 0.6 * np.eye(6)[[1, 0, 3, 2, 5, 4]])  # pairs of classes are alike
+    seen = centres[true] + 0.6 * rng.standard_normal((2400, 6))
+    pred_probs = softmax(-((seen[:, None] - centres) ** 2).sum(axis=2) / 0.72)
+    others = np.sqrt(pred_probs)
+    others[rows, true] = 0.0
+    others /= others.sum(axis=1, keepdims=True)
+    taken_for = (rng.random((2400, 1)) > np.cumsum(others, axis=1)).sum(axis=1)
+    wrong = rng.random(2400) < 0.6 * np.sqrt(1.0 - pred_probs[rows, true])
+    labels = np.where(wrong, taken_for, true)[:2000]
+    clean = CleanPart(true[2000:], pred_probs[2000:])
+    rate = assess_labels(labels, pred_probs[:2000], clean, draws=50).noise.overall
+    assert rate == pytest.approx(wrong[:2000].mean(), abs=0.12)  # without h: .18 less
+
+
 @pytest.mark.parametrize("kind", ["symmetric", "few"])
 def test_without_clean_samples_the_surest_predictions_say_as_much(kind):
     data = drawn(2000, MATRICES[kind])
