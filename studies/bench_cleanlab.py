@@ -8,9 +8,10 @@ cleanlab runs in its own environment, on the same arrays: labels and out-of-samp
 of a logistic regression whose penalty the clean validation part chose, and of networks trained
 plainly and stopped by that part (five folds each). Of its three scores, two of them with and
 without ``adjust_pred_probs``, the best by the truth is shown, which favours it. It knows no clean
-samples; ours have them. ``--features`` is a file of CIFAR-10 images as features (``x_train``,
-``x_val``, ``x_test`` and labels) with the labels of people beside them (``y_worst``, ...).
-Writes ``studies/results/bench_cleanlab``: a JSON file a task, and README.md from all of them.
+samples; ours have them. A draw that is stored is not made again. ``--features`` is a file of
+CIFAR-10 images as features (``x_train``, ``x_val``, ``x_test`` and labels) with the labels of
+people beside them (``y_worst``, ...). Writes ``studies/results/bench_cleanlab``: a JSON file a
+task, and README.md from all of them.
 """
 
 from __future__ import annotations
@@ -154,18 +155,20 @@ def write() -> None:
         if not place.is_file():
             continue
         content = json.loads(place.read_text(encoding="utf-8"))
-        draws = content["draws"]
+        draws = list(content["draws"].values())
         versions |= dict.fromkeys(str(one["cleanlab"]) for one in draws)
         means = {key: np.mean([float(one[key]) for one in draws]) for key in columns}
         best = max(means["cleanlab, linear"], means["cleanlab, networks"])
         cells = [f"{means[key]:.3f}" for key in columns]
-        rows.append(f"| {name} | {' | '.join(cells)} | {means['ours, all'] - best:+.3f} |")
+        rows.append(
+            f"| {name} | {' | '.join(cells)} | {means['ours, all'] - best:+.3f} | {len(draws)} |"
+        )
         notes.append(f"* {name}: {content['hardware']}; commit {content['commit']}")
     page = [
         "# Wrong labels, found by cleanlab and by `s2e_optuna.labels`",
         "",
         f"`python -m studies.bench_cleanlab`, cleanlab {', '.join(versions)}: average precision, "
-        f"means over {len(SEEDS)} draws of the labels (of CIFAR-10N, whose labels people gave, of "
+        f"means over draws of the labels (of CIFAR-10N, whose labels people gave, of "
         f"{IMAGES:,} images). linear: a logistic regression whose penalty the clean "
         "part chose; networks: plain training, stopped; all: what a search takes, these and "
         "neighbours and networks of the clean part alone, as one. cleanlab's best of "
@@ -173,8 +176,8 @@ def write() -> None:
         "others). Lead: ours, all, less the better of cleanlab's on the regression and on the "
         "networks.",
         "",
-        f"| task | {' | '.join(columns)} | lead |",
-        "|---|" + "---|" * (len(columns) + 1),
+        f"| task | {' | '.join(columns)} | lead | draws |",
+        "|---|" + "---|" * (len(columns) + 2),
         *rows,
         "",
         *notes,
@@ -197,15 +200,19 @@ def main() -> None:
     torch.set_num_threads(1)
     RESULTS.mkdir(parents=True, exist_ok=True)
     places = Places(asked.mnist, asked.features)
-    for name, task in TASKS.items():
-        if asked.tasks and not any(words in name for words in asked.tasks):
-            continue
-        found = [run(task, seed, places, asked.cleanlab) for seed in SEEDS]
-        content = {"draws": found, "hardware": hardware(), "commit": commit()}
-        target = RESULTS / f"{_key(name)}.json"
-        target.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        write()
-        print(name, flush=True)
+    for seed in SEEDS:
+        for name, task in TASKS.items():
+            if asked.tasks and not any(words in name for words in asked.tasks):
+                continue
+            target, draws = RESULTS / f"{_key(name)}.json", {}
+            if target.is_file():
+                draws = json.loads(target.read_text(encoding="utf-8"))["draws"]
+            if str(seed) not in draws:
+                draws[str(seed)] = run(task, seed, places, asked.cleanlab)
+                content = {"draws": draws, "hardware": hardware(), "commit": commit()}
+                target.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            write()
+            print(name, seed, flush=True)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from scipy.special import logsumexp, softmax
 from torch import Tensor
 
 from s2e_optuna.cores import one_thread
-from s2e_optuna.data.noisy_data import NoisyData, scale_pixels
+from s2e_optuna.data.noisy_data import NOT_CHECKED, NoisyData, scale_pixels
 from s2e_optuna.data.streaming import prepared
 from s2e_optuna.labels.out_of_fold import Unseen, folds_of
 from s2e_optuna.metrics import class_mean
@@ -140,7 +140,9 @@ def _linear_model(data: NoisyData, seed: int, folds: int, metric: str) -> Linear
         unseen[out] = softmax(_scores(x_train[out], fitted), axis=1)
         of_validation.append(softmax(_scores(x_val, fitted), axis=1))
     held_out = np.stack(of_validation)
-    clean = data.validation == "clean"
+    clean, known = data.validation == "clean", None
+    if data.val_checked is not None:
+        known = (data.val_checked != NOT_CHECKED).numpy()
     of_validation_part, penalty, used = compared or (math.nan, penalty, chosen)
     test = of_test_part = math.nan
     if data.x_test is not None and data.y_test is not None and isinstance(data.x_test, Tensor):
@@ -155,7 +157,7 @@ def _linear_model(data: NoisyData, seed: int, folds: int, metric: str) -> Linear
         test_accuracy=test,
         unseen=Unseen(
             unseen,
-            held_out if clean else None,
+            held_out if clean else None if known is None else held_out[:, known],
             None if clean else held_out.mean(axis=0),
             data.identity,
         ),

@@ -24,6 +24,9 @@ from s2e_optuna.labels.out_of_fold import Unseen
 HINDERS = 0.05
 """Log loss a sample that the others must gain without a predictor that is left out."""
 
+AGREES = 0.5
+"""Share of the labels that the best predictor says that another one must say."""
+
 _SMALLEST = 1e-12
 
 Single = NDArray[np.float32]
@@ -58,16 +61,39 @@ def geometric_mean(arrays: Sequence[Single]) -> Single:
 
 
 def together(predictors: Sequence[Unseen]) -> Unseen:
-    """Take several predictors of the same samples as one; all have predicted the clean part."""
+    """Take several predictors of the same samples as one: of what all of them have predicted."""
     parts = [one.clean for one in predictors if one.clean is not None]
-    assert len(parts) == len(predictors)
+    held_out = [one.held_out for one in predictors if one.held_out is not None]
     several = [len(part) for part in parts if len(part) > 1]
     networks = min(several, default=1)  # a single one goes with each of the others
+    every = len(predictors)
     return Unseen(
         geometric_mean([one.training for one in predictors]),
-        geometric_mean([part[:networks] for part in parts]),
-        samples=predictors[0].samples,
+        geometric_mean([part[:networks] for part in parts]) if len(parts) == every else None,
+        geometric_mean(held_out) if len(held_out) == every else None,
+        predictors[0].samples,
     )
+
+
+def agreeing(candidates: Mapping[str, Unseen], given: Ints) -> tuple[str, ...]:
+    """Return the names of the predictors that are taken together where no part is clean.
+
+    A few checked samples cannot say who hinders. But what says the given labels of less than half
+    as many samples as another one does has learnt nothing.
+
+    Parameters
+    ----------
+    candidates
+        Predictors by name.
+    given
+        Given labels of the training part [N].
+    """
+    found = {
+        name: float((one.training.argmax(axis=1) == given).mean())
+        for name, one in candidates.items()
+    }
+    most = max(found.values())
+    return tuple(name for name, share in found.items() if share >= AGREES * most)
 
 
 def helpful(candidates: Mapping[str, Unseen], truth: Ints) -> tuple[str, ...]:

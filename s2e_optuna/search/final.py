@@ -267,7 +267,10 @@ def train_final(
             run,
         )
     values = dict.fromkeys(_HALVED, own["standard"]) | dict(own) if own else {}
+    other = None if linear is None else linear.unseen
     if noisy and unseen is not None:
+        if unseen.clean is not None:  # else calibration takes several for less sure than they are
+            unseen = together(list(choose_predictors(data, unseen, other, None).values()))
         judgement = judge(_ordered(found[best], training.stop), data, unseen, training.device)
         soft, worth = posterior_of_noisy(data, judgement)
         parts = in_parts(fresh, run.processes)
@@ -287,7 +290,6 @@ def train_final(
     if unseen is None or unseen.clean is None or halves is None or not posterior:
         return Final(found, best, best, unseen, training, linear, own or {})
     clean = clean_alone(data, halves, beside.found) if halving else None
-    other = None if linear is None else linear.unseen
     predictors = choose_predictors(data, unseen, other, clean)
     unseen = together(list(predictors.values()))
     if clean is not None:

@@ -32,7 +32,7 @@ from s2e_optuna.labels import CheckedLabels, CleanPart, Judgement, Unseen, asses
 from s2e_optuna.labels.linear import fits_linear
 from s2e_optuna.labels.neighbours import neighbours
 from s2e_optuna.labels.out_of_fold import stopped_by
-from s2e_optuna.labels.predictors import geometric_mean, helpful, together
+from s2e_optuna.labels.predictors import agreeing, geometric_mean, helpful, together
 from s2e_optuna.training import Model, TrainConfig, TrainResult, predict_proba, train
 from s2e_optuna.training.config import default_batch_size
 from s2e_optuna.training.jobs import Runner, Tell, TellOf
@@ -218,7 +218,7 @@ def choose_predictors(
     Parameters
     ----------
     data
-        Whose validation part is clean.
+        Whose labels are judged.
     networks, linear, clean
         Predictions by a cross-validation, by a logistic regression's, and by the clean part.
 
@@ -234,7 +234,11 @@ def choose_predictors(
         candidates["neighbours"] = neighbours(data)
     if clean is not None:
         candidates[CLEAN_PART] = clean.unseen
-    return {name: candidates[name] for name in helpful(candidates, data.y_val.numpy())}
+    if data.validation == "clean":
+        kept = helpful(candidates, data.y_val.numpy())
+    else:
+        kept = agreeing(candidates, data.y_train.numpy())
+    return {name: candidates[name] for name in kept}
 
 
 def posterior_of_half(

@@ -7,6 +7,7 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from s2e_optuna.data import from_arrays, load_data
+from s2e_optuna.labels import NOT_CHECKED
 from s2e_optuna.labels.linear import _fit, _scores, fits_linear, linear_model
 
 
@@ -44,6 +45,11 @@ def test_predictions_are_out_of_sample(digits):
 def test_noisy_validation_samples_count_as_held_out(digits):
     found = linear_model(replace(digits, validation="noisy")).unseen
     assert found.clean is None and found.held_out.shape == (397, 10)
+    checked = torch.full((397,), NOT_CHECKED)
+    checked[:7] = 0
+    some = linear_model(replace(digits, validation="noisy", val_checked=checked)).unseen
+    assert some.clean.shape == (5, 7, 10)
+    assert np.allclose(some.clean.mean(axis=0), some.held_out[:7], atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from s2e_optuna.labels import Unseen
-from s2e_optuna.labels.predictors import clean_log_loss, geometric_mean, helpful, together
+from s2e_optuna.labels.predictors import (
+    agreeing,
+    clean_log_loss,
+    geometric_mean,
+    helpful,
+    together,
+)
 
 RNG = np.random.default_rng(0)
 TRUTH = np.arange(300) % 3
@@ -37,6 +45,15 @@ def test_overconfidence_alone_loses_nothing():
 def test_one_network_goes_with_each_of_several():
     assert together([predictor(1.0, 5), predictor(1.0)]).clean.shape == (5, 300, 3)
     assert together([predictor(1.0, 5), predictor(1.0), predictor(1.0, 2)]).clean.shape[0] == 2
+
+
+def test_where_no_part_is_clean_all_that_have_learnt_something_are_one():
+    candidates = {"strong": predictor(4.0), "weak": predictor(2.0), "noise": predictor(0.0)}
+    assert agreeing(candidates, TRUTH) == ("strong", "weak")
+    held_out = [replace(one, clean=None, held_out=one.training) for one in candidates.values()]
+    both = together(held_out)
+    assert both.clean is None and np.array_equal(both.held_out, both.training)
+    assert together([held_out[0], predictor(1.0)]).held_out is None
 
 
 def test_what_one_excludes_the_other_can_hardly_bring_back():
