@@ -37,6 +37,7 @@ from s2e_optuna.commands.running import (
     print_json,
     sentences,
     silence_optuna,
+    tolerate_narrow_encodings,
     with_workers_early,
 )
 from s2e_optuna.commands.takes import takes
@@ -74,8 +75,6 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    from s2e_optuna.reporting.terminal import tolerate_narrow_encodings
-
     tolerate_narrow_encodings()
     try:
         Path.cwd()

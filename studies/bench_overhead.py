@@ -42,7 +42,7 @@ from threadpoolctl import threadpool_limits
 from s2e_optuna import S2ESampler, open_storage, suggest_schedule
 from s2e_optuna.objective import Outcome
 from s2e_optuna.sampler.codec import Codec
-from s2e_optuna.sampler.tags import TAG_KEY, Commit, Tag, space_signature
+from s2e_optuna.sampler.tags import TAG_KEY, Commit, Origin, Tag, space_signature
 from s2e_optuna.schedules import SPACES
 from s2e_optuna.search.loop import work
 from s2e_optuna.search.samplers import make_sampler
@@ -127,7 +127,16 @@ def made_up_tag(number: int) -> Tag:
         first = 0 if number == 6 else number - 3
         theta = uniform + np.random.default_rng(number).random(len(uniform))
         parent = None if number == 6 else number - 3
-        own = Commit(number, m, parent, tuple(range(first, number)), theta)
+        # It tells by which rule theta is computed; without, by that of earlier versions.
+        origin = Origin(S2ESampler(seed=0).options.stored(), tuple(DISTRIBUTIONS))
+        own = Commit(
+            number,
+            m,
+            parent,
+            tuple(range(first, number)),
+            theta,
+            origin=origin if parent is None else None,
+        )
     return Tag(number, signature, m, opener, own)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
@@ -51,6 +52,13 @@ def with_workers_early(command: Callable[..., R]) -> Callable[..., R]:
         return command(**given)
 
     return run
+
+
+def tolerate_narrow_encodings() -> None:
+    """Let standard output write ``?`` for what its encoding lacks: no crash over a name."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure") and not (stream.encoding or "").startswith("utf"):
+            stream.reconfigure(errors="replace")
 
 
 def fail(message: str, code: int = 2) -> NoReturn:

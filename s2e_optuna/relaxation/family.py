@@ -23,7 +23,7 @@ whatever x is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -79,6 +79,11 @@ class Family:
         return sum(block.dimension for block in self.blocks)
 
     @cached_property
+    def size(self) -> int:
+        """Number D of components of x."""
+        return sum(block.size for block in self.blocks)
+
+    @cached_property
     def point_slices(self) -> tuple[slice, ...]:
         """Where each block's components lie in x."""
         return _slices([block.size for block in self.blocks])
@@ -97,10 +102,14 @@ class Family:
         return np.array(of_parameter, dtype=np.bool_)
 
     @cached_property
+    def _owner(self) -> NDArray[np.intp]:
+        # The block of each parameter, [d].
+        return np.repeat(np.arange(len(self.blocks)), [b.dimension for b in self.blocks])
+
+    @cached_property
     def _members(self) -> Array:
         # Which parameters belong to which block, as ones: [number of blocks, d].
-        owner = np.repeat(np.arange(len(self.blocks)), [b.dimension for b in self.blocks])
-        return np.equal.outer(np.arange(len(self.blocks)), owner).astype(np.float64)
+        return np.equal.outer(np.arange(len(self.blocks)), self._owner).astype(np.float64)
 
     @cached_property
     def _same_block(self) -> Array:
@@ -113,7 +122,7 @@ class Family:
     @cached_property
     def _in_theta(self) -> NDArray[np.bool_]:
         # The components of x that have a parameter: all but the last of each categorical.
-        mask = np.ones(sum(block.size for block in self.blocks), dtype=bool)
+        mask = np.ones(self.size, dtype=bool)
         for block, where in zip(self.blocks, self.point_slices, strict=True):
             mask[where.stop - 1] = block.kind == "dirichlet"
         return mask
@@ -160,6 +169,30 @@ class Family:
         exp = self._exp(theta)
         return np.asarray(exp / (1.0 + self._same_block @ exp))
 
+    @cached_property
+    def _parts(self) -> Array:
+        # Which components belong to the same block, as ones: [D, D].
+        owner = np.repeat(np.arange(len(self.blocks)), [block.size for block in self.blocks])
+        return np.equal.outer(owner, owner).astype(np.float64)
+
+    def sample_uniform(self, n: int, rng: np.random.Generator) -> Array:
+        """Draw points [n, D] from theta^1: what `sample` draws, in a fraction of the time.
+
+        Parameters
+        ----------
+        n
+            How many points.
+        rng
+            Random numbers.
+        """
+        # Exponentials are Gamma(1); which of some is the largest is left to chance.
+        x = rng.standard_exponential((n, self.size))
+        points = np.maximum(x / (x @ self._parts), TINY)
+        for block, where in zip(self.blocks, self.point_slices, strict=True):
+            if block.kind == "categorical":
+                points[:, where] = np.eye(block.size)[np.argmax(x[:, where], axis=1)]
+        return np.asarray(points)
+
     def sample(self, theta: Array, n: int, rng: np.random.Generator) -> Array:
         """Draw points from p_theta.
 
@@ -177,7 +210,7 @@ class Family:
         numpy.ndarray
             Points, shape [n, D].
         """
-        points = np.empty((n, sum(block.size for block in self.blocks)))
+        points = np.empty((n, self.size))
         gamma = {k: np.empty((k, n, at.shape[1])) for k, (at, _) in self._dirichlets.items()}
         log_uniform = {k: np.empty_like(drawn) for k, drawn in gamma.items()}
         met = dict.fromkeys(gamma, 0)
@@ -212,6 +245,8 @@ class Family:
 
     def log_partition(self, theta: Array) -> float:
         """A(theta), theta [d]: sum log Gamma(theta_i) - log Gamma(sum theta_i), or log sum exp."""
+        if self._is_dirichlet.all():
+            return float(np.sum(gammaln(theta)) - np.sum(gammaln(self._members @ theta)))
         safe = np.where(self.positive, theta, 1.0)  # log Gamma(1) = 0
         totals = self._members @ np.where(self.positive, theta, self._exp(theta))
         of_totals = np.where(
@@ -223,6 +258,9 @@ class Family:
 
     def mean(self, theta: Array) -> Array:
         """mu(theta) = E[T(x)]: digamma(theta_i) - digamma(sum theta_i), or probabilities."""
+        if self._is_dirichlet.all():
+            of_blocks = digamma(self._members @ theta)
+            return np.asarray(digamma(theta) - of_blocks[self._owner])
         safe = np.where(self.positive, theta, 1.0)
         totals = np.where(self.positive, self._totals(theta), 1.0)
         return np.where(self.positive, digamma(safe) - digamma(totals), self._probabilities(theta))
@@ -248,8 +286,17 @@ class Family:
 
     def kl(self, new: Array, old: Array) -> float:
         """KL(p_new || p_old) = (new - old)' mu(new) - A(new) + A(old), in nats; shapes [d]."""
-        linear = float((new - old) @ self.mean(new))
-        return max(linear - self.log_partition(new) + self.log_partition(old), 0.0)
+        return self.kl_from(old)(new)
+
+    def kl_from(self, old: Array) -> Callable[[Array], float]:
+        """Return `kl` as a function of p_new alone, for many of them."""
+        of_old = self.log_partition(old)
+
+        def kl(new: Array) -> float:
+            linear = float((new - old) @ self.mean(new))
+            return max(linear - self.log_partition(new) + of_old, 0.0)
+
+        return kl
 
     def entropy(self, theta: Array) -> float:
         """Entropy in nats of p_theta, theta [d]: differential for the Dirichlets."""

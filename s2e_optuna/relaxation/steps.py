@@ -13,6 +13,7 @@ minimum.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -25,6 +26,8 @@ from s2e_optuna.relaxation.family import MAX_THETA, MIN_THETA, Family
 
 Array = NDArray[np.float64]
 Update = Literal["newton", "natural", "gradient"]
+
+_LENGTHS = 2**20  # a step is as long as it may be to a millionth
 
 MAX_LOGIT = 6.0
 """A choice whose probability reaches 0 never comes back, and leaves the Fisher matrix singular."""
@@ -144,14 +147,28 @@ def limited_step(
             np.clip(new, -MAX_LOGIT, MAX_LOGIT),
         )
 
-    def within(new: Array) -> bool:
-        return bool(np.all(np.isfinite(new))) and family.kl(new, theta) <= max_kl
+    divergence = family.kl_from(theta)
+
+    def excess(new: Array) -> float:
+        kl = divergence(new) if np.all(np.isfinite(new)) else math.inf
+        # Of the roots, because that of a divergence is nearly a line.
+        return math.sqrt(kl) - math.sqrt(max_kl) if kl < math.inf else math.inf
 
     full = at(step_size)
-    if within(full):
+    above = excess(full)
+    if above <= 0.0:
         return full
-    low, high = 0.0, step_size
-    for _ in range(20):  # bisection on the length, to a millionth
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if within(at(middle)) else (low, middle)
-    return at(low) if low > 0.0 else theta.copy()
+    # The longest of so many lengths that is within: where a line says, and every third time in
+    # the middle, where no line may be far off.
+    low, below, high = 0, -math.sqrt(max_kl), _LENGTHS
+    tries = 0
+    while high - low > 1:
+        tries += 1
+        share = -below / (above - below) if tries % 3 and above < math.inf else 0.5
+        middle = min(max(low + int(share * (high - low)), low + 1), high - 1)
+        value = excess(at(step_size * middle / _LENGTHS))
+        if value <= 0.0:
+            low, below = middle, value
+        else:
+            high, above = middle, value
+    return at(step_size * low / _LENGTHS) if low > 0 else theta.copy()

@@ -103,13 +103,6 @@ def ascii_only(target: Console) -> bool:
     return target.options.ascii_only
 
 
-def tolerate_narrow_encodings() -> None:
-    """Let standard output write ``?`` for what its encoding lacks: no crash over a name."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure") and not (stream.encoding or "").startswith("utf"):
-            stream.reconfigure(errors="replace")
-
-
 def print_schedules(target: Console, schedules: Sequence[Schedule], *, height: int = 13) -> None:
     """Draw schedules in text, the most important one first.
 

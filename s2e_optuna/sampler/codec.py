@@ -114,25 +114,14 @@ def to_unit(distribution: Numerical, values: ArrayLike) -> Array:
     numpy.ndarray
         Numbers in [0, 1], shape [...].
     """
-    values = np.asarray(values, dtype=np.float64)
-    low, width, scale = _line(distribution)
-    values = np.log(values) if distribution.log else values * scale
-    # Two logarithms may be the same where their numbers are not.
-    return np.asarray((values - low) / width) if width > 0.0 else np.full(values.shape, 0.5)
+    units = _Numbers.of([distribution]).to_unit(np.asarray(values, dtype=np.float64)[..., None])
+    return np.asarray(units[..., 0])
 
 
 def from_unit(distribution: Numerical, units: ArrayLike) -> Array:
     """Map numbers in [0, 1] to values; the inverse of `to_unit`, shape [...] to [...]."""
-    units = np.asarray(units, dtype=np.float64)
-    low, width, scale = _line(distribution)
-    values = low + units * width
-    if distribution.log:
-        values = np.exp(values)
-    if distribution.step is not None:
-        first, step = distribution.low * scale, distribution.step * scale
-        values = first + np.rint((values - first) / step) * step
-    with np.errstate(over="ignore"):  # the highest value may round up to infinity
-        return np.clip(values / scale, distribution.low, distribution.high)
+    values = _Numbers.of([distribution]).from_unit(np.asarray(units, dtype=np.float64)[..., None])
+    return np.asarray(values[..., 0])
 
 
 def value_at(distribution: Numerical, unit: float) -> float | int:
@@ -175,6 +164,60 @@ def _line(distribution: Numerical) -> tuple[float, float, float]:
     if math.isfinite(high - low):
         return low, high - low, 1.0
     return 0.25 * low, 0.25 * high - 0.25 * low, 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class _Numbers:
+    """Floats and ints, m of them side by side: a trial's are mapped all at once."""
+
+    low: Array
+    high: Array
+    log: NDArray[np.bool_]
+    step: Array
+    """0 where there is none."""
+    lines: Array
+    """`_line` of each, shape [3, m]."""
+
+    @classmethod
+    def of(cls, distributions: Sequence[Numerical]) -> _Numbers:
+        def all_of(values: Iterable[Any]) -> Array:
+            return np.array([float(value) for value in values], dtype=np.float64)
+
+        return cls(
+            all_of(d.low for d in distributions),
+            all_of(d.high for d in distributions),
+            np.array([d.log for d in distributions], dtype=bool),
+            all_of(d.step or 0.0 for d in distributions),
+            np.array([_line(d) for d in distributions], dtype=np.float64).reshape(-1, 3).T,
+        )
+
+    def to_unit(self, values: Array) -> Array:
+        """Map values [..., m] to [0, 1], as `to_unit` does."""
+        low, width, scale = self.lines
+        found = values * scale
+        if self.log.any():
+            found[..., self.log] = np.log(values[..., self.log])
+        found -= low
+        # Two logarithms may be the same where their numbers are not.
+        flat = width == 0.0
+        found /= np.where(flat, 1.0, width)
+        if flat.any():
+            found[..., flat] = 0.5
+        return np.asarray(found)
+
+    def from_unit(self, units: Array) -> Array:
+        """Map numbers [..., m] in [0, 1] to values."""
+        low, width, scale = self.lines
+        values = low + units * width
+        if self.log.any():
+            values[..., self.log] = np.exp(values[..., self.log])
+        if (stepped := self.step > 0.0).any():
+            of = scale[stepped]
+            first, step = self.low[stepped] * of, self.step[stepped] * of
+            cells = np.rint((values[..., stepped] - first) / step)
+            values[..., stepped] = first + cells * step
+        with np.errstate(over="ignore"):  # the highest value may round up to infinity
+            return np.asarray(np.clip(values / scale, self.low, self.high))
 
 
 def draw_uniformly(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
@@ -258,28 +301,38 @@ class Codec:
             u = np.array([[row[name] for name in names] for row in rows]).reshape(-1, len(names))
             alpha = np.maximum(simplex_from_uniform(u), _EDGE)
             parts.append(alpha / alpha.sum(axis=1, keepdims=True))
-        for name in self.singles:
+        points = np.empty((len(rows), self.family.size))
+        slices = self.family.point_slices
+        for part, where in zip(parts, slices, strict=False):
+            points[:, where] = part
+        names, numbers, columns = self._numbers
+        values = np.array([[row[name] for name in names] for row in rows], dtype=np.float64)
+        values = np.clip(values.reshape(len(rows), -1), numbers.low, numbers.high)
+        unit = np.clip(numbers.to_unit(values), _EDGE, 1.0 - _EDGE)
+        points[:, columns], points[:, columns + 1] = unit, 1.0 - unit
+        for name, where in zip(self.singles, slices[len(self.groups) :], strict=True):
             distribution = self.space[name]
             if isinstance(distribution, CategoricalDistribution):
                 index = [int(distribution.to_internal_repr(row[name])) for row in rows]
-                parts.append(np.eye(len(distribution.choices))[index])
-            else:
-                assert isinstance(distribution, Numerical)
-                values = np.array([row[name] for row in rows], dtype=np.float64)
-                unit = to_unit(distribution, np.clip(values, distribution.low, distribution.high))
-                unit = np.clip(unit, _EDGE, 1.0 - _EDGE)
-                parts.append(np.stack([unit, 1.0 - unit], axis=1))
-        return np.concatenate(parts, axis=1)
+                points[:, where] = np.eye(len(distribution.choices))[index]
+        return points
+
+    @cached_property
+    def _numbers(self) -> tuple[list[str], _Numbers, NDArray[np.intp]]:
+        """The floats and ints outside the groups, and the first column of each one's block."""
+        places = dict(zip(self.singles, self.family.point_slices[len(self.groups) :], strict=True))
+        found = {n: d for n in places if isinstance(d := self.space[n], Numerical)}
+        columns = np.array([places[name].start for name in found], dtype=np.intp)
+        return list(found), _Numbers.of(list(found.values())), columns
 
     def snapped(self, points: Array) -> Array:
         """Move points [n, D] to the middle of the cells that stepped parameters and ints have."""
         snapped = points.copy()
-        slices = self.family.point_slices[len(self.groups) :]
-        for name, where in zip(self.singles, slices, strict=True):
-            d = self.space[name]
-            if isinstance(d, Numerical) and d.step is not None:
-                unit = to_unit(d, from_unit(d, points[:, where.start]))
-                snapped[:, where] = np.stack([unit, 1.0 - unit], axis=1)
+        _, numbers, columns = self._numbers
+        if (stepped := numbers.step > 0.0).any():
+            units = numbers.to_unit(numbers.from_unit(points[:, columns]))[:, stepped]
+            at = columns[stepped]
+            snapped[:, at], snapped[:, at + 1] = units, 1.0 - units
         return snapped
 
     def pinned(self, points: Array, params: Mapping[str, Any]) -> Array:
@@ -326,15 +379,16 @@ class Codec:
         for names, where in zip(self.groups.values(), slices, strict=False):
             u = np.clip(uniform_from_simplex(points[:, where]), _EDGE, 1.0 - _EDGE)
             columns.update(zip(names, u.T.tolist(), strict=True))
+        names, numbers, places = self._numbers
+        values = dict(zip(names, numbers.from_unit(points[:, places]).T.tolist(), strict=True))
         for name, where in zip(self.singles, slices[len(self.groups) :], strict=True):
             distribution = self.space[name]
-            if isinstance(distribution, CategoricalDistribution):
+            if isinstance(distribution, Numerical):
+                columns[name] = [_of_its_type(distribution, value) for value in values[name]]
+            else:
+                assert isinstance(distribution, CategoricalDistribution)
                 chosen = np.argmax(points[:, where], axis=1).tolist()
                 columns[name] = [distribution.choices[i] for i in chosen]
-            else:
-                assert isinstance(distribution, Numerical)
-                values = from_unit(distribution, points[:, where.start]).tolist()
-                columns[name] = [_of_its_type(distribution, value) for value in values]
         return [
             dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
         ]

@@ -22,7 +22,7 @@ from s2e_optuna.sampler.features import FeatureFunction
 from s2e_optuna.sampler.ledger import Chain
 from s2e_optuna.sampler.options import Options
 from s2e_optuna.sampler.surrogate import Surrogate
-from s2e_optuna.sampler.tags import Commit, Origin, Tag, rounded
+from s2e_optuna.sampler.tags import RULE, Commit, Origin, Tag, rounded
 from s2e_optuna.sampler.values import Reported, batch_values
 
 Array = NDArray[np.float64]
@@ -30,8 +30,9 @@ Array = NDArray[np.float64]
 _MAX_WEIGHT = 5.0  # importance weights are clipped: one unlikely trial must not rule a batch
 
 # The surrogate estimate; chosen on the tuning tasks of studies/record_table.py.
-_DRAWS = 1000
 _STEPS = 3
+_DRAWS = {1: 1000, 2: 256}  # by rule
+_GROWTH = 1.1  # by rule 2, hyperparameters are kept until there are so many times as many trials
 
 
 def next_commit(
@@ -78,12 +79,43 @@ def next_commit(
             reported = past.reported.followed_by(Reported.of(members, sign))
             f = reported.comparable(finals=chain.finals)
             if np.ptp(f) > 0.0:
-                surrogate = Surrogate.fit(chain.codec, [*past.trials, *members], f, own)
+                kept = _kept_kernel(chain, source, len(past.trials), len(f))
+                surrogate = Surrogate.fit(chain.codec, [*past.trials, *members], f, own, kept)
                 theta = _surrogate_steps(options, chain, theta, surrogate, number)
                 kernel = tuple(rounded(surrogate.process.hyperparameters))
     m = 2 if source is None else chain.commits[source].m + 1
-    origin = Origin(options.stored(), tuple(sorted(chain.codec.space))) if m == 2 else None
+    origin = None
+    if m == 2:
+        names = tuple(sorted(chain.codec.space))
+        origin = Origin(options.stored(), names, chain.finals, chain.rule)
     return Commit(number, m, source, tuple(batch), np.array(rounded(theta)), kernel, origin)
+
+
+def _kept_kernel(
+    chain: Chain, source: int | None, before: int, now: int
+) -> tuple[float, ...] | None:
+    """Return the surrogate's hyperparameters where those of the last commit still do.
+
+    They are fitted anew each time that the trials have become a tenth more, at first at every
+    commit: among hundreds a few say nothing new of them, and the fit would cost more than all
+    else.
+
+    Parameters
+    ----------
+    chain, source
+        The chain, and the trial with the last commit; None for theta^1.
+    before, now
+        Number of trials that the last commit was computed from, and of those now.
+
+    Returns
+    -------
+    tuple of float or None
+        None if they are to be fitted.
+    """
+    if chain.rule == 1 or source is None:
+        return None
+    grown = int(math.log(now, _GROWTH)) > int(math.log(before, _GROWTH))
+    return None if grown else chain.commits[source].kernel
 
 
 def importance_weights(
@@ -152,9 +184,9 @@ def _score_step(
 def _surrogate_steps(
     options: Options, chain: Chain, theta: Array, surrogate: Surrogate, number: int
 ) -> Array:
-    family = chain.codec.family
+    family, draws = chain.codec.family, _DRAWS.get(chain.rule, _DRAWS[RULE])
     rng = np.random.default_rng([number, int(chain.sig[:8], 16)])
     for _ in range(_STEPS):
-        estimate = surrogate_estimate(family, theta, surrogate.utility, _DRAWS, rng)
+        estimate = surrogate_estimate(family, theta, surrogate.utility, draws, rng)
         theta = _step(options, family, theta, estimate)
     return theta

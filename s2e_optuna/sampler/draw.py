@@ -31,6 +31,7 @@ def draw(
     surrogate: Surrogate | None,
     known: Mapping[str, Any],
     settings: Sequence[Mapping[str, Any]],
+    rule: int,
     rng: np.random.Generator,
 ) -> Array:
     """Draw a trial's point.
@@ -48,6 +49,8 @@ def draw(
         The trial's parameters that have their values already.
     settings
         Values that the parameters may have about which somebody else decides, a setting each.
+    rule
+        The chain's (`Origin.rule`): a seed goes on to give what it would have given.
     rng
         Random numbers.
 
@@ -63,7 +66,9 @@ def draw(
     n_uniform = int(rng.binomial(n, options.uniform_share))
     points = np.concatenate(
         [
-            family.sample(family.uniform(), n_uniform, rng),
+            family.sample_uniform(n_uniform, rng)
+            if rule > 1
+            else family.sample(family.uniform(), n_uniform, rng),
             family.sample(theta, n - n_uniform, rng),
         ]
     )

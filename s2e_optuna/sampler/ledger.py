@@ -29,7 +29,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from s2e_optuna.sampler.codec import Codec, fits, has_places, searchable
-from s2e_optuna.sampler.tags import Commit, Tag, came_with_params, is_count, space_signature
+from s2e_optuna.sampler.tags import RULE, Commit, Tag, came_with_params, is_count, space_signature
 from s2e_optuna.sampler.values import Reported
 
 Array = NDArray[np.float64]
@@ -93,6 +93,14 @@ class Chain:
         """Whether pruned trials count with what they would have ended with (`Origin.finals`)."""
         first = self.opened.get(2)
         return first is None or (first.origin is not None and first.origin.finals)
+
+    @property
+    def rule(self) -> int:
+        """By which rule theta is computed (`Origin.rule`)."""
+        first = self.opened.get(2)
+        if first is None:
+            return RULE
+        return 1 if first.origin is None else first.origin.rule
 
     @property
     def newest(self) -> Commit | None:
@@ -284,7 +292,7 @@ class Ledger:
         if trial.state == TrialState.COMPLETE and (own := trial.distributions):
             if self.space is None:
                 self.space = {n: d for n, d in own.items() if searchable(d)}
-            else:
+            elif any(own.get(n) != d for n, d in self.space.items()):
                 self.space = {n: d for n, d in self.space.items() if own.get(n) == d}
         for chain in self._chains.values():
             chain.add_finished(trial)

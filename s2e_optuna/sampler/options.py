@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from optuna.trial import FrozenTrial
@@ -107,6 +108,10 @@ class Options:
 
     def signature(self) -> str:
         """Hash the options; the same in every process."""
+        return self._signature
+
+    @cached_property
+    def _signature(self) -> str:
         return hashlib.sha256(self._text().encode()).hexdigest()[:8]
 
     def _text(self) -> str:

@@ -77,8 +77,8 @@ class Surrogate:
         return self.process.predict(self.features.of(points))
 
     def utility(self, points: Array, exploration: float | None = None) -> Array:
-        """Lower confidence bound at points [n, D]: mean minus so many standard deviations."""
-        mean, deviation = self.predict(points)
+        """Lower confidence bound at drawn points [n, D]: mean minus so many deviations."""
+        mean, deviation = self.process.predict(self.features.of_draws(points))
         return mean - (exploration or self.features.exploration.usual) * deviation
 
     def best(

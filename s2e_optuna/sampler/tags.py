@@ -15,8 +15,9 @@ share of the later trials may be drawn, too. ``kernel`` holds the surrogate's hy
 with which the other trials of the generation need not fit it again. ``options`` and ``space``, the
 sampler's options and the names of the parameters, stand in the commit that opens generation 2 and
 nowhere else: with them every later theta can be recomputed. So does ``"pruned": "final"``, which
-says that pruned trials count with what they would have ended with; earlier versions had not
-that, and a search that they began goes on without it.
+says that pruned trials count with what they would have ended with; and ``"rule"``, by which rule
+theta is computed (`RULE`). Earlier versions had neither, and a search that they began goes on by
+the rules that it began with.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ TAG_KEY = "s2e:tag"
 
 _FINAL = "final"
 
+RULE = 2
+"""By which a new search goes: how many draws an update takes (`commit`), and how candidates are
+drawn. The rules before are kept, so that each theta can be recomputed."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -49,6 +54,8 @@ class Origin:
     """The parameters of the search space."""
     finals: bool = True
     """Whether pruned trials count with what they would have ended with."""
+    rule: int = RULE
+    """By which theta is computed."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,8 @@ class Tag:
                 content["commit"]["space"] = list(origin.names)
                 if origin.finals:
                     content["commit"]["pruned"] = _FINAL
+                if origin.rule > 1:
+                    content["commit"]["rule"] = origin.rule
         return content
 
     @classmethod
@@ -143,7 +152,9 @@ def _read_commit(number: int, m: int, stored: Any) -> Commit | None:
     origin = None
     if isinstance(options, Mapping) and isinstance(names, Sequence):
         finals = stored.get("pruned") == _FINAL
-        origin = Origin(options, tuple(map(str, names)), finals)
+        rule = stored.get("rule")
+        rule = max(rule, 1) if is_count(rule) else 1
+        origin = Origin(options, tuple(map(str, names)), finals, rule)
     return Commit(number, m, parent, tuple(batch), theta, kernel, origin)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
+from s2e_optuna.cores import one_thread
 from s2e_optuna.sampler.codec import Codec, common_space, draw_uniformly, fits, lie_in, searchable
 from s2e_optuna.sampler.commit import next_commit
 from s2e_optuna.sampler.draw import (
@@ -58,6 +59,8 @@ class View:
     drawn: dict[int, dict[str, Any]] = field(default_factory=dict)
     """Parameters that were drawn here for trials that still run."""
     _compared: bool = False
+    _signed: tuple[Mapping[str, BaseDistribution], str] | None = None
+    """The search space that the last trial had, and its ``sig``."""
     _conditional: dict[str, _Conditional] = field(default_factory=dict)
 
     def read(self, trials: Sequence[FrozenTrial]) -> None:
@@ -149,9 +152,12 @@ class View:
             surrogate = self._surrogate_for(trial, chain, own)
             theta = self._theta_for(trial, chain)
             rng = np.random.default_rng(seed)
-            return draw(self.options, chain.codec, theta, surrogate, known, settings, rng)
+            return draw(
+                self.options, chain.codec, theta, surrogate, known, settings, chain.rule, rng
+            )
 
-        params = chain.codec.decode(with_own(self.features, point, self._tell_of_features))
+        with one_thread():  # once for all of it: setting a limit is not free
+            params = chain.codec.decode(with_own(self.features, point, self._tell_of_features))
         return {name: params[name] for name in asked}
 
     def draw_alone(
@@ -184,8 +190,9 @@ class View:
         return draw_uniformly(distribution, rng)
 
     def _chain(self, space: Mapping[str, BaseDistribution]) -> Chain:
-        sig = f"{space_signature(space)}-{self.options.signature()}"
-        return self.ledger.chain(sig, space, self.options.accepts)
+        if self._signed is None or self._signed[0] is not space:
+            self._signed = space, f"{space_signature(space)}-{self.options.signature()}"
+        return self.ledger.chain(self._signed[1], space, self.options.accepts)
 
     def _theta_for(self, trial: FrozenTrial, chain: Chain) -> Array:
         tag = Tag.of(trial)

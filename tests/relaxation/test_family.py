@@ -102,6 +102,16 @@ def test_sample_follows_the_beta_law() -> None:
     assert stats.kstest(x, stats.beta(*theta).cdf).pvalue > 1e-3
 
 
+def test_uniform_samples_follow_the_law_of_theta_1() -> None:
+    x = MIXED.sample_uniform(4000, np.random.default_rng(0))
+    np.testing.assert_allclose(
+        MIXED.score(x, MIXED.uniform()).mean(axis=0), 0.0, atol=4 * 1.3 / np.sqrt(4000)
+    )
+    assert stats.kstest(x[:, 0], stats.beta(1, 3).cdf).pvalue > 0.01
+    assert stats.kstest(x[:, 7], stats.uniform().cdf).pvalue > 0.01
+    assert set(x[:, 4:7].sum(axis=1)) == {1.0} and set(x[:, 4:7].ravel()) == {0.0, 1.0}
+
+
 def test_a_block_of_one_part_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         Block("dirichlet", 1)

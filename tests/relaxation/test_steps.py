@@ -55,7 +55,17 @@ def test_a_step_respects_all_limits(seed: int) -> None:
     new = limited_step(FAMILY, THETA, direction, step_size=1.0, max_kl=0.5, min_theta=0.3)
     assert FAMILY.kl(new, THETA) <= 0.5
     assert np.all(new[:3] >= 0.3) and np.all(np.abs(new[3:]) <= MAX_LOGIT)
-    assert FAMILY.kl(new, THETA) > 0.4  # and goes as far as it may
+    # And it goes as far as it may, where bisection ends.
+    low, high = 0.0, 1.0
+    for _ in range(20):
+        at = np.where(
+            FAMILY.positive,
+            np.maximum(THETA + 0.5 * (low + high) * direction, 0.3),
+            np.clip(THETA + 0.5 * (low + high) * direction, -MAX_LOGIT, MAX_LOGIT),
+        )
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if FAMILY.kl(at, THETA) <= 0.5 else (low, middle)
+    np.testing.assert_array_equal(new[:3], np.maximum(THETA + low * direction, 0.3)[:3])
 
 
 def test_a_short_step_is_taken_whole() -> None:

