@@ -10,7 +10,7 @@ from s2e_optuna.data import load_data
 from s2e_optuna.errors import DataError
 from s2e_optuna.training import TrainConfig, evaluate_schedules, train
 from s2e_optuna.training import setup as setups
-from s2e_optuna.training.jobs import in_turn
+from s2e_optuna.training.jobs import Beside, in_turn
 from s2e_optuna.training.networks.mlp import Mlp
 from s2e_optuna.training.setup import Share, takes_own_batches
 
@@ -133,6 +133,17 @@ class Halves:
         return in_turn(jobs, data, tell)
 
 
+def test_jobs_beside_others_return_and_tell_apart():
+    def job(number):
+        return lambda data, tell: tell(number, False) or number
+
+    told, others = [], []
+    beside = Beside(in_turn, [job(3)], lambda *words: others.append(words))
+    assert beside([job(1), job(2)], None, lambda *words: told.append(words)) == [1, 2]
+    assert beside.found == [3] and beside.processes == 1
+    assert (told, others) == ([(0, 1, False), (1, 2, False)], [(0, 3, False)])
+
+
 def test_a_comparison_trains_seeds_side_by_side_and_in_order(digits):
     entries = {
         "plain": ("standard", None),
@@ -142,10 +153,10 @@ def test_a_comparison_trains_seeds_side_by_side_and_in_order(digits):
     told, runner = [], Halves()
     found = evaluate_schedules(entries, digits, CONFIG, [7, 8, 9], told.append, run=runner)
     assert [(job.method, job.seeds) for job in runner.jobs] == [
-        ("standard", (7, 8)),
-        ("standard", (9,)),
         ("coteaching", (7, 8)),
         ("coteaching", (9,)),
+        ("standard", (7, 8)),
+        ("standard", (9,)),
     ]
     for name, (method, schedule) in entries.items():
         assert [run.seed for run in found[name]] == [7, 8, 9]
