@@ -88,6 +88,8 @@ def read(folder: Path, started: float) -> list[Process]:
         # The last line may be cut off: a process ends whenever it is done.
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
         rows = [line.split("\t") for line in lines]
+        if not rows:
+            continue
         names = [row[2] for row in rows if row[2] != "MainProcess"]
         tracker = any(row[3] == "resource tracker" for row in rows)
         looks, before, spent = [], float(rows[0][0]) - started, 0.0

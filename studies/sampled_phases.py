@@ -68,9 +68,9 @@ def _watch(main: int, folder: str) -> None:
     with open(path, "a", buffering=1, encoding="utf-8") as file:
         while True:
             frame = sys._current_frames().get(main)
-            processes = sys.modules.get("multiprocessing.process")
-            current = getattr(processes, "current_process", None)
-            name = current().name if current is not None else "MainProcess"
+            # It may be in the middle of being imported.
+            process = getattr(sys.modules.get("multiprocessing.process"), "_current_process", None)
+            name = getattr(process, "name", "MainProcess")
             job, phase = place(frame, JOBS, ""), place(frame, PHASES, "other")
             print(time.monotonic(), time.process_time(), name, job, phase, sep="\t", file=file)
             del frame

@@ -19,6 +19,7 @@ def processes(tmp_path):
     for number, name, rows, end in ((1, "MainProcess", command, ""), (2, "w-0", worker, "15.")):
         lines = ["\t".join(map(str, (at, cpu, name, *rest))) + "\n" for at, cpu, *rest in rows]
         (tmp_path / f"{number}.tsv").write_text("".join(lines) + end)
+    (tmp_path / "3.tsv").write_text("16.0\t0.")  # one that had just begun
     return read(tmp_path, 10.0)
 
 
