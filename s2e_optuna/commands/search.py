@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,10 +85,14 @@ def run_search(
     def read() -> StudyView:
         return read_study(open_storage(config.storage, patience=PATIENCE), config.study_name)
 
+    early = threading.Thread(target=_import_early, name="s2e-imports", daemon=True)
+
     def relay(progress: Progress) -> None:
         display.search(progress)
         if progress.phase == "search":
             refresher.notice(progress.finished)
+        elif early.ident is None:  # other processes train now
+            early.start()
 
     with display:
         with Refresher(read, on_view=lambda view: display.insight(insight(view))) as refresher:
@@ -96,6 +103,13 @@ def run_search(
             save_labels(labels_file, result.data)
             files["labels"] = labels_file
     return result, files
+
+
+def _import_early() -> None:
+    """Import what comes after the trainings, all that takes long, while this process waits."""
+    for name in ("sklearn.neighbors", "matplotlib.figure", "plotly.graph_objects"):
+        with contextlib.suppress(ImportError):  # whoever needs it says so
+            importlib.import_module(name)
 
 
 def insight(view: StudyView) -> Insight:
