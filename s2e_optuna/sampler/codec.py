@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -261,6 +261,10 @@ class Codec:
     """
 
     space: Mapping[str, BaseDistribution]
+    kinds: dict[int, tuple[FrozenTrial, tuple[str, int] | None]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    """What `features` knows of trials by number, so that a trial is read once."""
 
     @cached_property
     def groups(self) -> dict[str, list[str]]:

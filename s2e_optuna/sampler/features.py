@@ -109,7 +109,8 @@ class Features:
         new = [
             trial
             for trial, known in zip(trials, found, strict=True)
-            if known is None or known[0] != trial.params
+            # The same object mostly, and two dictionaries are compared value by value.
+            if known is None or (known[0] is not trial.params and known[0] != trial.params)
         ]
         fresh: dict[int, Array] = {}
         if new:
@@ -298,12 +299,20 @@ def features_for(
     """
     if own is not None:
         return own_features(codec, own)
-    said = Counter(kind for trial in trials if (kind := schedule_kind(trial)) is not None)
+    said = Counter(kind for trial in trials if (kind := _kind(codec, trial)) is not None)
     for (name, epochs), _ in said.most_common():
         has_all = all(_is_of(p, codec.space.get(p.name)) for p in SPACES[name].parameters)
         if has_all and epochs <= _MOST_EPOCHS:
             return curve_features(codec, SPACES[name], epochs)
     return parameter_features(codec)
+
+
+def _kind(codec: Codec, trial: FrozenTrial) -> tuple[str, int] | None:
+    """`schedule_kind`, which a codec keeps by trial: finished trials stay the objects they are."""
+    known = codec.kinds.get(trial.number)
+    if known is None or known[0] is not trial:
+        known = codec.kinds[trial.number] = trial, schedule_kind(trial)
+    return known[1]
 
 
 def _is_of(parameter: Parameter, distribution: BaseDistribution | None) -> bool:

@@ -180,5 +180,14 @@ def _limit(values: Array) -> float:
     """Return the value from which on values are penalties."""
     if len(values) < _TOO_FEW:
         return math.inf
-    best, quarter = np.quantile(values, (0.0, 0.25))
-    return float(quarter + _PENALTY * (quarter - best)) if quarter > best else math.inf
+    ordered = np.sort(values).tolist()
+    best, quarter = ordered[0], _quarter(ordered)
+    return quarter + _PENALTY * (quarter - best) if quarter > best else math.inf
+
+
+def _quarter(ordered: Sequence[float]) -> float:
+    """First quartile of ordered values, as `np.quantile` has it, without its preparations."""
+    place = 0.25 * (len(ordered) - 1)
+    i = int(place)
+    share, low, high = place - i, ordered[i], ordered[i + 1]
+    return low + (high - low) * share if share < 0.5 else high - (high - low) * (1.0 - share)
