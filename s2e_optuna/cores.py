@@ -31,20 +31,23 @@ class _OneThread:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._inside = 0
-        self._limiter: Any = None
+        self._inside = self._modules = 0
+        self._limiters: list[Any] = []
 
     def __enter__(self) -> None:
         with self._lock:
-            if self._inside == 0:
-                self._limiter = _libraries(len(sys.modules)).limit(limits=1, user_api="blas")
+            # SciPy may have been imported since, also by who is inside.
+            modules = len(sys.modules)
+            if self._inside == 0 or modules != self._modules:
+                self._limiters.append(_libraries(modules).limit(limits=1, user_api="blas"))
+                self._modules = modules
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
-            if self._inside == 0:
-                self._limiter.restore_original_limits()
+            while self._inside == 0 and self._limiters:
+                self._limiters.pop().restore_original_limits()
 
 
 _ONE_THREAD = _OneThread()

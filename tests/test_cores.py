@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import optuna
+import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from s2e_optuna import S2ESampler
@@ -29,20 +30,27 @@ def test_limits_that_overlap_end_with_the_last() -> None:
         assert blas_threads() == {2}
 
 
-def test_a_library_that_is_loaded_after_the_first_use_has_one_thread_too() -> None:
+@pytest.mark.parametrize("where", ["before", "inside"])
+def test_a_library_that_is_loaded_after_the_first_use_has_one_thread_too(where: str) -> None:
     code = """if True:
+        import contextlib, sys
         import numpy
         from threadpoolctl import threadpool_info
-        from s2e_optuna.cores import one_thread
+        from s2e_optuna.cores import available_cores, one_thread
+        def threads():
+            return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
         with one_thread():
             pass
-        import scipy.linalg
-        with one_thread():
-            blas = [one for one in threadpool_info() if one["user_api"] == "blas"]
-        assert {one["num_threads"] for one in blas} == {1}, blas
+        with one_thread() if sys.argv[1] == "inside" else contextlib.nullcontext():
+            import scipy.linalg
+            with one_thread():
+                assert threads() == {1}
+        assert threads() == {min(2, available_cores())}
     """
     # In a process of its own: here SciPy has been imported long ago.
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **TWO_THREADS})
+    subprocess.run(
+        [sys.executable, "-c", code, where], check=True, env={**os.environ, **TWO_THREADS}
+    )
 
 
 def test_a_sampler_forgets_studies_that_are_gone() -> None:
