@@ -289,7 +289,7 @@ class Family:
         return self.kl_from(old)(new)
 
     def kl_from(self, old: Array) -> Callable[[Array], float]:
-        """Return `kl` as a function of p_new alone, for many of them."""
+        """Return `kl` as a function of the new theta alone, for many of them; shapes [d]."""
         of_old = self.log_partition(old)
 
         def kl(new: Array) -> float:

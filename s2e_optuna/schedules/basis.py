@@ -97,6 +97,6 @@ def basis_function(name: str, a: ArrayLike, epochs: int) -> Array:
 
 
 def as_floats(numbers: ArrayLike) -> Array:
-    """Return numbers as floats of double precision, or of single where that is what they are."""
+    """Return numbers [...] as floats [...]: single ones as they are, else of double precision."""
     found = np.asarray(numbers)
     return found if found.dtype == np.float32 else found.astype(np.float64, copy=False)
