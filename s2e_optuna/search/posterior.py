@@ -381,9 +381,10 @@ def estimated_rate(data: NoisyData, unseen: Unseen) -> float | None:
     Returns
     -------
     float or None
-        None where no clean samples tell it, or all labels look wrong.
+        None where no clean part tells it (a few checked labels leave it too open), or all labels
+        look wrong.
     """
-    if unseen.clean is None:
+    if data.validation != "clean" or unseen.clean is None:
         return None
     some = unseen.clean[:2]  # all would take longer and say no more
     known = CleanPart(data.y_val.numpy(), some)

@@ -1,7 +1,11 @@
 """A search with a few checked labels: all its workers judge by one array of weights."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
+from command_line import run
 from torch import Tensor
 
 from s2e_optuna.data import NoisyData, load_data
@@ -59,3 +63,20 @@ def test_workers_take_the_weights_that_the_search_has_stored(
     assert len(study.trials) == 3 and len(made) == 1
     assert len(judged) == 3  # of the search and both workers
     assert all(torch.equal(weights, judged[0]) for weights in judged)
+
+
+def test_a_search_with_checked_labels_ends_with_a_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    drawn = load_data("digits", **NOISY)
+    assert drawn.y_val_clean is not None
+    rows = zip(drawn.val_ids[:20], drawn.y_val_clean.tolist(), strict=False)
+    Path("checked.csv").write_text("id,label\n" + "".join(f"{i},{k}\n" for i, k in rows))
+    found = run(
+        "search digits --noise pair --noise-rate 0.45 --validation noisy --train-size 300 "
+        "--checked checked.csv --epochs 3 --trials 2 --seeds 1 --folds 2 --device cpu --json -q"
+    )
+    assert found.exit_code == 0, found.output
+    compared = json.loads(found.stdout.splitlines()[-1])["test_accuracy"]
+    assert set(compared) == {"standard", "linear", "coteaching", "s2e", "posterior"}

@@ -10,6 +10,7 @@ from s2e_optuna.data import load_data
 from s2e_optuna.labels import expected_validation
 from s2e_optuna.labels.linear import linear_model
 from s2e_optuna.search.final import scores, train_final
+from s2e_optuna.search.posterior import estimated_rate
 from s2e_optuna.training import TrainConfig
 from s2e_optuna.training.model import predict_proba
 
@@ -55,6 +56,7 @@ def test_with_noisy_validation_the_posterior_is_learnt_from_and_judged_like_the_
 
 def test_with_checked_labels_all_ways_are_judged_anew_by_what_the_cross_validation_knows(checked):
     linear = linear_model(checked)
+    assert estimated_rate(checked, linear.unseen) is None
     final = train_final(
         ENTRIES, checked, TRAINING, seeds=1, folds=2, posterior=True, linear=linear
     )
