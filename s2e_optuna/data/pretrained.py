@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +34,7 @@ from s2e_optuna.data.pretrained_vectors import (
     PixelPictures,
     Shard,
     VectorStore,
+    vectors_folder,
     vectors_of,
 )
 from s2e_optuna.data.projection import Projection, fitted_projection
@@ -118,7 +118,9 @@ class PretrainedFeatures:
             They cannot be read, or are not like those to train.
         """
         pictures = _pictures(images, self.pixels, _digests(self.cache))
-        store = VectorStore(_place(self.cache, self.network, self.views))
+        store = VectorStore(
+            vectors_folder(self.cache, _VERSION, self.network.identity, self.views)
+        )
         found = vectors_of(
             pictures, self.network, store, views=self.views, device=device, progress=progress
         )
@@ -240,7 +242,7 @@ class Features:
         pictures = {part: _pictures(some, pixels, digests, part) for part, some in images.items()}
         every = _All(list(pictures.values()))
         views = self.views if self.fitted is None else self.fitted.views
-        store = VectorStore(_place(self.cache, self.network, views))
+        store = VectorStore(vectors_folder(self.cache, _VERSION, self.network.identity, views))
         vectors_of(
             every,
             self.network,
@@ -372,14 +374,6 @@ def _check_images(images: Tensor) -> None:
             f"the samples are {list(images.shape[1:])} (channels, height, width), and pretrained "
             "features are those of images: give images, grey or in colour, or leave `features` out"
         )
-
-
-def _place(cache: Path | None, network: FeatureNetwork, views: int) -> Path | None:
-    """Return the folder for the vectors of a network with its preprocessing."""
-    if cache is None:
-        return None
-    text = f"{_VERSION}\0{network.identity}\0{views}"
-    return cache / "features" / hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _digests(cache: Path | None) -> Path | None:

@@ -1,4 +1,4 @@
-"""Vectors of images and texts, computed once and kept on disk by their content.
+"""Vectors of images and texts, computed once, kept by content (long: each way to read and fill).
 
 A folder for each network with its preprocessing. It holds blocks of about a thousand vectors, each
 a file that is written in one step: what was killed goes on behind the last block, and images that
@@ -9,6 +9,7 @@ into memory can be used.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import shutil
@@ -140,6 +141,14 @@ class Vectors:
         """Yield all of them, some at a time."""
         for start in range(0, len(self), BLOCK):
             yield self[start : start + BLOCK]
+
+
+def vectors_folder(cache: Path | None, *what: object) -> Path | None:
+    """Return the folder for vectors that depend on all this; None where none are kept."""
+    if cache is None:
+        return None
+    text = "\0".join(map(str, what))
+    return cache / "features" / hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 class VectorStore:

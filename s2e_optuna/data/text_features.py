@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from s2e_optuna.data.file_digests import Digests
 from s2e_optuna.data.images import OnImages
-from s2e_optuna.data.pretrained_vectors import VectorStore
+from s2e_optuna.data.pretrained_vectors import VectorStore, vectors_folder
 from s2e_optuna.data.projection import Projection, fitted_projection
 from s2e_optuna.data.table_columns import is_text
 from s2e_optuna.data.text_networks import (
@@ -119,7 +118,7 @@ class TextFeatures:
         progress
             Told how many have been done, and how many there are.
         """
-        store = VectorStore(_place(self.cache, self.network))
+        store = VectorStore(vectors_folder(self.cache, _VERSION, self.network.identity))
         found = vectors_of_texts(texts, self.network, store, device=device, progress=progress)
         return self.projection.apply(found)
 
@@ -257,7 +256,7 @@ class Texts:
         DataError
             The network cannot take them.
         """
-        store = VectorStore(_place(self.cache, self.network))
+        store = VectorStore(vectors_folder(self.cache, _VERSION, self.network.identity))
         vectors_of_texts(
             [text for some in texts.values() for text in some],
             self.network,
@@ -296,11 +295,3 @@ class EncodedTexts:
     numbers: dict[str, Tensor]
     encoder: TextFeatures
     contents: dict[str, Digests]
-
-
-def _place(cache: Path | None, network: TextNetwork) -> Path | None:
-    """Return the folder for the vectors of a network."""
-    if cache is None:
-        return None
-    text = f"{_VERSION}\0{network.identity}"
-    return cache / "features" / hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
