@@ -11,12 +11,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    MedianPruner,
+    NopPruner,
+    SuccessiveHalvingPruner,
+)
 from optuna.trial import FrozenTrial, TrialState
 
 from s2e_optuna.schedules import Schedule, trial_schedule
@@ -35,6 +41,9 @@ PRUNERS: dict[str, Callable[[int], BasePruner]] = {
     "none": lambda epochs: NopPruner(),
     "median": lambda epochs: MedianPruner(),
     "hyperband": lambda epochs: HyperbandPruner(max_resource=epochs),
+    "halving": lambda epochs: SuccessiveHalvingPruner(
+        min_resource=max(3, epochs // 10), reduction_factor=2
+    ),
 }
 """Pruners by name; functions of the number of epochs."""
 
@@ -59,6 +68,8 @@ class Search:
         Of the sampler and of the trainings; the label noise is the setting's.
     stack
         Trials that a worker trains side by side: so many are in flight at once.
+    stop, leave_early
+        See `s2e_optuna.CoTeachingObjective`; the paper's trials are worth their last epochs.
     """
 
     setting: Setting
@@ -70,9 +81,12 @@ class Search:
     trials: int = 48
     seed: int = 0
     stack: int = 4
+    stop: Literal["best", "last"] = "last"
+    leave_early: bool = False
 
     def told(self, frame: Frame) -> dict[str, Any]:
         """Return everything that its trials depend on."""
+        stopped = {"stop": self.stop, "leave_early": self.leave_early}
         return {
             "setting": self.setting.told(),
             "source": Path(frame.source(self.setting)).name,
@@ -83,6 +97,8 @@ class Search:
             "method": self.method,
             "seed": self.seed,
             "stack": self.stack,
+            # Studies that were there before these had names without them.
+            **(stopped if self.stop == "best" else {}),
         }
 
     def study_name(self, frame: Frame) -> str:
@@ -121,6 +137,11 @@ class Found:
     def trials(self) -> list[FrozenTrial]:
         """The first complete trials, as many as were asked for, in the order of their ends."""
         return _complete(self.study)[: self.search.trials]
+
+    @property
+    def ended(self) -> list[FrozenTrial]:
+        """All trials that are complete, were pruned or left early, in the order of their ends."""
+        return _ended(self.study, TrialState.COMPLETE, TrialState.PRUNED)
 
     @property
     def seconds(self) -> float:
@@ -205,9 +226,10 @@ def _job(study: optuna.Study, device: str, number: int, *, search: Search, frame
     setting = search.setting
     objective = CoTeachingObjective(
         data_of(setting, frame),
-        training=config_of(setting, search.seed, device),
+        training=replace(config_of(setting, search.seed, device), stop=search.stop),
         method=search.method,
         space=search.space,
+        leave_early=search.leave_early,
     )
     study.pruner = PRUNERS[search.pruner](setting.epochs)
     told: Mapping[str, Any] = {
@@ -247,5 +269,9 @@ def recommended_of(trials: Sequence[FrozenTrial]) -> FrozenTrial:
 
 def _complete(study: optuna.Study) -> list[FrozenTrial]:
     """Complete trials in the order of their ends."""
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return _ended(study, TrialState.COMPLETE)
+
+
+def _ended(study: optuna.Study, *states: TrialState) -> list[FrozenTrial]:
+    done = study.get_trials(deepcopy=False, states=states)
     return sorted(done, key=lambda trial: (str(trial.datetime_complete), trial.number))
