@@ -8,6 +8,9 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
+# Compiled modules are kept: every process of a search or test would compile the package anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help search test lint style types pytest docs clean
 
 help:
