@@ -40,9 +40,9 @@ style: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.installed-dev
-	$(BIN)/mypy
+	nice -n 19 $(BIN)/mypy
 
-# Types are checked while the tests run: alone, they leave a processor idle.
+# Types are checked while the tests run, in what these leave of the processors when they wait.
 test: style
 	$(MAKE) --no-print-directory --jobs 2 pytest types
 
