@@ -13,10 +13,11 @@ from torch import Tensor
 from s2e_optuna.data.checked import Checked, with_checked
 from s2e_optuna.data.class_numbers import number_classes
 from s2e_optuna.data.drawn_labels import draw_labels
+from s2e_optuna.data.frozen_features import Encoded
 from s2e_optuna.data.noise import Noise
 from s2e_optuna.data.noisy_data import NOT_CHECKED, NoisyData, as_images, as_labels
 from s2e_optuna.data.preparation import AS_THEY_ARE, PIXELS, Preparation
-from s2e_optuna.data.pretrained import Encoded, Features
+from s2e_optuna.data.pretrained import Features, PretrainedFeatures
 from s2e_optuna.data.reading import reading_words, warning_words
 from s2e_optuna.data.split import PART_WORDS, holdout_size
 from s2e_optuna.data.strata import Rows, stratified_order
@@ -273,12 +274,12 @@ def assemble(
     if test is not None:
         wanted["test"] = test
     images = read(wanted)
-    encoded: Encoded | None = None
+    encoded: Encoded[PretrainedFeatures] | None = None
     pictures: dict[str, Tensor] = {}
     if features is not None:
         pictures = {part: some for part, some in images.items() if isinstance(some, Tensor)}
         encoded = features.encode(images, preparation)
-        images, preparation = encoded.images, AS_THEY_ARE
+        images, preparation = encoded.numbers, AS_THEY_ARE
         words = [encoded.encoder.words, *words]
     if preparation is None:
         x_train = images["train"]

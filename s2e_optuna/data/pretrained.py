@@ -1,19 +1,15 @@
-"""Features of a frozen, pretrained network in place of images: what is asked, and what is fitted.
+"""Features of a frozen, pretrained network in place of images.
 
-| step | what it does |
-|---|---|
-| pixels | images in arrays are brought to 0..255, by the range of those to train |
-| network | with its own preprocessing; with two views the mean of an image and its mirror image |
-| projection | centre, principal components, scale: see `s2e_optuna.data.projection` |
+Images in arrays are brought to 0..255 before, by the range of those to train; with two views
+vectors are the mean of those of an image and its mirror image. See
+`s2e_optuna.data.frozen_features` for what follows.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +17,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from s2e_optuna.data.file_digests import Digests
+from s2e_optuna.data.frozen_features import AskedFeatures, Encoded, FittedFeatures
 from s2e_optuna.data.images import OnImages
 from s2e_optuna.data.preparation import PIXELS, Preparation
 from s2e_optuna.data.pretrained_networks import FeatureNetwork, feature_network
 from s2e_optuna.data.pretrained_vectors import (
-    SHARD,
-    Computed,
-    Extract,
     FilePictures,
+    ImageShard,
     Pictures,
     PixelPictures,
-    Shard,
     VectorStore,
     vectors_folder,
     vectors_of,
 )
-from s2e_optuna.data.projection import Projection, fitted_projection
+from s2e_optuna.data.projection import Projection
 from s2e_optuna.data.split import PART_WORDS
 from s2e_optuna.data.streaming import ImageFiles
-from s2e_optuna.errors import DataError, check_integer
+from s2e_optuna.errors import DataError
 
 _VERSION = "s2e features 1"
 
@@ -48,55 +41,23 @@ Images = Tensor | ImageFiles | Sequence[str]
 """Images as `as_images` returns them, or files, perhaps by their paths alone."""
 
 
-@dataclass(frozen=True, eq=False)
-class PretrainedFeatures:
-    """From images to what the head of a model gets; all that was fitted, and nothing that runs.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PretrainedFeatures(FittedFeatures[FeatureNetwork]):
+    """From images to what the head of a model gets.
 
     Attributes
     ----------
-    name
-        The network, as `feature_network` takes it.
-    weights
-        Digest of its weights.
     views
         1, or 2 for the mean of an image's vector and its mirror image's.
     side
         Height and width of the images that the network gets; None is its own.
     pixels
         What brings images in arrays to 0..1.
-    projection
-        What becomes of the vectors.
-    function
-        What builds the network where it is the user's own.
-    cache
-        Folder for vectors and digests; None keeps none.
     """
 
-    name: str
-    weights: str
     views: int
     side: int | None
     pixels: Preparation
-    projection: Projection
-    function: Callable[[], Any] | None = None
-    cache: Path | None = None
-
-    @cached_property
-    def network(self) -> FeatureNetwork:
-        """The network.
-
-        Raises
-        ------
-        DataError
-            It is not there, or its weights are others than those in training.
-        """
-        found = feature_network(self.name, self.side, self.function)
-        if found.weights != self.weights:
-            raise DataError(
-                f"the weights of {self.name} are others than those that the model was trained "
-                "on: give it the same ones"
-            )
-        return found
 
     def encode(
         self, images: Images, device: str = "auto", progress: OnImages | None = None
@@ -118,9 +79,7 @@ class PretrainedFeatures:
             They cannot be read, or are not like those to train.
         """
         pictures = _pictures(images, self.pixels, _digests(self.cache))
-        store = VectorStore(
-            vectors_folder(self.cache, _VERSION, self.network.identity, self.views)
-        )
+        store = _store(self.cache, self.network, self.views)
         found = vectors_of(
             pictures, self.network, store, views=self.views, device=device, progress=progress
         )
@@ -128,101 +87,51 @@ class PretrainedFeatures:
 
     @property
     def identity(self) -> str:
-        """What makes features others, in words, without what depends on all samples."""
+        """See `FittedFeatures`."""
         side = "" if self.side is None else f" at {self.side}x{self.side}"
         views = "" if self.views == 1 else f", {self.views} views"
-        return f"features {self.name} {self.weights[:8]}{side}{views}"
+        return f"{super().identity}{side}{views}"
 
     @property
-    def words(self) -> str:
-        """What was done, as a sentence."""
-        views = " (mean of an image and its mirror image)" if self.views == 2 else ""
-        return f"features of {self.name}: {self.projection.words(f'an image{views}')}"
+    def _each(self) -> str:
+        return f"an image{' (mean of an image and its mirror image)' if self.views == 2 else ''}"
 
-    def stored(self) -> tuple[str, dict[str, Tensor]]:
-        """Return it as a text (JSON) and arrays, to be kept with a model."""
-        pixels, _ = self.pixels.stored()
-        text = {
-            "name": self.name,
-            "weights": self.weights,
-            "views": self.views,
-            "side": self.side,
-            "pixels": pixels,
-            **self.projection.numbers,
-        }
-        return json.dumps(text), self.projection.tensors
+    def _found(self) -> FeatureNetwork:
+        return feature_network(self.name, self.side, self.function)
+
+    def _settings(self) -> dict[str, Any]:
+        return {"views": self.views, "side": self.side, "pixels": self.pixels.stored()[0]}
 
     @classmethod
-    def from_stored(
-        cls,
-        text: str,
-        arrays: Mapping[str, Tensor],
-        function: Callable[[], Any] | None = None,
-        cache: Path | None = None,
-    ) -> PretrainedFeatures:
-        """Make it again of what `stored` returned.
-
-        Raises
-        ------
-        KeyError, ValueError, TypeError
-            It is damaged.
-        """
-        found: dict[str, Any] = json.loads(text)
-        return cls(
-            str(found["name"]),
-            str(found["weights"]),
-            int(found["views"]),
-            found["side"],
-            Preparation.from_stored(found["pixels"], {}),
-            Projection.from_stored(found, arrays),
-            function,
-            cache,
-        )
+    def _of_settings(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
+        pixels = Preparation.from_stored(stored["pixels"], {})
+        return {"views": int(stored["views"]), "side": stored["side"], "pixels": pixels}
 
 
-@dataclass(frozen=True, eq=False)
-class Features:
-    """Which features are asked for; see `s2e_optuna.data.load_data`.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Features(AskedFeatures[FeatureNetwork, PretrainedFeatures]):
+    """Which features of images are asked for; files alone are computed elsewhere.
 
     Attributes
     ----------
-    name, views, components, side
-        See `DataSpec` and `feature_network`.
-    device
-        Where the network runs.
-    cache
-        Folder for vectors and digests; None keeps none.
-    progress
-        Told how many images have been done, and how many there are.
-    fitted
-        What is used in place of fitting it.
-    extract
-        Computes the vectors of files, in place of this process.
+    views, side
+        See `PretrainedFeatures`.
     """
 
-    name: str
     views: int = 1
-    components: int | None = None
     side: int | None = None
-    device: str = "auto"
-    cache: Path | None = None
-    progress: OnImages | None = None
-    fitted: PretrainedFeatures | None = None
-    extract: Extract | None = None
-    network: FeatureNetwork = field(init=False)
 
     def __post_init__(self) -> None:
         if self.views not in (1, 2):
             raise DataError(f"`views` must be 1 or 2, but is {self.views!r}.")
-        if self.components is not None:
-            check_integer("components", self.components, 0)
-        # At once: weights that are missing are said before anything is read.
-        network = (
-            feature_network(self.name, self.side) if self.fitted is None else self.fitted.network
-        )
-        object.__setattr__(self, "network", network)
+        super().__post_init__()
 
-    def encode(self, images: Mapping[str, Images], preparation: Preparation | None) -> Encoded:
+    def _found(self) -> FeatureNetwork:
+        return feature_network(self.name, self.side)
+
+    def encode(
+        self, images: Mapping[str, Images], preparation: Preparation | None
+    ) -> Encoded[PretrainedFeatures]:
         """Turn the images of all parts into what the head gets, fitted on those to train.
 
         Parameters
@@ -242,7 +151,21 @@ class Features:
         pictures = {part: _pictures(some, pixels, digests, part) for part, some in images.items()}
         every = _All(list(pictures.values()))
         views = self.views if self.fitted is None else self.fitted.views
-        store = VectorStore(vectors_folder(self.cache, _VERSION, self.network.identity, views))
+        store = _store(self.cache, self.network, views)
+        paths, digests = every.paths, every.digests.tolist()
+
+        def shard(rows: tuple[int, ...]) -> ImageShard:
+            assert paths is not None
+            return ImageShard(
+                name=self.network.name,
+                side=self.side,
+                views=views,
+                identity=self.network.identity,
+                paths=tuple(paths[i] for i in rows),
+                digests=tuple(digests[i] for i in rows),
+                positions=rows,
+            )
+
         vectors_of(
             every,
             self.network,
@@ -250,53 +173,22 @@ class Features:
             views=views,
             device=self.device,
             progress=self.progress,
-            extract=self._elsewhere(every, views),
+            extract=None if paths is None else self._elsewhere(shard),
         )
-        contents = {part: some.digests for part, some in pictures.items()}
-        vectors = {part: store.vectors(some) for part, some in contents.items()}
-        fitted = self.fitted
-        if fitted is None:
-            fitted = PretrainedFeatures(
-                self.name,
-                self.network.weights,
-                views,
-                self.side,
-                pixels,
-                fitted_projection(
-                    store.folder, vectors["train"], contents["train"], self.components
-                ),
+
+        def fit(projection: Projection) -> PretrainedFeatures:
+            return PretrainedFeatures(
+                name=self.name,
+                weights=self.network.weights,
+                projection=projection,
                 cache=self.cache,
-            )
-        made = {part: fitted.projection.apply(some) for part, some in vectors.items()}
-        return Encoded(made, fitted, contents)
-
-    def _elsewhere(
-        self, every: _All, views: int
-    ) -> Callable[[Sequence[int]], Iterator[Computed]] | None:
-        """Return what lets others compute the vectors of files, if somebody does."""
-        extract, paths = self.extract, every.paths
-        if extract is None or paths is None:
-            return None
-        digests = every.digests.tolist()
-
-        def compute(new: Sequence[int]) -> Iterator[Computed]:
-            rows = [tuple(new[start : start + SHARD]) for start in range(0, len(new), SHARD)]
-            return extract(
-                [
-                    Shard(
-                        self.network.name,
-                        self.side,
-                        views,
-                        self.network.identity,
-                        tuple(paths[i] for i in some),
-                        tuple(digests[i] for i in some),
-                        some,
-                    )
-                    for some in rows
-                ]
+                views=views,
+                side=self.side,
+                pixels=pixels,
             )
 
-        return compute
+        contents = {part: some.digests for part, some in pictures.items()}
+        return self._encoded(store, contents, fit)
 
     def _pixels(self, train: Images, preparation: Preparation | None) -> Preparation:
         if self.fitted is not None:
@@ -305,25 +197,6 @@ class Features:
             return PIXELS
         _check_images(train)
         return Preparation.fit(train) if preparation is None else preparation
-
-
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """Images that have become vectors.
-
-    Attributes
-    ----------
-    images
-        What the head gets of each part, float32 [N, 1, 1, K].
-    encoder
-        What has made it.
-    contents
-        A digest of each image, by part.
-    """
-
-    images: dict[str, Tensor]
-    encoder: PretrainedFeatures
-    contents: dict[str, Digests]
 
 
 class _All:
@@ -345,6 +218,10 @@ class _All:
     def image(self, index: int) -> Any:
         part = int(np.searchsorted(self._ends, index, side="right"))
         return self._parts[part].image(index - (int(self._ends[part - 1]) if part else 0))
+
+
+def _store(cache: Path | None, network: FeatureNetwork, views: int) -> VectorStore:
+    return VectorStore(vectors_folder(cache, _VERSION, network.identity, views))
 
 
 def _pictures(

@@ -15,6 +15,7 @@ import os
 import shutil
 import socket
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -243,35 +244,28 @@ Computed = tuple[list[int], Floats, list[int]]
 """Positions of some samples, their vectors [B, D], and positions of broken ones."""
 
 
-@dataclass(frozen=True, eq=False)
-class Shard:
-    """Image files whose vectors may be computed by another process, or on another machine.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Shard(ABC):
+    """Samples whose vectors may be computed by another process, or on another machine.
 
     Attributes
     ----------
-    name, side, views
-        Which network, see `feature_network`, and how many views.
+    name
+        Which network, as users name it.
     identity
         The network's, as it has to be there, too.
-    paths
-        The files, under the same paths there.
-    digests
-        Of their contents, as they have to be.
     positions
-        Of the images among all.
+        Of the samples among all.
     device
         Where to compute.
     """
 
     name: str
-    side: int | None
-    views: int
     identity: str
-    paths: tuple[str, ...]
-    digests: tuple[int, ...]
     positions: tuple[int, ...]
     device: str = "cpu"
 
+    @abstractmethod
     def compute(self) -> Computed:
         """Compute the vectors.
 
@@ -280,14 +274,41 @@ class Shard:
         DataError
             Network or files are others than where the shard was made, or not there.
         """
-        network = _network(self.name, self.side)
-        host = socket.gethostname()
-        if network.identity != self.identity:
+
+    def check(self, identity: str) -> None:
+        """Refuse a network of another identity than where the shard was made."""
+        if identity != self.identity:
             raise DataError(
-                f"the network {self.name} is another one on {host} than here: give all machines "
-                "the same weights and versions"
+                f"the features {self.name} are others on {socket.gethostname()} than here: give "
+                "all machines the same weights and versions"
             )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ImageShard(Shard):
+    """Image files.
+
+    Attributes
+    ----------
+    side, views
+        See `feature_network`, and how many views.
+    paths
+        The files, under the same paths there.
+    digests
+        Of their contents, as they have to be.
+    """
+
+    side: int | None
+    views: int
+    paths: tuple[str, ...]
+    digests: tuple[int, ...]
+
+    def compute(self) -> Computed:
+        """See `Shard`."""
+        network = _network(self.name, self.side)
+        self.check(network.identity)
         pictures = FilePictures(self.paths, None)
+        host = socket.gethostname()
         for path, digest, known in zip(
             self.paths, pictures.digests.tolist(), self.digests, strict=True
         ):
@@ -304,11 +325,14 @@ class Shard:
         return good, np.concatenate(vectors) if vectors else np.empty((0, 0), np.float32), bad
 
 
+Compute = Callable[[Sequence[int]], Iterator[Computed]]
+"""Computes the vectors of samples at these positions, in any order."""
+
 Extract = Callable[[Sequence[Shard]], Iterator[Computed]]
 """Computes shards, in any order."""
 
 SHARD = 512
-"""Images of a shard."""
+"""Samples of a shard."""
 
 
 @lru_cache(maxsize=1)
@@ -324,7 +348,7 @@ def vectors_of(
     views: int = 1,
     device: str = "auto",
     progress: OnImages | None = None,
-    extract: Callable[[Sequence[int]], Iterator[Computed]] | None = None,
+    extract: Compute | None = None,
 ) -> Vectors:
     """Return the vectors of images; those that no earlier call has computed are computed now.
 
@@ -368,7 +392,7 @@ def vectors_of(
 def fill(
     store: VectorStore,
     digests: Digests,
-    compute: Callable[[Sequence[int]], Iterator[Computed]],
+    compute: Compute,
     progress: OnImages | None = None,
 ) -> set[int]:
     """Compute the vectors that are not kept yet; return digests of broken samples.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -140,7 +140,7 @@ def load_data(
     progress
         Told how many images have been decoded, and how many there are.
     extract
-        Computes features of image files in place of this process, such as
+        Computes features of image files or texts in place of this process, such as
         `s2e_optuna.search.ray_shards.RayShards`.
 
     Raises
@@ -172,22 +172,25 @@ def load_data(
         "validation": validation,
         "train_size": train_size,
     }
+    how_made: dict[str, Any] = {
+        "components": components,
+        "device": device,
+        "cache": root,
+        "progress": progress,
+        "extract": extract,
+    }
     texts = None
     if _is_table(source):
-        texts = _texts(features, text_column, components, views, device, root, progress, encoder)
+        texts = _texts(features, text_column, views, encoder, how_made)
     elif text_column is not None:
         raise DataError("--text-column is for a table with texts: leave it out")
     elif features is not None or isinstance(encoder, PretrainedFeatures):
         options["features"] = Features(
-            features or "",
-            views,
-            components,
-            _side(image_size),
-            device,
-            root,
-            progress,
-            encoder if isinstance(encoder, PretrainedFeatures) else None,
-            extract,
+            **how_made,
+            name=features or "",
+            views=views,
+            side=_side(image_size),
+            fitted=encoder if isinstance(encoder, PretrainedFeatures) else None,
         )
     named = isinstance(source, str) and source in DATA_SETS
     if not named and _is_folder(source) and not _is_table(source):
@@ -255,16 +258,13 @@ def _arrow_images(
 def _texts(
     features: str | None,
     column: str | None,
-    components: int | None,
     views: int,
-    device: str,
-    root: Path,
-    progress: OnImages | None,
     encoder: Encoder | None,
+    how_made: Mapping[str, Any],
 ) -> Texts | None:
     """Return which features of a table's texts are asked for; None where there are none."""
     if isinstance(encoder, TextFeatures):
-        return Texts(encoder.name, None, device, root, progress, encoder)
+        return Texts(**how_made, name=encoder.name, fitted=encoder)
     if features is None:
         return None
     if views != 1:
@@ -274,7 +274,7 @@ def _texts(
             f"{features} gets the texts of a column, for the data are a table: name the column "
             "with --text-column, or leave --features out"
         )
-    return Texts(features, components, device, root, progress)
+    return Texts(**how_made, name=features)
 
 
 def _side(image_size: int | Size | None) -> int | None:

@@ -12,7 +12,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,15 @@ from s2e_optuna.data.pretrained_networks import (
     hub_address,
     readable,
 )
-from s2e_optuna.data.pretrained_vectors import Computed, Floats, Vectors, VectorStore, fill
+from s2e_optuna.data.pretrained_vectors import (
+    Compute,
+    Computed,
+    Floats,
+    Shard,
+    Vectors,
+    VectorStore,
+    fill,
+)
 from s2e_optuna.data.spec import SENTENCES, WORDS, is_own
 from s2e_optuna.device import on_device, resolve_device
 from s2e_optuna.errors import DataError
@@ -144,6 +152,7 @@ def vectors_of_texts(
     *,
     device: str = "auto",
     progress: OnImages | None = None,
+    extract: Compute | None = None,
 ) -> Vectors:
     """Return the vectors of texts; those that no earlier call has computed are computed now.
 
@@ -159,6 +168,8 @@ def vectors_of_texts(
         Where to compute.
     progress
         Told how many of the new ones have been computed, and how many there are.
+    extract
+        Computes the vectors of texts at these positions, in place of this process.
 
     Raises
     ------
@@ -171,14 +182,47 @@ def vectors_of_texts(
     def compute(new: Sequence[int]) -> Iterator[Computed]:
         # Of like length together: the shorter ones are filled up to the longest of a batch.
         ordered = sorted(new, key=lambda row: len(texts[row]), reverse=True)
-        for start in range(0, len(ordered), _BATCH):
-            rows = ordered[start : start + _BATCH]
-            with on_device(place):
-                found = network.vectors([texts[row] for row in rows], place)
-            yield rows, found, []
+        return _computed(texts, ordered, network, place) if extract is None else extract(ordered)
 
     fill(store, digests, compute, progress)
     return store.vectors(digests)
+
+
+def _computed(
+    texts: Sequence[str], rows: Sequence[int], network: TextNetwork, place: torch.device
+) -> Iterator[Computed]:
+    """Yield the vectors of texts in these rows."""
+    for start in range(0, len(rows), _BATCH):
+        some = list(rows[start : start + _BATCH])
+        with on_device(place):
+            found = network.vectors([texts[row] for row in some], place)
+        yield some, found, []
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TextShard(Shard):
+    """Texts, which travel themselves.
+
+    Attributes
+    ----------
+    texts
+        The texts.
+    """
+
+    texts: tuple[str, ...]
+
+    def compute(self) -> Computed:
+        """See `Shard`."""
+        network = _network(self.name)
+        self.check(network.identity)
+        rows, place = range(len(self.texts)), resolve_device(self.device)
+        found = [some for _, some, _ in _computed(self.texts, rows, network, place)]
+        return list(self.positions), np.concatenate(found), []
+
+
+@lru_cache(maxsize=1)
+def _network(name: str) -> TextNetwork:
+    return text_network(name)
 
 
 def digests_of_texts(texts: Sequence[str]) -> Digests:

@@ -1,4 +1,4 @@
-"""Features of images, computed in shards by tasks on a Ray cluster; kept by the one that asks."""
+"""Features of images and texts, computed in shards on a Ray cluster; kept by the one that asks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _AHEAD = 2
 
 @dataclass(frozen=True)
 class RayShards:
-    """Computes shards on a cluster: all nodes see the images under the same paths.
+    """Computes shards on a cluster: all nodes see image files under the same paths.
 
     Attributes
     ----------
@@ -79,11 +79,11 @@ def _result(ray: Any, task: Any) -> Computed:
         if isinstance(error.cause, DataError):
             raise error.cause from error
         raise SearchError(
-            f"the features of images ended with: {type(error.cause).__name__}: {error.cause}"
+            f"the features ended with: {type(error.cause).__name__}: {error.cause}"
         ) from error
     except ray.exceptions.RayError as error:  # killed, or its node is gone
         raise SearchError(
-            f"some images were lost {RETRIES + 1} times with what computed their features "
+            f"some samples were lost {RETRIES + 1} times with what computed their features "
             f"({type(error).__name__}): the same command goes on with those that are left."
         ) from error
     return found

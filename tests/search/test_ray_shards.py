@@ -6,12 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import text_functions
 import torch
 from feature_networks import seen
 from PIL import Image
 
-from s2e_optuna.data import load_data
-from s2e_optuna.data import pretrained as pretrained_module
+from s2e_optuna.data import frozen_features, load_data, text_networks
+from s2e_optuna.data import pretrained_vectors as vectors_module
 from s2e_optuna.errors import DataError
 from s2e_optuna.search import ray_shards
 from s2e_optuna.search.config import SearchConfig
@@ -73,7 +74,7 @@ class FakeRay:
 
 @pytest.fixture
 def load(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrained_module, "SHARD", 8)
+    monkeypatch.setattr(frozen_features, "SHARD", 8)
 
     def loading(source, cache="cache", **options):
         given = {"validation": "noisy", "features": OWN, "data_root": tmp_path / cache}
@@ -121,7 +122,7 @@ def test_what_differs_on_a_node_is_said(images, load, monkeypatch):
     monkeypatch.setattr(
         ray_shards, "_compute", lambda shard: ray_shards.replace(shard, identity="x").compute()
     )
-    with pytest.raises(DataError, match="network feature_networks:small is another one on"):
+    with pytest.raises(DataError, match="features feature_networks:small are others on"):
         load(images, extract=RayShards(1))
 
 
@@ -141,9 +142,63 @@ def test_searches_on_ray_extract_there(monkeypatch):
         next(RayShards(1)([None]))
 
 
+@pytest.fixture
+def reviews(tmp_path, load):
+    place = tmp_path / "reviews.csv"
+    rows = [f"{'ab'[i % 2] * (i + 1)} film,{'ab'[i % 2]}\n" for i in range(30)]
+    place.write_text("".join(["text,label\n", *rows]))
+
+    def loading(**options):
+        given = {"features": "text_functions:letters", "text_column": "text"} | options
+        return load(place, **given)
+
+    text_networks._network.cache_clear()  # of which nothing is known on a node
+    text_functions.seen.update(texts=0)
+    return loading
+
+
+def texts_done(looks):
+    """How many texts became vectors, without those by which a function is told from others."""
+    return text_functions.seen["texts"] - looks * len(text_networks._PROBES)
+
+
+def test_texts_travel_into_one_cache(reviews, monkeypatch):
+    fake, told = FakeRay(), []
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    data = reviews(extract=RayShards(1), progress=lambda *numbers: told.append(numbers))
+    assert told[-1] == (30, 30) and len(told) == 4 and fake.most == 2
+    assert texts_done(looks=2) == 30  # here and, once for all shards, on the node
+    reviews(extract=RayShards(1))  # from the cache
+    assert texts_done(looks=3) == 30
+    assert torch.equal(data.x_train, reviews(cache="other").x_train)
+    words = reviews(features="words", extract=RayShards(1))
+    assert torch.equal(words.x_train, reviews(features="words", cache="other").x_train)
+
+
+def test_a_lost_node_costs_its_texts(reviews, monkeypatch):
+    monkeypatch.setattr(vectors_module, "BLOCK", 1)
+    fake = FakeRay(lost=[True, False, False])
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    with pytest.raises(SearchError, match=r"some samples were lost 4 times .*goes on with those"):
+        reviews(extract=RayShards(2))
+    assert fake.cancelled > 0 and texts_done(looks=2) in (14, 16)
+    before = texts_done(looks=2)
+    reviews(extract=RayShards(2))
+    assert texts_done(looks=3) == 30 > before
+
+
+def test_other_functions_on_a_node_are_said(reviews, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", FakeRay())
+    monkeypatch.setattr(
+        ray_shards, "_compute", lambda shard: ray_shards.replace(shard, identity="x").compute()
+    )
+    with pytest.raises(DataError, match="features text_functions:letters are others on"):
+        reviews(extract=RayShards(1))
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_on_a_local_cluster(images, load):
+def test_on_a_local_cluster(images, load, reviews):
     ray = pytest.importorskip("ray", reason="needs the package ray")
     paths = [os.path.dirname(sys.modules["feature_networks"].__file__), *sys.path]
     ray.init(
@@ -154,8 +209,9 @@ def test_on_a_local_cluster(images, load):
         runtime_env={"env_vars": {"PYTHONPATH": ":".join(paths)}},
     )
     try:
-        data = load(images, extract=RayShards(2))
+        data, texts = load(images, extract=RayShards(2)), reviews(extract=RayShards(2))
     finally:
         ray.shutdown()
-    assert seen["images"] == 0
+    assert seen["images"] == 0 and texts_done(looks=1) == 0
+    assert torch.equal(texts.x_train, reviews(cache="other").x_train)
     assert torch.equal(data.x_train, load(images, cache="other").x_train)
