@@ -3,21 +3,34 @@
 | symbol | meaning |
 |---|---|
 | x, g | a validation sample and its given label; N of them, n checked: their true label is known |
-| p(k, x) | mean of the softmax of candidates' logits over 2: an average at temperature 2 |
+| p(k, x) | mean of the softmax of networks' logits over 2: an average at temperature 2 |
+| s(x) | square roots of p(., x), C numbers |
+| m[k] | mean of s over the samples of class k |
+| v | mean squared deviation of one of the numbers of s from that of its class |
+| f[k] | share of class k |
 | K[k, g] | checked samples of class k with the label g |
 | T[k, g] | probability that a sample of class k was labelled g |
 | w(k; x, g) | probability that the true class is k; of a checked sample 1 or 0 |
 
-Three pseudo-samples of each class are labelled right as often as the checked ones, and wrong ones
-evenly. They and K stay in the counts while T is found by three rounds of EM:
+Networks that have learnt wrong labels predict those, too: with pair noise of 45% they say of a
+sample nearly as often the next class as the true one, and believe either. So p is no belief here
+but a second witness, whose habits are learnt together with those of who gave the labels: what p
+looks like in each class.
 
-    w(k; x, g) = p(k, x) T[k, g], divided by its sum over k     (7)
+    w(k; x, g) = f[k] exp(-|s(x) - m[k]|^2/4v) T[k, g], divided by its sum over k     (7)
+
+m, v, f and T are means over the samples, each counted by its w, and twenty rounds of EM find them,
+from w(k; x, g) = p(k, x) T[k, g]. Checked samples take part with what they are. v has no other
+scale, so an unsure network tells as much as a sure one; normal distributions would have 2v, but
+the C numbers are not independent. Pseudo-samples stay in the counts: one of each class that looks
+as p itself believes, and three of each that are labelled wrong as often as the checked ones were
+(half a wrong one of one more), evenly. Dawid and Skene, Applied Statistics 28, 1979, have several
+annotators in the same way.
 
 A candidate's value is the mean of w(its prediction) over all N: what its accuracy on true labels
 is expected to be (other metrics: `s2e_optuna.metrics`, with w for the labels). Ten to twenty
-checked labels choose schedules as well as a thousand clean ones do, but for pair noise. The
-likelihood of the given labels does worse than accuracy on them: it rewards networks that predict
-the noise.
+checked labels choose schedules nearly as well as a thousand clean ones do. The likelihood of the
+given labels does worse than accuracy on them: it rewards networks that predict the noise.
 """
 
 from __future__ import annotations
@@ -28,9 +41,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from s2e_optuna.errors import DataError, unknown_name
-from s2e_optuna.labels.arrays import Floats, Ints, Real, as_labels, as_probabilities
+from s2e_optuna.labels.arrays import Floats, Ints, Real, as_labels, as_probabilities, softmax
 from s2e_optuna.labels.transition import (
-    ByLabel,
+    above_zero,
     count_pairs,
     label_posterior,
     rows_to_one,
@@ -40,7 +53,9 @@ from s2e_optuna.metrics import METRICS, class_mean
 
 TEMPERATURE = 2.0
 PSEUDO_SAMPLES = 3.0
-ROUNDS = 3
+ROUNDS = 20
+
+_LEAST_VARIANCE = 1e-9
 
 NOT_CHECKED = -1
 """True label of a sample that nobody has checked, as in `s2e_optuna.data.NoisyData`."""
@@ -137,25 +152,33 @@ def check_labels(labels: ArrayLike, true: ArrayLike, pred_probs: ArrayLike) -> C
 
     >>> labels, true = [0, 0, 1, 1, 0, 1], [0, 1, 1, 1, -1, -1]
     >>> check_labels(labels, true, [[0.5, 0.5]] * 6).weights[4:].round(2)
-    array([[0.74, 0.26],
-           [0.21, 0.79]])
+    array([[0.55, 0.45],
+           [0.14, 0.86]])
     """
-    average = as_probabilities(pred_probs)
+    average = as_probabilities(pred_probs).astype(np.float64)
     given = as_labels(labels, *average.shape)
     n_samples, n_classes = average.shape
     known, truth = _checked(true, n_samples, n_classes)
     if not known.any():
         raise DataError("no validation label is checked: give the true label of some")
     counts = count_pairs(truth[known], given[known], n_classes)
-    right = float(np.trace(counts) / counts.sum())
-    counts += PSEUDO_SAMPLES * symmetric_matrix(1.0 - right, n_classes)
-    matrix = rows_to_one(counts)
-    rest = ByLabel(given[~known], average[~known])
-    for _ in range(ROUNDS):
-        matrix = rows_to_one(rest.counts(matrix) + counts)
+    wrong = counts.sum() - np.trace(counts)
+    rate = float((wrong + 0.5) / (counts.sum() + 1.0))  # not 0: none of ten says little
+    pseudo = PSEUDO_SAMPLES * symmetric_matrix(rate, n_classes)
+    matrix = rows_to_one(counts + pseudo)
+    roots, own = np.sqrt(average), np.eye(n_classes)
+    believed = average.T @ roots / above_zero(average.sum(axis=0))[:, None]
     weights = label_posterior(given, average, matrix)
-    weights[known] = 0.0
-    weights[known, truth[known]] = 1.0
+    for _ in range(ROUNDS):
+        weights[known] = own[truth[known]]
+        matrix = rows_to_one(weights.T @ own[given] + pseudo)
+        samples = weights.sum(axis=0) + 1.0
+        means = (weights.T @ roots + believed) / samples[:, None]
+        apart = (roots**2).sum(axis=1)[:, None] - 2.0 * roots @ means.T + (means**2).sum(axis=1)
+        variance = max(float((weights * apart).mean()), _LEAST_VARIANCE)
+        looks = softmax(np.log(samples) - apart / (4.0 * variance))
+        weights = label_posterior(given, looks, matrix)
+    weights[known] = own[truth[known]]
     return CheckedLabels(weights, matrix)
 
 

@@ -21,21 +21,51 @@ def checked_at_random(true, n, seed=0):
 
 
 def test_weights_by_hand():
-    labels, true = np.array([0, 0, 1, 1, 0, 1]), np.array([0, 1, 1, 1, -1, -1])
-    pred_probs = np.array([[0.5, 0.5]] * 4 + [[0.9, 0.1], [0.3, 0.7]])
-    found = check_labels(labels, true, pred_probs)
-    # Three in four agree, so each row gets 2.25 on the diagonal and 0.75 off it.
-    counts = np.array([[1.0 + 2.25, 0.75], [1.0 + 0.75, 2.0 + 2.25]])
-    matrix = counts / counts.sum(axis=1, keepdims=True)
-    for _ in range(3):
-        w = pred_probs[4:] * matrix[:, [0, 1]].T
-        w /= w.sum(axis=1, keepdims=True)
-        matrix = counts + w.T
+    labels, known = np.array([0, 0, 1, 1, 0, 1]), np.array([0, 1, 1, 1, -1, -1])
+    p = np.array([[0.5, 0.5]] * 4 + [[0.9, 0.1], [0.3, 0.7]])
+    found = check_labels(labels, known, p)
+    # One of four is wrong: three pseudo-samples with a rate of 1.5/5, evenly.
+    pseudo = np.array([[2.1, 0.9], [0.9, 2.1]])
+    matrix = np.array([[1.0, 0.0], [1.0, 2.0]]) + pseudo
+    matrix /= matrix.sum(axis=1, keepdims=True)
+    s = np.sqrt(p)
+    w = p * matrix[:, labels].T
+    w /= w.sum(axis=1, keepdims=True)
+    w[:4] = np.eye(2)[known[:4]]
+    for _ in range(20):
+        matrix = np.stack([[w[labels == g, k].sum() for g in (0, 1)] for k in (0, 1)]) + pseudo
         matrix /= matrix.sum(axis=1, keepdims=True)
-    w = pred_probs[4:] * matrix[:, [0, 1]].T
+        of_class = [
+            (w[:, [k]] * s + p[:, [k]] * s / p[:, k].sum()).sum(axis=0) / (w[:, k].sum() + 1)
+            for k in (0, 1)
+        ]
+        far = np.stack([((s - m) ** 2).sum(axis=1) for m in of_class], axis=1)
+        v = (w * far).sum() / 12
+        w = (w.sum(axis=0) + 1) * np.exp(-far / (4 * v)) * matrix[:, labels].T
+        w /= w.sum(axis=1, keepdims=True)
+        w[:4] = np.eye(2)[known[:4]]
     np.testing.assert_allclose(found.matrix, matrix)
-    np.testing.assert_allclose(found.weights[4:], w / w.sum(axis=1, keepdims=True))
-    np.testing.assert_array_equal(found.weights[:4], np.eye(2)[[0, 1, 1, 1]])
+    np.testing.assert_allclose(found.weights, w)
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 0.25], ids=["", "unsure"])
+def test_twenty_checks_see_through_networks_that_have_learnt_pair_noise(sharpness):
+    matrix = pair(0.4, 5)
+    data = drawn(1000, matrix)
+    learnt = (data.calibrated @ matrix) ** sharpness
+    learnt /= learnt.sum(axis=1, keepdims=True)
+    found = check_labels(data.labels, checked_at_random(data.true, 20), learnt)
+    assert (data.labels == data.true).mean() < 0.65
+    assert (found.weights.argmax(axis=1) == data.true).mean() > 0.9
+
+
+def test_no_wrong_label_among_a_few_does_not_say_that_there_is_none():
+    data = drawn(1000, even(0.2, 5))
+    right = np.flatnonzero(data.labels == data.true)[:10]
+    known = np.full(1000, NOT_CHECKED)
+    known[right] = data.true[right]
+    found = check_labels(data.labels, known, data.pred_probs)
+    assert (found.weights.argmax(axis=1) == data.true).mean() > 0.9
 
 
 def test_values_are_means_of_weights():
