@@ -85,19 +85,24 @@ def run_search(
     def read() -> StudyView:
         return read_study(open_storage(config.storage, patience=PATIENCE), config.study_name)
 
-    early = threading.Thread(target=_import_early, name="s2e-imports", daemon=True)
+    def prepare() -> None:
+        """Do what can be done before the final trainings have ended."""
+        _import_early()
+        refresher.refresh()
+
+    early = threading.Thread(target=prepare, name="s2e-early", daemon=True)
 
     def relay(progress: Progress) -> None:
         display.search(progress)
         if progress.phase == "search":
             refresher.notice(progress.finished)
-        elif early.ident is None:  # other processes train now
+        elif early.ident is None:  # other processes train now, and this one waits
             early.start()
 
     with display:
         with Refresher(read, on_view=lambda view: display.insight(insight(view))) as refresher:
             result = search(config, relay, display.reading, display.data)
-        view = read()
+        view = refresher.view or read()
         files = {**result.files, **draw_pictures(result, view)}
         if labels_file is not None:
             save_labels(labels_file, result.data)

@@ -67,8 +67,10 @@ class Refresher:
         self._interval = interval
         self._stop = threading.Event()
         self._finished = 0  # told
-        self._seen = 0  # read
-        self._shown = 0  # published
+        self._seen = -1  # told before it was read last
+        self._shown = -1  # told before it was published last
+        self._view: StudyView | None = None
+        self._refreshing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="s2e-dashboard", daemon=True)
 
     def __enter__(self) -> Self:
@@ -83,8 +85,14 @@ class Refresher:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        if error is None or self._finished:  # what an interrupted search has found can be seen
+        # What an interrupted search has found can be seen, too.
+        if self._shown < self._finished and (error is None or self._finished):
             self.refresh()
+
+    @property
+    def view(self) -> StudyView | None:
+        """The study, if it was read after the last trial that finished."""
+        return self._view if self._seen == self._finished else None
 
     def notice(self, finished: int) -> None:
         """Take note of the number of finished trials."""
@@ -93,7 +101,7 @@ class Refresher:
     def _run(self) -> None:
         pause, publish_from = self._interval, 0.0
         while not self._stop.wait(pause):
-            if self._finished <= self._seen:
+            if not self._finished or self._finished <= self._seen:
                 continue
             started = time.monotonic()
             self.refresh(publishing=started >= publish_from)
@@ -107,12 +115,14 @@ class Refresher:
     def refresh(self, *, publishing: bool = True) -> None:
         """Read the study and, if trials have finished since the last time, publish it."""
         try:
-            view = self._open_view()
-            self._seen = len(view.ranked)
-            self._on_view(view)
-            if publishing and self._seen > self._shown:
-                publish(view)
-                self._shown = self._seen
+            with self._refreshing:
+                told = self._finished
+                self._view = self._open_view()
+                self._seen = told
+                self._on_view(self._view)
+                if publishing and told > self._shown:
+                    publish(self._view)
+                    self._shown = told
         except Exception as error:  # pictures are not worth a search
             _warn(error)
 

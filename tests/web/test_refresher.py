@@ -36,3 +36,20 @@ def test_trouble_with_pictures_is_a_warning(caplog: pytest.LogCaptureFixture) ->
     with caplog.at_level(logging.WARNING, "s2e_optuna"), Refresher(fail) as refresher:
         refresher.notice(1)
     assert "could not be refreshed: disk full" in caplog.text
+
+
+def test_what_was_read_after_the_last_trial_is_not_read_again(view: StudyView) -> None:
+    reads: list[int] = []
+
+    def read() -> StudyView:
+        reads.append(len(reads))
+        return view
+
+    with Refresher(read, interval=60.0) as refresher:
+        refresher.notice(14)
+        refresher.refresh()
+        assert refresher.view is view
+        refresher.notice(15)
+        assert refresher.view is None
+        refresher.refresh()
+    assert refresher.view is view and len(reads) == 2
