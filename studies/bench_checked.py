@@ -34,9 +34,9 @@ from s2e_optuna.data.pretrained_vectors import Vectors
 from s2e_optuna.data.projection import Projection
 from s2e_optuna.data.streaming import take
 from s2e_optuna.labels import NOT_CHECKED, check_labels, tempered_average
-from s2e_optuna.labels.checked import PSEUDO_SAMPLES
 from s2e_optuna.labels.expected import validation_average
 from s2e_optuna.labels.transition import count_pairs, rows_to_one, symmetric_matrix
+from s2e_optuna.labels.witness import PSEUDO_SAMPLES
 from s2e_optuna.schedules import suggest_schedule
 from s2e_optuna.training import TrainConfig, TrainResult, predict_proba, train
 from studies.pages import write_text
@@ -319,8 +319,8 @@ random; means over {DRAWS} draws and the seeds of data and trainings. Test data 
 {chr(10).join(lines)}
 
 The product's rule is `s2e_optuna.labels.checked`: accuracy on the given labels, each class weighed
-with how probable it is, by the transition matrix that the checked labels suggest and an average
-of four networks that are trained before a search, for half the epochs. The last rows take the
+with how probable it is. The average of four networks that are trained before a search, for half
+the epochs, is a second witness of that beside the given label. The last rows take the
 average of the eight candidates that are best on the checked samples in its place. A person whose
 answers are wrong in 5% takes a wrong label for right, and a right one for any other class.
 

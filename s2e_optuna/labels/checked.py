@@ -4,28 +4,9 @@
 |---|---|
 | x, g | a validation sample and its given label; N of them, n checked: their true label is known |
 | p(k, x) | mean of the softmax of networks' logits over 2: an average at temperature 2 |
-| s(x) | square roots of p(., x), C numbers |
-| m[k] | mean of s over the samples of class k |
-| v | mean squared deviation of one of the numbers of s from that of its class |
-| f[k] | share of class k |
-| K[k, g] | checked samples of class k with the label g |
-| T[k, g] | probability that a sample of class k was labelled g |
 | w(k; x, g) | probability that the true class is k; of a checked sample 1 or 0 |
 
-Networks that have learnt wrong labels predict those, too: with pair noise of 45% they say of a
-sample nearly as often the next class as the true one, and believe either. So p is no belief here
-but a second witness, whose habits are learnt together with those of who gave the labels: what p
-looks like in each class.
-
-    w(k; x, g) = f[k] exp(-|s(x) - m[k]|^2/4v) T[k, g], divided by its sum over k     (7)
-
-m, v, f and T are means over the samples, each counted by its w, and twenty rounds of EM find them,
-from w(k; x, g) = p(k, x) T[k, g]. Checked samples take part with what they are. v has no other
-scale, so an unsure network tells as much as a sure one; normal distributions would have 2v, but
-the C numbers are not independent. Pseudo-samples stay in the counts: one of each class that looks
-as p itself believes, and three of each that are labelled wrong as often as the checked ones were
-(half a wrong one of one more), evenly. Dawid and Skene, Applied Statistics 28, 1979, have several
-annotators in the same way.
+w is that of equation (8) in `s2e_optuna.labels.witness`, with the roots of p for s.
 
 A candidate's value is the mean of w(its prediction) over all N: what its accuracy on true labels
 is expected to be (other metrics: `s2e_optuna.metrics`, with w for the labels). Ten to twenty
@@ -41,21 +22,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from s2e_optuna.errors import DataError, unknown_name
-from s2e_optuna.labels.arrays import Floats, Ints, Real, as_labels, as_probabilities, softmax
-from s2e_optuna.labels.transition import (
-    above_zero,
-    count_pairs,
-    label_posterior,
-    rows_to_one,
-    symmetric_matrix,
-)
+from s2e_optuna.labels.arrays import Floats, Ints, Real, as_labels, as_probabilities
+from s2e_optuna.labels.witness import UNKNOWN, learn_habits
 from s2e_optuna.metrics import METRICS, class_mean
 
 TEMPERATURE = 2.0
-PSEUDO_SAMPLES = 3.0
-ROUNDS = 20
-
-_LEAST_VARIANCE = 1e-9
 
 NOT_CHECKED = -1
 """True label of a sample that nobody has checked, as in `s2e_optuna.data.NoisyData`."""
@@ -129,7 +100,7 @@ class CheckedLabels:
 
 
 def check_labels(labels: ArrayLike, true: ArrayLike, pred_probs: ArrayLike) -> CheckedLabels:
-    """Turn given labels, some of them checked, into expected accuracies: equation (7).
+    """Turn given labels, some of them checked, into expected accuracies.
 
     Parameters
     ----------
@@ -161,25 +132,8 @@ def check_labels(labels: ArrayLike, true: ArrayLike, pred_probs: ArrayLike) -> C
     known, truth = _checked(true, n_samples, n_classes)
     if not known.any():
         raise DataError("no validation label is checked: give the true label of some")
-    counts = count_pairs(truth[known], given[known], n_classes)
-    wrong = counts.sum() - np.trace(counts)
-    rate = float((wrong + 0.5) / (counts.sum() + 1.0))  # not 0: none of ten says little
-    pseudo = PSEUDO_SAMPLES * symmetric_matrix(rate, n_classes)
-    matrix = rows_to_one(counts + pseudo)
-    roots, own = np.sqrt(average), np.eye(n_classes)
-    believed = average.T @ roots / above_zero(average.sum(axis=0))[:, None]
-    weights = label_posterior(given, average, matrix)
-    for _ in range(ROUNDS):
-        weights[known] = own[truth[known]]
-        matrix = rows_to_one(weights.T @ own[given] + pseudo)
-        samples = weights.sum(axis=0) + 1.0
-        means = (weights.T @ roots + believed) / samples[:, None]
-        apart = (roots**2).sum(axis=1)[:, None] - 2.0 * roots @ means.T + (means**2).sum(axis=1)
-        variance = max(float((weights * apart).mean()), _LEAST_VARIANCE)
-        looks = softmax(np.log(samples) - apart / (4.0 * variance))
-        weights = label_posterior(given, looks, matrix)
-    weights[known] = own[truth[known]]
-    return CheckedLabels(weights, matrix)
+    found = learn_habits(given, average, np.sqrt(average), np.where(known, truth, UNKNOWN))
+    return CheckedLabels(found.weights, found.matrix)
 
 
 def tempered_average(pred_probs: ArrayLike, temperature: float = TEMPERATURE) -> Floats:

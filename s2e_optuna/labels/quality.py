@@ -34,6 +34,7 @@ from s2e_optuna.labels.ranking import (
 from s2e_optuna.labels.surest import Surest, fit_surest
 from s2e_optuna.labels.transition import (
     ByLabel,
+    above_zero,
     as_counts,
     count_pairs,
     estimate_transition,
@@ -43,6 +44,7 @@ from s2e_optuna.labels.transition import (
     symmetric_prior,
     wrong_probability,
 )
+from s2e_optuna.labels.witness import calibrate_by_habits
 
 BY_CLEAN = "The clean part's labels are taken to be right, and its samples to be like the others."
 BY_SUREST = (
@@ -207,9 +209,17 @@ def _by_clean(
     near = surest.calibration.scale
     calibration = fit_calibration(clean.labels, clean.pred_probs, (near, max(near / 5, 0.1)))
     fitted = calibration.apply(values)
-    held_out = cross_fitted(clean.labels, clean.pred_probs, calibration)
+    held_out: Real = cross_fitted(clean.labels, clean.pred_probs, calibration)
     truth = as_labels(clean.labels, held_out.shape[1], n_classes)
-    pairs = None if clean.given is None else count_pairs(truth, clean.given, n_classes)
+    pairs = None
+    if clean.given is not None:
+        before = as_labels(clean.given, len(truth), n_classes)
+        pairs = count_pairs(truth, before, n_classes)
+        own = as_probabilities(clean.pred_probs).reshape(held_out.shape)
+        by_habits = calibrate_by_habits(given, values, truth, own, before)
+        if by_habits is not None:  # either alone fails somewhere, see studies/decisions.md
+            fitted = _halfway(fitted, by_habits[0].apply(values))
+            held_out = _halfway(held_out, by_habits[1])
     prior = symmetric_prior(least_symmetric_rate(given, fitted), n_classes)
     matrix = estimate_transition(given, fitted, known=pairs, prior=prior).matrix
     pseudo = prior + as_counts(pairs, n_classes)
@@ -236,6 +246,13 @@ def _by_clean(
     stretch = _least_matrix(matrix, posterior_rate, least, len(given))
     alarms = alarm_ratio(truth, held_out, stretch)
     return _put_together(given, fitted, noise, stretch, alarms, True)
+
+
+def _halfway(one: Real, other: Real) -> Real:
+    """Return the geometric mean of probabilities [..., C], of classes that sum to one."""
+    means = np.sqrt(one) * np.sqrt(other)
+    means /= above_zero(means.sum(axis=-1, keepdims=True))
+    return np.asarray(np.maximum(means, np.finfo(means.dtype).tiny))
 
 
 def _by_surest(

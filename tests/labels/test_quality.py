@@ -34,6 +34,16 @@ def test_with_clean_samples_rates_matrix_and_list_are_right(kind, n_clean):
     assert found.assumption == BY_CLEAN
 
 
+def test_twenty_checked_labels_see_through_networks_that_have_learnt_pair_noise():
+    matrix = pair(0.45, 10)
+    data = drawn(1000, matrix)
+    learnt = data.calibrated @ matrix
+    checked = CleanPart(data.true[:20], learnt[:20], data.labels[:20])
+    found = assess_labels(data.labels[20:], learnt[20:], checked, draws=2)
+    right = found.posterior.argmax(axis=1) == data.true[20:]
+    assert right.mean() > 0.93  # calibrated by the checked ones alone .89
+
+
 def test_labels_that_go_wrong_where_predictions_do_are_not_counted_too_low():
     rng = np.random.default_rng(0)
     true, rows = rng.integers(0, 6, 2400), np.arange(2400)
