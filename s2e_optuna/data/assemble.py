@@ -21,6 +21,7 @@ from s2e_optuna.data.pretrained import Features, PretrainedFeatures
 from s2e_optuna.data.reading import reading_words, warning_words
 from s2e_optuna.data.split import PART_WORDS, holdout_size
 from s2e_optuna.data.strata import Rows, stratified_order
+from s2e_optuna.data.wide_vectors import Narrowed, WideVectors
 from s2e_optuna.errors import DataError
 
 SPLIT_SEED = 20200
@@ -55,6 +56,7 @@ def from_arrays(
     checked: Checked | None = None,
     known: Mapping[int, int] | None = None,
     features: Features | None = None,
+    narrowed: Narrowed | None = None,
 ) -> NoisyData:
     """Build a `NoisyData` from arrays, with every check.
 
@@ -95,6 +97,8 @@ def from_arrays(
         that is cut to validate holds them, and they count as checked.
     features
         A pretrained network whose features stand for the images.
+    narrowed
+        How wide vectors are made narrower.
 
     Raises
     ------
@@ -142,6 +146,7 @@ def from_arrays(
         preparation=preparation,
         known=known,
         features=features,
+        narrowed=narrowed,
     )
     return with_checked(data, checked)
 
@@ -198,6 +203,7 @@ def assemble(
     files: Mapping[str, Sequence[str]] | None = None,
     known: Mapping[int, int] | None = None,
     features: Features | None = None,
+    narrowed: Narrowed | None = None,
 ) -> NoisyData:
     """Split and corrupt labels first, then read the images that are needed; see `from_arrays`.
 
@@ -221,6 +227,8 @@ def assemble(
         See `from_arrays`.
     features
         A pretrained network whose features stand for the images.
+    narrowed
+        How wide vectors are made narrower.
     """
     if validation not in ("auto", "clean", "noisy"):
         raise DataError(f"unknown validation {validation!r}: choose auto, clean or noisy")
@@ -274,11 +282,14 @@ def assemble(
     if test is not None:
         wanted["test"] = test
     images = read(wanted)
-    encoded: Encoded[PretrainedFeatures] | None = None
+    encoded: Encoded[PretrainedFeatures | WideVectors] | None = None
     pictures: dict[str, Tensor] = {}
     if features is not None:
         pictures = {part: some for part, some in images.items() if isinstance(some, Tensor)}
         encoded = features.encode(images, preparation)
+    elif narrowed is not None and preparation is None:
+        encoded = narrowed.encode(images)
+    if encoded is not None:
         images, preparation = encoded.numbers, AS_THEY_ARE
         words = [encoded.encoder.words, *words]
     if preparation is None:

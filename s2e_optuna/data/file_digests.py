@@ -1,4 +1,4 @@
-"""Digests of files, remembered for files that have not changed since an earlier look."""
+"""Digests of samples; those of files are remembered while these do not change."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from s2e_optuna.errors import DataError
 
@@ -29,6 +30,12 @@ _logger = logging.getLogger(__name__)
 def digest_of(content: bytes | memoryview) -> int:
     """Return a digest of 8 bytes as a number."""
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+
+
+def digests_of_rows(samples: Tensor) -> Digests:
+    """Return the digest of each sample's numbers, uint64 [N]."""
+    rows = np.ascontiguousarray(samples.numpy()).reshape(len(samples), -1)
+    return np.array([digest_of(row.data) for row in rows], dtype=np.uint64)
 
 
 def digests_of_files(files: Sequence[str], folder: Path | None) -> Digests:

@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from s2e_optuna.data.file_digests import Digests, digest_of, digests_of_files
+from s2e_optuna.data.file_digests import digest_of, digests_of_files, digests_of_rows
 from s2e_optuna.data.named_sets import default_root
 from s2e_optuna.data.noisy_data import NoisyData
 from s2e_optuna.data.pretrained import PretrainedFeatures
@@ -182,9 +181,9 @@ def _columns(data: NoisyData, part: str, cache: Path, above: str) -> dict[str, N
         shown = range(len(labels)) if files is None else (f.removeprefix(above) for f in files)
         names = map(str, shown)
     if part in data.contents:
-        contents = data.contents[part]  # of images or texts, not of their features
+        contents = data.contents[part]  # of what the numbers were made of
     else:
-        contents = _digests_of_rows(images) if files is None else digests_of_files(files, cache)
+        contents = digests_of_rows(images) if files is None else digests_of_files(files, cache)
     clean = data.y_clean if part == "train" else data.y_val_clean if part == "val" else None
     none = np.full(len(labels), -1)
     found = {
@@ -194,11 +193,6 @@ def _columns(data: NoisyData, part: str, cache: Path, above: str) -> dict[str, N
         "contents": contents,
     }
     return {name: np.asarray(found[name], dtype=kind) for name, kind in _COLUMNS.items()}
-
-
-def _digests_of_rows(images: Tensor) -> Digests:
-    rows = np.ascontiguousarray(images.numpy()).reshape(len(images), -1)
-    return np.array([digest_of(row.data) for row in rows], dtype=np.uint64)
 
 
 def _folder_of(data: NoisyData) -> str:

@@ -149,9 +149,11 @@ class FittedFeatures(ABC, Generic[AnyNetwork]):
 
 Fitted = TypeVar("Fitted", bound=FittedFeatures[Any])
 
+Maker = TypeVar("Maker", covariant=True)
+
 
 @dataclass(frozen=True, eq=False)
-class Encoded(Generic[Fitted]):
+class Encoded(Generic[Maker]):
     """Samples that have become vectors.
 
     Attributes
@@ -165,7 +167,7 @@ class Encoded(Generic[Fitted]):
     """
 
     numbers: dict[str, Tensor]
-    encoder: Fitted
+    encoder: Maker
     contents: dict[str, Digests]
 
 

@@ -219,9 +219,7 @@ def _write_block(folder: Path | None, digests: Digests, vectors: Floats) -> Path
         return None
     place = folder / f"{uuid4().hex}.block"
     try:
-        if not folder.is_dir():
-            folder.mkdir(parents=True)
-            remove_unused(folder.parent)
+        make_folder(folder)
         with whole_file(place) as partial, partial.open("wb") as file:
             np.save(file, digests, allow_pickle=False)
             np.save(file, np.ascontiguousarray(vectors), allow_pickle=False)
@@ -229,6 +227,13 @@ def _write_block(folder: Path | None, digests: Digests, vectors: Floats) -> Path
         _logger.info("Vectors are not kept in %s: %s", folder, error)
         return None
     return place
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder of the cache, and room for it."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        remove_unused(folder.parent)
 
 
 def remove_unused(root: Path) -> None:

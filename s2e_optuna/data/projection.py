@@ -1,4 +1,4 @@
-"""What becomes of the vectors of a pretrained network, fitted on the training part.
+"""What becomes of wide vectors, such as those of a pretrained network, fitted on those to train.
 
 The mean is taken off. Wide vectors are reduced to their coordinates in the first principal
 components. All columns are divided by one number, their standard deviation: scaled one by one,
@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from zipfile import BadZipFile
 
 import numpy as np
@@ -26,7 +26,7 @@ from torch import Tensor
 from s2e_optuna.cores import one_thread
 from s2e_optuna.data.file_digests import Digests
 from s2e_optuna.data.preparation import MOST_DEVIATIONS
-from s2e_optuna.data.pretrained_vectors import Vectors
+from s2e_optuna.data.pretrained_vectors import Floats, make_folder
 from s2e_optuna.errors import DataError
 from s2e_optuna.writable import whole_file
 
@@ -40,6 +40,18 @@ WIDEST = 8192
 """Of wider vectors the components would take hours and gigabytes."""
 
 Numbers = NDArray[np.float64]
+
+
+class Rows(Protocol):
+    """Vectors, some at a time."""
+
+    width: int
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def parts(self) -> Iterator[Floats]:
+        """Yield all of them, some at a time [B, D]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +76,7 @@ class Projection:
     kept: float
 
     @classmethod
-    def fit(cls, vectors: Vectors, size: int | None) -> Projection:
+    def fit(cls, vectors: Rows, size: int | None) -> Projection:
         """Look at the training part.
 
         Parameters
@@ -80,8 +92,8 @@ class Projection:
         size = 0 if size >= width else size
         if size and width > WIDEST:
             raise DataError(
-                f"the network gives {width:,} numbers a sample, too many for principal "
-                "components: pool them in the network, or say `components` 0"
+                f"the vectors have {width:,} numbers, too many for principal components: make "
+                "them shorter, for example pool them in the network, or say `components` 0"
             )
         mean = sum(part.sum(axis=0, dtype=np.float64) for part in vectors.parts()) / total
         squares = np.zeros(width)
@@ -102,7 +114,7 @@ class Projection:
         scale = float(np.sqrt(values.mean())) or 1.0
         return cls(np.asarray(mean), axes / scale, scale, float(values.sum() / variance))
 
-    def apply(self, vectors: Vectors) -> Tensor:
+    def apply(self, vectors: Rows) -> Tensor:
         """Return what the head gets, float32 [N, 1, 1, K]."""
         width = len(self.mean) if self.components is None else self.components.shape[1]
         found = np.empty((len(vectors), width), dtype=np.float32)
@@ -151,17 +163,21 @@ class Projection:
         each
             Of what: ``"an image"``.
         """
-        width = f"{len(self.mean):,} numbers {each}"
+        return f"{len(self.mean):,} numbers {each}{self.reduction}"
+
+    @property
+    def reduction(self) -> str:
+        """What they are reduced to, as the end of a sentence; empty where they are not."""
         if self.components is None:
-            return width
+            return ""
         return (
-            f"{width}, reduced to {self.components.shape[1]:,} principal components "
+            f", reduced to {self.components.shape[1]:,} principal components "
             f"({self.kept * 100:.0f}% of their variance; --components 0 keeps all)"
         )
 
 
 def fitted_projection(
-    folder: Path | None, vectors: Vectors, contents: Digests, size: int | None
+    folder: Path | None, vectors: Rows, contents: Digests, size: int | None
 ) -> Projection:
     """Fit a projection, or read an earlier one: equal in all processes, to the bit.
 
@@ -192,9 +208,10 @@ def fitted_projection(
             )
     with one_thread():
         found = Projection.fit(vectors, size)
-    if place is not None and place.parent.is_dir():
-        with contextlib.suppress(OSError), whole_file(place) as partial:
+    if place is not None:
+        with contextlib.suppress(OSError):
+            make_folder(place.parent)
             numbers = np.array([found.scale, found.kept])
-            with partial.open("wb") as file:
+            with whole_file(place) as partial, partial.open("wb") as file:
                 np.savez(file, allow_pickle=False, numbers=numbers, **found.arrays)
     return found

@@ -31,6 +31,7 @@ from s2e_optuna.data.pretrained_vectors import Extract
 from s2e_optuna.data.spec import DATA_SETS, is_own
 from s2e_optuna.data.table_columns import TableColumns
 from s2e_optuna.data.text_features import TextFeatures, Texts
+from s2e_optuna.data.wide_vectors import NO_COMPONENTS, Narrowed, WideVectors
 from s2e_optuna.errors import DataError
 
 InMemory = tuple[Any, Any] | Dataset[Any]
@@ -125,8 +126,8 @@ def load_data(
     views
         2 takes the mean of the features of an image and of its mirror image.
     components
-        Principal components that features are reduced to; None: 256 where there are more than
-        512, 0: none.
+        Principal components that features, or vectors in arrays, are reduced to; None: 256 where
+        there are more than 512, 0: none.
     data_root
         Folder for downloads, decoded images and features; by default a folder of the user's
         cache.
@@ -135,8 +136,8 @@ def load_data(
     device
         Where features are computed.
     encoder
-        What makes numbers of a table's cells, of texts or of images, that of a `Model`; by default
-        it is fitted to the training part.
+        What makes numbers of a table's cells, of texts or of images, or fewer of wide vectors,
+        that of a `Model`; by default it is fitted to the training part.
     progress
         Told how many images have been decoded, and how many there are.
     extract
@@ -179,6 +180,8 @@ def load_data(
         "progress": progress,
         "extract": extract,
     }
+    if components and features is None and (_is_folder(source) or _is_table(source)):
+        raise DataError(NO_COMPONENTS)
     texts = None
     if _is_table(source):
         texts = _texts(features, text_column, views, encoder, how_made)
@@ -226,6 +229,7 @@ def load_data(
         layout=loaded.layout,
         words=loaded.words,
         checked=checked,
+        narrowed=Narrowed(components, root, encoder if isinstance(encoder, WideVectors) else None),
         **options,
     )
     return data if noise_words is None else replace(data, noise=noise_words)

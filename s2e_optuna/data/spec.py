@@ -99,8 +99,8 @@ class DataSpec:
     views
         1, or 2 for the mean of the features of an image and of its mirror image.
     components
-        Principal components that features are reduced to; None decides by their number, 0 keeps
-        all.
+        Principal components that features, or vectors in arrays, are reduced to; None decides by
+        their number, 0 keeps all.
     skip_broken
         Leave out images that cannot be read.
     image_size
@@ -237,8 +237,8 @@ class DataSpec:
     )
     components: int | None = option(
         None,
-        "Reduce features to N principal components; 0 keeps all; default: 256 if there are more "
-        "than 512.",
+        "Reduce features, or rows of numbers in arrays, to N principal components; 0 keeps all; "
+        "default: 256 if there are more than 512.",
         panel=DATA_PANEL,
         metavar="N",
     )
@@ -278,9 +278,8 @@ class DataSpec:
             check_integer("components", self.components, 0)
         if self.views not in (1, 2):
             raise DataError(f"`views` must be 1 or 2, but is {self.views!r}.")
-        if self.features is None and (self.views != 1 or self.components is not None):
-            name = "views" if self.views != 1 else "components"
-            raise DataError(f"`{name}` is about `features`: name a network, or leave it out.")
+        if self.features is None and self.views != 1:
+            raise DataError("`views` is about `features`: name a network, or leave it out.")
         if self.features is None and self.text_column is not None:
             raise DataError(
                 "`text_column` is about `features`: name what makes vectors of texts, such as "
@@ -312,11 +311,11 @@ class DataSpec:
         return name
 
     def of_images(self) -> Self:
-        """Return the same data without features of a network: what people look at."""
+        """Return the same data without features of a network, all columns: what people look at."""
         name = self.features or ""
         if self.text_column is not None or name == WORDS or name.startswith(SENTENCES):
             return replace(self, features=WORDS, views=1, components=0)
-        return replace(self, features=None, views=1, components=None)
+        return replace(self, features=None, views=1, components=0)
 
     def settings(self) -> dict[str, Any]:
         """Return what decides about a trial's result, as it is stored: paths in full."""

@@ -214,8 +214,8 @@ def _about(data: NoisyData, settings: Mapping[str, object]) -> dict[str, Any]:
 def _data_words(data: NoisyData) -> str:
     channels, height, width = data.input_shape
     shape = f"{width} features" if height == channels == 1 else f"{width}×{height} pixels"
-    if data.contents:  # of images or texts
-        shape += f" of {getattr(data.encoder, 'name', '')}"
+    if name := getattr(data.encoder, "name", ""):  # a network's, of images or texts
+        shape += f" of {name}"
     return (
         f"{data.name}: {len(data.y_train):,} training samples of {shape}, {data.n_classes} "
         f"classes, labels: {data.noise}"

@@ -27,6 +27,7 @@ from s2e_optuna.data.pretrained import PretrainedFeatures
 from s2e_optuna.data.streaming import ImageFiles, prepared
 from s2e_optuna.data.table_columns import TableColumns
 from s2e_optuna.data.text_features import TextFeatures
+from s2e_optuna.data.wide_vectors import WideVectors
 from s2e_optuna.data.words import count
 from s2e_optuna.device import on_device, resolve_device
 from s2e_optuna.errors import DataError
@@ -64,8 +65,8 @@ class Model:
     preparation
         What is done to images before the networks get them.
     encoder
-        What makes numbers of a table's cells, of texts or of images; None where the model was
-        trained on numbers.
+        What makes numbers of a table's cells, of texts or of images, or fewer of wide vectors;
+        None where the model was trained on numbers as they were.
     """
 
     network: str
@@ -246,7 +247,10 @@ def predict_samples(
             f"the model was trained on texts, and these are images: give a table with the column "
             f"{encoder.column}"
         )
-    if isinstance(samples.raw, ImagePaths) and encoder is None and model.takes_vectors:
+    if isinstance(encoder, WideVectors):
+        width = encoder.width
+    are_numbers = model.takes_vectors and (encoder is None or isinstance(encoder, WideVectors))
+    if isinstance(samples.raw, ImagePaths) and are_numbers:
         raise DataError(
             f"the model was trained on rows of {count(width, 'number')}, and these are images: "
             "give rows of numbers"
@@ -313,6 +317,8 @@ def _names(model: Model, samples: NewSamples) -> Sequence[str]:
 
 def _checked(model: Model, images: Tensor) -> Tensor:
     """Return images as a model's networks get them, if they are like those to train."""
+    if isinstance(model.encoder, WideVectors) and not _is_encoded(model, images):
+        return model.encoder.encode(images)
     _check_shape(model, images.shape[1:])
     model.preparation.check(images)
     return model.preparation.apply(images)

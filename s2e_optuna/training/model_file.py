@@ -18,6 +18,7 @@ from s2e_optuna.data.pretrained import PretrainedFeatures
 from s2e_optuna.data.spec import is_own
 from s2e_optuna.data.table_columns import TableColumns
 from s2e_optuna.data.text_features import TextFeatures
+from s2e_optuna.data.wide_vectors import WideVectors
 from s2e_optuna.errors import DataError
 from s2e_optuna.own_code import import_function
 from s2e_optuna.stored_names import MODEL_FILE
@@ -33,8 +34,18 @@ FEATURES_FORMAT = "s2e_optuna model 2"
 TEXTS_FORMAT = "s2e_optuna model 3"
 """Of models on features of texts, which earlier versions do not know."""
 
+VECTORS_FORMAT = "s2e_optuna model 4"
+"""Of models on wide vectors that were reduced, likewise."""
+
 _PREPARATION, _FEATURES = "preparation.", "features."
 """Begin the names of the arrays of a model's `Preparation` and features in its file."""
+
+_KINDS: dict[type[Encoder], tuple[str, str]] = {
+    PretrainedFeatures: ("features", FEATURES_FORMAT),
+    TextFeatures: ("texts", TEXTS_FORMAT),
+    WideVectors: ("vectors", VECTORS_FORMAT),
+}
+"""Under which name an encoder with arrays is stored, and in which format."""
 
 
 def save_model(model: Model, path: str | Path) -> None:
@@ -54,10 +65,8 @@ def save_model(model: Model, path: str | Path) -> None:
     if isinstance(model.encoder, TableColumns):
         metadata["columns"] = model.encoder.stored()
     elif model.encoder is not None:
-        is_text = isinstance(model.encoder, TextFeatures)
-        metadata["format"] = TEXTS_FORMAT if is_text else FEATURES_FORMAT
-        text, fitted = model.encoder.stored()
-        metadata["texts" if is_text else "features"] = text
+        kind, metadata["format"] = _KINDS[type(model.encoder)]
+        metadata[kind], fitted = model.encoder.stored()
         tensors |= {f"{_FEATURES}{name}": array for name, array in fitted.items()}
     tensors |= {f"{_PREPARATION}{name}": array for name, array in arrays.items()}
     with whole_file(path) as place:
@@ -182,6 +191,8 @@ def _encoder(
         return PretrainedFeatures.from_stored(
             metadata["features"], arrays, function, default_root()
         )
+    if "vectors" in metadata:
+        return WideVectors.from_stored(metadata["vectors"], arrays)
     if "texts" in metadata:
         return TextFeatures.from_stored(metadata["texts"], arrays, function, default_root())
     return None
@@ -196,11 +207,11 @@ def _read(place: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     except (OSError, SafetensorError) as error:
         raise DataError(f"cannot read a model from {place}: {error}") from error
     written = metadata.get("format", "")
-    if written in (FORMAT, FEATURES_FORMAT, TEXTS_FORMAT):
+    if written in (FORMAT, FEATURES_FORMAT, TEXTS_FORMAT, VECTORS_FORMAT):
         return metadata, tensors
     if written.startswith(FORMAT.rstrip("0123456789")):
         raise DataError(
             f"{place} is a model of a later version ({written}), and this version knows "
-            f"{TEXTS_FORMAT}: update s2e_optuna"
+            f"{VECTORS_FORMAT}: update s2e_optuna"
         )
     raise DataError(f"{place} is not a model saved by s2e_optuna: it lacks the description")

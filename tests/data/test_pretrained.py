@@ -289,7 +289,6 @@ def test_options_that_do_not_go_together():
     for options, says in {
         (("views", 3), ("features", "x")): "`views` must be 1 or 2",
         (("views", 2),): "`views` is about `features`",
-        (("components", 3),): "`components` is about `features`",
         (("components", -1), ("features", "x")): "`components` must be an integer of at least 0",
     }.items():
         with pytest.raises(DataError, match=says):
