@@ -77,7 +77,7 @@ class Scale:
 
 _TINY = paper_setting("digits", "pair45", epochs=4, train_size=300, batch_size=16)
 _NOISES = ("sym50", "pair45")
-_HUMAN = Setting("cifar10n", "none", 0.0, "mlp", epochs=30)
+_HUMAN = Setting("cifar10n", None, 0.0, "mlp", epochs=30)
 
 SCALES = {
     "tiny": Scale({"digits-pair45": _TINY}, 4, 1, 1),

@@ -32,13 +32,14 @@ class Setting:
     """Data with label noise, and how to train on them; see `s2e_optuna.training`.
 
     `data` is the name of a data set; ``--data`` may say that it is read from a file or a folder.
+    With a `noise` of None the labels stay as they were given.
     The seed of the label noise is `noise_seed`, whatever the seed of a training. With `clean_size`
     validation and test part are so many samples each: measuring every epoch on all of them costs
     more than training on few.
     """
 
     data: str
-    noise: str
+    noise: str | None
     noise_rate: float
     network: str = "auto"
     epochs: int = 200
@@ -52,7 +53,9 @@ class Setting:
 
     @property
     def noise_name(self) -> str:
-        """Its short name: ``sym50``."""
+        """Its short name: ``sym50``, or ``given``."""
+        if self.noise is None:
+            return "given"
         return f"{self.noise[:4].removesuffix('m')}{round(100 * self.noise_rate)}"
 
     @property

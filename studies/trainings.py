@@ -158,12 +158,18 @@ def _use_threads(workers: int) -> None:
 
 @lru_cache(maxsize=1)
 def load(
-    source: str, noise: str, noise_rate: float, seed: int, train_size: int | None, clean_size: int
+    source: str,
+    noise: str | None,
+    noise_rate: float,
+    seed: int,
+    train_size: int | None,
+    clean_size: int,
 ) -> NoisyData:
     """Load data; a process that trains again and again on the same ones reads them once."""
     from s2e_optuna.data import load_data
 
-    data = load_data(source, noise=noise, noise_rate=noise_rate, seed=seed, train_size=train_size)
+    rate = None if noise is None else noise_rate
+    data = load_data(source, noise=noise, noise_rate=rate, seed=seed, train_size=train_size)
     return with_fewer_clean(data, clean_size) if clean_size else data
 
 
