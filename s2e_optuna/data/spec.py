@@ -241,6 +241,8 @@ class DataSpec:
         "default: 256 if there are more than 512.",
         panel=DATA_PANEL,
         metavar="N",
+        adopted=True,
+        before=0,
     )
     label_from_name: str | None = option(
         None,

@@ -230,8 +230,12 @@ def search(
     on_data(data)
     with _interrupted_by_sigterm():
         started = time.monotonic()
-        seen = fingerprint(data)
-        config, study, url = _open(config, seen)
+        begun, study, url = _open(config)
+        if begun.data != config.data:  # the study goes on with what it was begun with
+            data = begun.load(on_images)
+            on_data(data)
+        config, seen = begun, fingerprint(data)
+        check_data(study, config, seen)
         target = set_target(study, config.trials)
         _make_artifact_folder(study)
         data = agreed_validation(study, data, replace(config.training, device=config.devices[0]))
@@ -298,7 +302,7 @@ def _remove_checkpoints(config: SearchConfig) -> None:
         config.checkpoints.rmdir()
 
 
-def _open(config: SearchConfig, seen: Fingerprint) -> tuple[SearchConfig, optuna.Study, Any]:
+def _open(config: SearchConfig) -> tuple[SearchConfig, optuna.Study, Any]:
     """Open or create the study; return also what workers open, and what the study makes of it."""
     if isinstance(config.storage, str):
         # Resolved here, so that workers do not each hold on to an embedded server.
@@ -329,7 +333,6 @@ def _open(config: SearchConfig, seen: Fingerprint) -> tuple[SearchConfig, optuna
     stored = read_stored(study)
     config = adopted(stored, config)
     check_same(stored, config)
-    check_data(study, config, seen)
     return config, study, url
 
 

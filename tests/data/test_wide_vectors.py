@@ -1,13 +1,18 @@
 """Vectors of many numbers in arrays: fewer, fitted to train; models take them as they were."""
 
 import numpy as np
+import optuna
 import pytest
 import torch
 
+from s2e_optuna import open_storage
 from s2e_optuna.data import DataSpec, load_data
 from s2e_optuna.data import wide_vectors as wide_module
 from s2e_optuna.data.fingerprint import fingerprint
 from s2e_optuna.errors import DataError
+from s2e_optuna.search.config import SearchConfig
+from s2e_optuna.search.search import search
+from s2e_optuna.stored_names import CONFIG_ATTR, TARGET_ATTR
 from s2e_optuna.training import TrainConfig, load_model, predict_proba, save_model, train
 
 WIDTH = 600
@@ -90,3 +95,21 @@ def test_a_model_takes_vectors_as_they_were(arrays, load, tmp_path):
         model.predict(new[:, :500])
     with pytest.raises(DataError, match="rows of 600 numbers, and these are images"):
         model.predict([tmp_path / "a.png"])
+
+
+def test_a_study_begun_before_keeps_all_columns(arrays, tmp_path, caplog):
+    np.savez(tmp_path / "wide.npz", x_train=arrays[0], y_train=arrays[1])
+    config = SearchConfig.of(
+        data=tmp_path / "wide.npz",
+        **{"epochs": 1, "trials": 1, "final_seeds": 0, "workers": 1, "device": "cpu"},
+        **{"storage": f"sqlite:///{tmp_path}/s.db", "study": "wide", "out": tmp_path / "out"},
+    )
+    storage = open_storage(config.storage)
+    study = optuna.create_study(storage=storage, study_name="wide")
+    stored = {name: value for name, value in config.stored().items() if name != "components"}
+    study.set_user_attr(CONFIG_ATTR, stored)
+    study.set_user_attr(TARGET_ATTR, 1)
+    storage.dispose()
+    found = search(config)
+    assert found.data.input_shape == (1, 1, WIDTH) and found.config.data.components == 0
+    assert "was begun with components=0 and goes on so" in caplog.text
