@@ -192,9 +192,10 @@ class EpochBuffers:
             [B], or [P, 1, B].
         """
         if not self._recorded:
-            told = (decision.losses.detach(), _is_correct(decision.logits, labels))
-            self._told.append((*told, decision.weights))
+            self._told.append((decision.losses.detach(), decision.logits.mT, decision.weights))
             self._step += 1
+            if len(self._told) * decision.logits.numel() > MOST_AT_ONCE:
+                self._write_down()
             return
         for history, now in (
             (self._losses, decision.losses.detach()),
@@ -206,12 +207,7 @@ class EpochBuffers:
 
     def tally(self) -> EpochTally:
         """Sum up the epoch."""
-        if self._told:
-            losses, correct, weights = zip(*self._told, strict=True)
-            torch.stack(losses, out=self._losses)
-            torch.stack(correct, out=self._correct)
-            torch.gt(torch.stack(weights), 0, out=self._chosen)
-            self._told.clear()
+        self._write_down()
         clean = self._data.clean
         kept_clean = None
         if clean is not None:
@@ -225,6 +221,19 @@ class EpochBuffers:
             kept=self._chosen.sum((0, 3)).flatten(),
             kept_clean=kept_clean,
         )
+
+    def _write_down(self) -> None:
+        """Put together what the last steps did."""
+        if not self._told or self._batches is None:
+            return
+        here = slice(self._step - len(self._told), self._step)
+        losses, logits, weights = zip(*self._told, strict=True)
+        labels = self._batches.labels[here]
+        labels = labels if self._own else labels[:, None, None]
+        torch.stack(losses, out=self._losses[here])
+        torch.gt(torch.stack(weights), 0, out=self._chosen[here])
+        self._correct[here] = _is_correct(torch.stack(logits).mT, labels)
+        self._told.clear()
 
     def count(self, kept: Tensor, offered: Tensor) -> None:
         """Add to how often each sample was kept [P, N] and could have been kept.
@@ -252,13 +261,13 @@ class _Batches:
 
 
 def _is_correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """Whether the class of each label has the largest output: booleans [P, networks, B].
+    """Whether the class of each label has the largest output: booleans [..., B].
 
     Finding the largest number is faster than finding where it is, ten times with classes first
     in memory, as the stacked networks leave them.
     """
-    where = labels.expand(logits.shape[:3])
-    return logits.gather(3, where.unsqueeze(3)).squeeze(3) == logits.amax(3)
+    where = labels.expand(logits.shape[:-1])
+    return logits.gather(-1, where.unsqueeze(-1)).squeeze(-1) == logits.amax(-1)
 
 
 def _of_networks(values: Tensor, own: bool, dimensions: int) -> Tensor:

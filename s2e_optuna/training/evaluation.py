@@ -253,6 +253,34 @@ def sample_losses(logits: Tensor, labels: Tensor, *, own: bool = False) -> Tenso
     return functional.cross_entropy(classes_first, given, reduction="none")
 
 
+def cross_entropy_gradient(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Differentiate the weighted sum of cross-entropies with respect to the logits.
+
+    Parameters
+    ----------
+    logits
+        Outputs [..., B, C].
+    labels
+        Classes that broadcast to [..., B], or soft labels that broadcast to the logits.
+    weights
+        Of each sample [..., B].
+
+    Returns
+    -------
+    Tensor
+        [..., C, B], classes first: as stacked networks compute.
+    """
+    classes_first = logits.mT
+    probabilities = classes_first.softmax(-2)
+    if labels.is_floating_point():
+        of_labels = labels.mT
+        probabilities = probabilities * of_labels.sum(-2, keepdim=True) - of_labels
+        return probabilities * weights.unsqueeze(-2)
+    errors = probabilities.mul_(weights.unsqueeze(-2))
+    where = labels.expand(weights.shape).unsqueeze(-2)
+    return errors.scatter_add_(-2, where, -weights.unsqueeze(-2))
+
+
 def iterate_probabilities(
     network: StackedNetwork, state: Mapping[str, Tensor], images: Images, networks: int
 ) -> Iterator[Tensor]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 from s2e_optuna.errors import unknown_name
+from s2e_optuna.training.networks import Parameters
 
 BETA2 = 0.999
 ALPHA = 0.99
@@ -63,7 +64,7 @@ class StackedOptimizer(ABC):
             {name: torch.zeros_like(p) for name, p in self._flat.items()}
             for _ in range(self.moments)
         ]
-        self._padded_gradients = {
+        self._rooms = {
             name: torch.zeros_like(self._flat[name])
             for name, p in parameters.items()
             if p.numel() != len(self._flat[name])
@@ -71,6 +72,7 @@ class StackedOptimizer(ABC):
         self.parameters = {
             name: self._flat[name][: p.numel()].view(p.shape) for name, p in parameters.items()
         }
+        self._gradients: Parameters = {}
         device = next(iter(self.parameters.values())).device
         self.on_host = device.type == "cpu"
         self.step_count = torch.zeros((), dtype=torch.float32, device=device)
@@ -86,6 +88,15 @@ class StackedOptimizer(ABC):
     def signature(self) -> Hashable:
         """Numbers that a recorded step holds as constants."""
         return None
+
+    @property
+    def gradients(self) -> Parameters:
+        """Room for the gradients [M, ...]: what is written there, `step` takes without a copy."""
+        if not self._gradients:
+            for name, p in self.parameters.items():
+                room = self._rooms.setdefault(name, torch.zeros_like(self._flat[name]))
+                self._gradients[name] = room[: p.numel()].view(p.shape)
+        return self._gradients
 
     @torch.no_grad()
     def step(self, gradients: Mapping[str, Tensor]) -> None:
@@ -159,17 +170,18 @@ class StackedOptimizer(ABC):
 
     def close(self) -> None:
         """Give up all parameters and moments."""
-        for tensors in (self._flat, self._padded_gradients, self.parameters, *self._moments):
+        for tensors in (self._flat, self._rooms, self._gradients, self.parameters, *self._moments):
             tensors.clear()
 
     def _flat_gradient(self, name: str, gradient: Tensor) -> Tensor:
         """Flatten a gradient; copy it where padding is needed or it is no block of memory."""
-        buffer = self._padded_gradients.get(name)
-        if buffer is None:
+        if gradient is self._gradients.get(name):
+            return self._rooms[name]
+        if gradient.numel() == len(self._flat[name]):
             # That of a sum repeats one number, and fused kernels read on behind it.
             return gradient.reshape(-1).contiguous()
-        buffer[: gradient.numel()] = gradient.reshape(-1)
-        return buffer
+        self._rooms[name][: gradient.numel()] = gradient.reshape(-1)
+        return self._rooms[name]
 
 
 class StackedAdam(StackedOptimizer):
@@ -198,12 +210,20 @@ class StackedAdam(StackedOptimizer):
         """Beta1."""
         return self._beta1
 
+    def set_rates(self, learning_rate: float, beta1: float) -> None:
+        """Change learning rate and beta1 from the next step on."""
+        super().set_rates(learning_rate, beta1)
+        self._counts.copy_(self.step_count)  # which a checkpoint may have changed
+
+    def restart(self, parameters: Mapping[str, Tensor]) -> None:
+        """Begin again from other parameters [M, ...]; tensors keep their place in memory."""
+        super().restart(parameters)
+        self._counts.zero_()
+
     def _update(
         self, parameters: list[Tensor], gradients: list[Tensor], *moments: list[Tensor]
     ) -> None:
-        first, second = moments
-        # It counts the steps itself, for each tensor.
-        self._counts.copy_(self.step_count).sub_(1.0)
+        first, second = moments  # the kernel counts its steps itself, for each tensor
         adam(
             parameters,
             gradients,

@@ -12,15 +12,16 @@ from torch import Tensor
 from s2e_optuna.data.streaming import Images
 from s2e_optuna.training.best_epochs import BestEpochs
 from s2e_optuna.training.epoch_buffers import EpochBuffers, EpochTally
-from s2e_optuna.training.evaluation import iterate_probabilities
+from s2e_optuna.training.evaluation import cross_entropy_gradient, iterate_probabilities
 from s2e_optuna.training.methods import Method, State
 from s2e_optuna.training.networks import (
-    KeptSamples,
     Parameters,
     StackedModels,
     StackedNetwork,
     TrainingPass,
 )
+from s2e_optuna.training.networks.by_hand import EVERYTHING, TwoLayers, groups_of
+from s2e_optuna.training.networks.mlp import Mlp
 from s2e_optuna.training.optimizer import StackedOptimizer, make_optimizer
 from s2e_optuna.training.parts import EpochOrder, TrainingPart
 from s2e_optuna.training.recording import CudaRecorder, RecordedStep
@@ -73,8 +74,7 @@ class Stack:
         self.buffers = buffers
         device, count = setup.device, len(self.trials)
         generator = torch.Generator(device).manual_seed(setup.seeds.dropout)
-        kept = KeptSamples() if setup.tells_kept else None
-        self.training_pass = TrainingPass(setup.method.networks, generator, kept)
+        self.training_pass = TrainingPass(setup.method.networks, generator)
         self.state: State = setup.method.state(count, setup.network.n_classes, device)
         self.kept_counts = torch.zeros((count, setup.n_samples), dtype=torch.int32, device=device)
         self.offered_counts = torch.zeros_like(self.kept_counts)
@@ -212,10 +212,11 @@ class Stack:
     def _step(self) -> None:
         """Take a step that reads nothing back to the host and has no shape that varies."""
         assert self._epoch is not None
+        if self.setup.by_hand:
+            self._step_by_hand(self._epoch)
+            return
         step = self._epoch.next_step(self._forward, self.parameters, self.state)
         decision = self.method.step(step)
-        if self.training_pass.kept is not None:
-            self.training_pass.kept.tell(decision.weights.flatten(0, 1) > 0)
         # Models share no parameters, so one backward pass gives each its own gradient.
         # Of one number: for others PyTorch imports its symbolic shapes, and compares with these.
         gradients = torch.autograd.grad(
@@ -225,6 +226,31 @@ class Stack:
         )
         self.optimizer.step(dict(zip(self.parameters, gradients, strict=True)))
         self._epoch.record(decision, step.labels)
+
+    @torch.no_grad()
+    def _step_by_hand(self, epoch: EpochBuffers) -> None:
+        """Do the same without a graph of PyTorch's, where gradients are written out."""
+        begun: list[TwoLayers] = []
+
+        def forward(parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
+            if images.ndim > 4:  # each trial's own
+                images = images.repeat_interleave(networks, 0)
+            assert isinstance(self.network, Mlp)
+            begun.append(self.network.begin(parameters, images))
+            return torch.unflatten(begun[0].logits.mT, 0, (-1, networks))
+
+        networks = self.method.networks
+        step = epoch.next_step(forward, self.parameters, self.state)
+        decision = self.method.step(step)
+        labels = step.labels if step.targets is None else step.targets
+        errors = cross_entropy_gradient(decision.logits, labels, decision.weights).flatten(0, 1)
+        groups = EVERYTHING
+        if self.setup.leaves_out:
+            groups = groups_of(decision.weights.flatten(0, 1) > 0)
+        gradients = self.optimizer.gradients
+        begun[0].differentiate(errors, gradients, groups)
+        self.optimizer.step(gradients)
+        epoch.record(decision, step.labels)
 
     def _forward(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
         state = {**parameters, **self.buffers}

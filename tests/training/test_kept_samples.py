@@ -1,4 +1,4 @@
-"""Samples that are not kept are left out of backward passes: the same results in less time."""
+"""Gradients that are written out, without what is not kept: the same results in less time."""
 
 from dataclasses import replace
 
@@ -8,8 +8,9 @@ import torch
 
 from s2e_optuna.training import CURVES, TrainConfig, train
 from s2e_optuna.training import setup as setup_of_training
-from s2e_optuna.training.networks import KeptSamples
-from s2e_optuna.training.networks.layers import shared_linear
+from s2e_optuna.training.evaluation import cross_entropy_gradient, sample_losses
+from s2e_optuna.training.networks.by_hand import EVERYTHING, groups_of
+from s2e_optuna.training.networks.mlp import Mlp
 from s2e_optuna.training.setup import WORK_OF_LEAVING_OUT, Setup, step_operations
 
 CONFIG = TrainConfig(epochs=4, batch_size=20, network="mlp")
@@ -27,24 +28,49 @@ def leaving_out(monkeypatch):
     return choose
 
 
-@pytest.mark.parametrize("counts", [(1, 3, 6), (6, 6, 6)])
-def test_a_layer_has_the_gradients_that_it_has_of_the_whole_batch(counts):
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("counts", [(8, 3, 24), (16, 16, 24), (24, 24, 24)])
+def test_the_gradients_are_those_of_a_graph(counts, own):
     generator = torch.Generator().manual_seed(0)
-    inputs = torch.rand(6, 5, generator=generator)
-    state = {
-        "layer.weight": torch.randn(3, 4, 5, generator=generator).requires_grad_(),
-        "layer.bias": torch.randn(3, 4, generator=generator).requires_grad_(),
-    }
-    mask = torch.stack([torch.randperm(6, generator=generator) < count for count in counts])
-    gradient = torch.randn(3, 4, 6, generator=generator) * mask[:, None]
-    kept = KeptSamples()
-    outputs = [shared_linear(inputs, state, "layer", told) for told in (None, kept)]
-    kept.tell(mask)
-    assert bool(kept.positions) == (min(counts) < 6)
-    assert torch.equal(*outputs)
-    whole, alone = (torch.autograd.grad(o, list(state.values()), gradient) for o in outputs)
-    for ours, theirs in zip(alone, whole, strict=True):
+    network = Mlp((1, 1, 5), 4)
+    state = {name: p.requires_grad_() for name, p in network.initial([0, 1, 2]).items()}
+    images = torch.rand(*([3] if own else []), 24, 1, 1, 5, generator=generator)
+    labels = torch.randint(0, 4, (24,), generator=generator)
+    marked = [torch.randperm(24, generator=generator) < count for count in counts]
+    weights = torch.stack(marked) * torch.rand(3, 24, generator=generator)
+    logits = network.forward(state, images)
+    loss = (sample_losses(logits, labels) * weights).sum()
+    expected = torch.autograd.grad(loss, list(state.values()))
+    with torch.no_grad():
+        begun = network.begin(state, images)
+        torch.testing.assert_close(begun.logits.mT, logits)
+        errors = cross_entropy_gradient(begun.logits.mT, labels, weights)
+        found = {name: torch.full_like(p, float("nan")) for name, p in state.items()}
+        begun.differentiate(errors, found, groups_of(weights > 0))
+    for ours, theirs in zip(found.values(), expected, strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_models_that_learn_from_as_many_samples_are_a_group():
+    kept = torch.arange(32) < torch.tensor([[5], [8], [17], [32]])
+    groups = groups_of(kept)
+    assert [(models.start, models.stop, at.shape[1]) for models, at in groups] == [
+        (0, 2, 8),
+        (2, 3, 24),
+        (3, 4, 32),
+    ]
+    assert groups[0][1][0, :5].tolist() == [0, 1, 2, 3, 4]
+    assert groups_of(torch.ones(2, 32, dtype=torch.bool)) is EVERYTHING
+
+
+def test_soft_labels_have_the_gradient_of_a_graph():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 6, 4, generator=generator, requires_grad=True)
+    soft = torch.rand(6, 4, generator=generator)
+    weights = torch.rand(3, 6, generator=generator)
+    loss = (sample_losses(logits, soft) * weights).sum()
+    (expected,) = torch.autograd.grad(loss, logits)
+    torch.testing.assert_close(cross_entropy_gradient(logits.detach(), soft, weights).mT, expected)
 
 
 @pytest.mark.parametrize("method", KEEPING)
@@ -52,7 +78,7 @@ def test_a_training_is_the_one_that_multiplies_by_nought(method, blobs, leaving_
     leaving_out(False)
     masked = train(method, RATES, blobs, CONFIG)
     leaving_out(True)
-    assert Setup.of(method, blobs, CONFIG).tells_kept
+    assert Setup.of(method, blobs, CONFIG).leaves_out
     for ours, theirs in zip(train(method, RATES, blobs, CONFIG), masked, strict=True):
         assert ours.kept_counts.tolist() == theirs.kept_counts.tolist()
         for name in CURVES:
@@ -79,16 +105,16 @@ def test_a_trial_does_not_depend_on_what_its_neighbours_keep(blobs, leaving_out)
 )
 def test_it_is_only_done_where_it_can_be(method, changes, blobs, leaving_out):
     leaving_out(True)
-    assert not Setup.of(method, blobs, replace(CONFIG, **changes)).tells_kept
+    assert not Setup.of(method, blobs, replace(CONFIG, **changes)).leaves_out
 
 
 def test_nothing_is_read_back_from_a_gpu(blobs, leaving_out):
     leaving_out(True)
     setup = Setup.of("coteaching", blobs, CONFIG)
-    assert not replace(setup, device=torch.device("cuda")).tells_kept
+    assert not replace(setup, device=torch.device("cuda")).leaves_out
 
 
 def test_small_products_are_not_worth_it(blobs):
     setup = Setup.of("coteaching", blobs, CONFIG)
     assert step_operations(setup.network, 20) < WORK_OF_LEAVING_OUT
-    assert not setup.tells_kept
+    assert not setup.leaves_out

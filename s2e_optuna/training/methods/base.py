@@ -209,6 +209,15 @@ class Method(ABC):
         batch = BatchView(**vars(step), losses=losses.detach(), logits=logits.detach())
         return Decision(batch.logits, losses, self.weights(batch))
 
+    @property
+    def takes_cross_entropy(self) -> bool:
+        """Whether losses are cross-entropies, and weights see no gradients: the usual step.
+
+        A method whose `losses` are so with some of its options says with which.
+        """
+        own = type(self)
+        return own.losses is Method.losses and own.step is Method.step
+
     def fitted_to(self, data: NoisyData) -> Self:
         """Return the method with options that were left open as the papers set them."""
         return self

@@ -53,6 +53,11 @@ class CoMining(Method):
                 "and a scale for it"
             )
 
+    @property
+    def takes_cross_entropy(self) -> bool:
+        """Whether losses are cross-entropies of the outputs as they are."""
+        return self.scale == 0
+
     def losses(self, logits: Tensor, labels: Tensor, step: Step) -> Tensor:
         """Return the similarity losses: cross-entropy of logits, or of scaled cosines."""
         if self.scale > 0:

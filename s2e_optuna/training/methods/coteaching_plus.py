@@ -59,6 +59,11 @@ class CoTeachingPlus(Method):
             return self
         return replace(self, warm_up=WARM_UP.get(data.name, 0))
 
+    @property
+    def takes_cross_entropy(self) -> bool:
+        """Whether losses are cross-entropies of the outputs as they are."""
+        return not self.as_released
+
     def losses(self, logits: Tensor, labels: Tensor, step: Step) -> Tensor:
         """Return the cross-entropy; as released, of probabilities once the warm-up is over."""
         if self.as_released:

@@ -3,7 +3,6 @@
 from s2e_optuna.training.networks.base import (
     Footprint,
     InputShape,
-    KeptSamples,
     NetworkFactory,
     Parameters,
     StackedModels,
@@ -27,7 +26,6 @@ __all__ = [
     "NETWORKS",
     "Footprint",
     "InputShape",
-    "KeptSamples",
     "NetworkFactory",
     "Parameters",
     "StackedModels",

@@ -31,29 +31,6 @@ NetworkFactory = Callable[[InputShape, int], nn.Module]
 """Builds a network: ``factory((channels, height, width), n_classes)``."""
 
 
-class KeptSamples:
-    """Which samples of a batch each model learns from.
-
-    It is told between a forward pass and its backward pass, when losses have been compared. A
-    network that looks at it leaves the other samples, whose gradients are 0, out of the products
-    of the backward pass.
-
-    Attributes
-    ----------
-    positions
-        Of the samples in the batch, int64 [k] for each of M models; none at all where every model
-        learns from everything.
-    """
-
-    positions: Sequence[Tensor] = ()
-
-    def tell(self, kept: Tensor) -> None:
-        """Take the samples that are marked in booleans [M, B]."""
-        counts = kept.sum(1).tolist()
-        everything = min(counts) == kept.shape[1]
-        self.positions = () if everything else torch.split(kept.nonzero()[:, 1], counts)
-
-
 @dataclass(frozen=True, eq=False)
 class TrainingPass:
     """A forward pass of a training step; without one, networks are in evaluation mode.
@@ -68,13 +45,10 @@ class TrainingPass:
         Networks of a trial.
     generator
         Where dropout is drawn from, on the device of the stack.
-    kept
-        Told before the backward pass; None where nobody tells.
     """
 
     networks: int
     generator: torch.Generator
-    kept: KeptSamples | None = None
 
 
 @dataclass(frozen=True)
@@ -120,8 +94,6 @@ class StackedNetwork(ABC):
     uses_host_randomness
         Whether a training pass seeds generators from the host: no CUDA graph can record that,
         and threads would draw each other's numbers.
-    leaves_out
-        Whether it leaves out of its backward pass what is not kept, where it is told.
     takes_own_batches
         Whether `forward` takes images of each model's own [M, B, channels, height, width], too.
     cpu_threads
@@ -135,7 +107,6 @@ class StackedNetwork(ABC):
     execution: str = "folded"
     models_side_by_side: int = 8
     uses_host_randomness: bool = False
-    leaves_out: bool = False
     takes_own_batches: bool = False
     cpu_threads: Literal["any", "same", "one"] = "one"
     factory: NetworkFactory | None = None

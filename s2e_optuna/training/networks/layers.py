@@ -8,15 +8,12 @@ nothing is copied.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from s2e_optuna.training.networks.base import KeptSamples, TrainingPass
+from s2e_optuna.training.networks.base import TrainingPass
 
 State = Mapping[str, Tensor]
 
@@ -38,64 +35,6 @@ def linear(inputs: Tensor, state: State, layer: str) -> Tensor:
     """
     weight, bias = state[f"{layer}.weight"], state[f"{layer}.bias"]
     return torch.baddbmm(bias.unsqueeze(2), weight, inputs)
-
-
-def shared_linear(
-    inputs: Tensor, state: State, layer: str, kept: KeptSamples | None = None
-) -> Tensor:
-    """Apply M linear layers to images, of which no gradient is asked for.
-
-    Parameters
-    ----------
-    inputs
-        [B, in], shared by all of them, or [M, B, in].
-    state, layer
-        Holds ``layer.weight`` [M, out, in] and ``layer.bias`` [M, out].
-    kept
-        Will be told before the backward pass; the others are left out of it.
-
-    Returns
-    -------
-    Tensor
-        [M, out, B], samples last.
-    """
-    weight, bias = state[f"{layer}.weight"], state[f"{layer}.bias"]
-    if kept is None:
-        return torch.baddbmm(bias.unsqueeze(2), weight, _of_each(inputs, weight).mT)
-    output: Tensor = _SharedLinear.apply(inputs, weight, bias, kept)
-    return output
-
-
-def _of_each(inputs: Tensor, models: Tensor) -> Tensor:
-    """Return the inputs of each of M models [M, B, in], without a copy."""
-    return inputs if inputs.ndim == 3 else inputs.expand(len(models), -1, -1)
-
-
-class _SharedLinear(Function):
-    """The same, where the gradient of the weights is summed over the kept samples alone."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor, kept: KeptSamples
-    ) -> Tensor:
-        ctx.save_for_backward(inputs)
-        ctx.kept = kept
-        return torch.baddbmm(bias.unsqueeze(2), weight, _of_each(inputs, weight).mT)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor, None]:
-        inputs = _of_each(ctx.saved_tensors[0], gradient)
-        of_bias, positions = gradient.sum(2), ctx.kept.positions
-        if not positions:
-            return None, torch.bmm(gradient, inputs), of_bias, None
-        of_weight = gradient.new_empty((*gradient.shape[:2], inputs.shape[2]))
-        # Each model keeps others, and as many as its own R(t) says.
-        for model, samples in enumerate(positions):
-            place = slice(model, model + 1)
-            own = gradient[place].index_select(2, samples)
-            torch.bmm(own, inputs[model].index_select(0, samples)[None], out=of_weight[place])
-        return None, of_weight, of_bias, None
 
 
 def convolution(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from s2e_optuna.training.networks.base import StackedNetwork, TrainingPass
-from s2e_optuna.training.networks.layers import linear, shared_linear
+from s2e_optuna.training.networks.by_hand import TwoLayers
+from s2e_optuna.training.networks.layers import linear
 
 
 class Mlp(StackedNetwork):
@@ -16,7 +18,6 @@ class Mlp(StackedNetwork):
 
     name = "mlp"
     cpu_threads = "any"
-    leaves_out = True
     takes_own_batches = True
     hidden = 256
     # More than fit the cache: with batches of 32 the small operations of a step cost as much as
@@ -47,7 +48,12 @@ class Mlp(StackedNetwork):
         input: as fast as one for all (the input stays in the cache), and no model's sums depend
         on how many others there are.
         """
-        kept = None if training is None else training.kept
-        flat = images.flatten(-3)
-        hidden = shared_linear(flat, state, "hidden", kept).relu_()
+        flat, weight = images.flatten(-3), state["hidden.weight"]
+        each = flat if flat.ndim == 3 else flat.expand(len(weight), -1, -1)
+        hidden = torch.baddbmm(state["hidden.bias"].unsqueeze(2), weight, each.mT).relu_()
         return linear(hidden, state, "output").transpose(1, 2)
+
+    def begin(self, state: Mapping[str, Tensor], images: Tensor) -> TwoLayers:
+        """Compute the outputs for images as in `forward`, and what their gradients need."""
+        names = ("hidden.weight", "hidden.bias", "output.weight", "output.bias")
+        return TwoLayers.forward({name: state[name] for name in names}, images.flatten(-3))
