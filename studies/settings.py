@@ -138,9 +138,9 @@ def hardware() -> str:
     return f"{device}; Python {platform.python_version()}, {packages}"
 
 
-def commit() -> str:
-    """Return the commit of this checkout; "unknown" outside of one."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+def commit(checkout: Path = Path(__file__).parent) -> str:
+    """Return the commit of a checkout, by default this one; "unknown" outside of one."""
+    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -48,6 +48,20 @@ def test_wide_vectors_become_narrow(arrays, load, tmp_path):
     assert spec.of_images().load().input_shape == (1, 1, WIDTH)
 
 
+def test_columns_of_one_kind_keep_their_weights(load):
+    rng = np.random.default_rng(0)
+    found = rng.normal(size=(80, WIDTH)) * np.where(np.arange(WIDTH) % 3, 0.01, 0.05)
+    found[:, 7] = 3.0
+    data = load((found, np.arange(80) % 2), validation="noisy")
+    assert "600 columns on one scale, reduced to" in data.reading[1]
+    fitted = data.encoder.projection
+    assert fitted.components is not None
+    weight = np.square(fitted.components[:, :5]).sum(axis=1)
+    assert weight[::3].mean() > 5 * np.delete(weight, np.s_[::3]).mean()
+    found[:, 0] *= 50
+    assert "600 columns standardised" in load((found, np.arange(80) % 2)).reading[1]
+
+
 def test_too_wide_ones_stay_unless_asked(arrays, load, monkeypatch):
     monkeypatch.setattr(wide_module, "WIDEST", 599)
     assert load(arrays).input_shape == (1, 1, WIDTH)
