@@ -14,6 +14,7 @@ from s2e_optuna.sampler import generations, recommended_trial
 from s2e_optuna.sampler.features import N_COMPONENTS
 from s2e_optuna.sampler.ledger import LOST_KEY, Ledger
 from s2e_optuna.sampler.recommend import _finished, _modelled
+from s2e_optuna.sampler.surrogate import worth_fitting
 from s2e_optuna.sampler.values import Reported
 from s2e_optuna.schedules import SCHEDULE_ATTR, trial_schedule
 
@@ -240,3 +241,11 @@ def test_an_added_trial_without_parameters_leaves_the_space_as_it_is() -> None:
     study.add_trial(optuna.trial.create_trial(value=0.1))
     study.optimize(bowl, n_trials=6)
     assert set(generations(study)[-1].codec.space) == {"x", "y"}
+
+
+def test_of_many_trials_the_better_half_by_value_and_the_newest_are_fitted() -> None:
+    f = np.random.default_rng(0).integers(0, 60, 1000).astype(float)  # equal values: the earlier
+    best = sorted(range(1000), key=lambda i: (f[i], i))[:100]
+    newest = [i for i in range(1000) if i not in best][-100:]
+    assert worth_fitting(f).tolist() == sorted([*best, *newest])
+    assert worth_fitting(f[:200]).tolist() == list(range(200))
