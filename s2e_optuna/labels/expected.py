@@ -31,11 +31,11 @@ SEED = 2  # spawn key: these trainings share no seed with trials and final ones
 def expected_validation(data: NoisyData, config: TrainConfig) -> NoisyData:
     """Let what is checked of the validation labels, and what it says of the others, judge.
 
-    Four networks are trained with Co-teaching, for half the epochs. Their average, with the
-    transition matrix that the checked labels suggest, says how probable each class is for each
-    sample that is not checked, see `s2e_optuna.labels.checked`. On the validation part predictions
-    then count by these weights: one array for all trainings that are to be compared. Values put
-    trainings in order; they are lower than accuracies on true labels.
+    Four networks are trained with Co-teaching, for half the epochs. Their average is a second
+    witness, beside the given label, of how probable each class is for each sample that is not
+    checked, see `s2e_optuna.labels.checked`. On the validation part predictions then count by
+    these weights: one array for all trainings that are to be compared. Values put trainings in
+    order; they are a little higher than accuracies on true labels.
 
     Parameters
     ----------
