@@ -77,7 +77,7 @@ class Scale:
 
 _TINY = paper_setting("digits", "pair45", epochs=4, train_size=300, batch_size=16)
 _NOISES = ("sym50", "pair45")
-_HUMAN = Setting("cifar10n", None, 0.0, "mlp", epochs=30)
+_HUMAN = Setting("cifar10n", None, 0.0, "mlp", **SMALL)
 
 SCALES = {
     "tiny": Scale({"digits-pair45": _TINY}, 4, 1, 1),
@@ -85,7 +85,7 @@ SCALES = {
         {f"mnist-{n}": paper_setting("mnist", n, **SMALL) for n in _NOISES}
         | {"cifar10n-worst": _HUMAN},
         16,
-        5,
+        3,
         3,
     ),
     "paper": Scale({f"cifar10-{n}": paper_setting("cifar10", n) for n in _NOISES}, 48, 5, 5),
