@@ -70,7 +70,7 @@ class Scale:
 
 # Two thousand images learn in seconds and still memorise; on all test images measuring would cost
 # more than training. `figure6` and `table7` take the same.
-SMALL = {"epochs": 30, "train_size": 2000, "clean_size": 1000, "batch_size": 32}
+SMALL: dict[str, Any] = {"epochs": 30, "train_size": 2000, "clean_size": 1000, "batch_size": 32}
 
 SCALES = {
     "tiny": Scale(
