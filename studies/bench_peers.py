@@ -1,13 +1,14 @@
 """The trainer beside other ways to train many networks at once.
 
     python -m studies.bench_peers --data data/mnist27k.npz --jax /tmp/jax/bin/python
+    python -m studies.bench_peers --data data/mnist27k.npz --rates 0.5 0.3 1
 
 The peers, in `studies/peers/`, are what somebody would write who knows the library: a tidy loop
 over tensors, `torch.func`, JAX. Each is a process of its own that trains P trials of Co-teaching
-on the same batches of the same labels (MNIST, half of the labels wrong, half of each batch kept)
-on all cores, in turn, round after round. JAX is not among the dependencies: make an environment
-for it (``pip install jax==0.10.2``) and name its Python. Beside them stands what the products and
-Adam of a step cost alone.
+on the same batches of the same labels (MNIST, half of the labels wrong, a share R of each batch
+kept, half where none is named) on all cores, in turn, round after round. JAX is not among the
+dependencies: make an environment for it (``pip install jax==0.10.2``) and name its Python. Beside
+them stands what the products and Adam of a step cost alone.
 
 Writes ``studies/results/bench_peers/``: peers.json and README.md.
 """
@@ -75,12 +76,14 @@ def write_task(source: Path, target: Path) -> None:
         )
 
 
-def measure(peer: Peer, python: str, data: Path, trials: int, epochs: int) -> dict[str, Any]:
+def measure(
+    peer: Peer, python: str, data: Path, trials: int, rate: float, epochs: int
+) -> dict[str, Any]:
     """Run a peer once."""
     told = subprocess.run(
         [
             *(python, f"{peer.script}.py", str(data), "--select", peer.select),
-            *("--trials", str(trials), "--epochs", str(epochs)),
+            *("--trials", str(trials), "--rate", str(rate), "--epochs", str(epochs)),
         ],
         cwd=PEERS,
         check=True,
@@ -91,8 +94,13 @@ def measure(peer: Peer, python: str, data: Path, trials: int, epochs: int) -> di
     return found
 
 
+def key_of(trials: int, rate: float) -> str:
+    """Name a number of trials and a keep rate, where that is not one half."""
+    return str(trials) if rate == 0.5 else f"{trials}, R = {rate:g}"
+
+
 def write_page(content: dict[str, Any]) -> None:
-    """Set the peers side by side, for each number of trials."""
+    """Set the peers side by side, for each number of trials and keep rate (`key_of`)."""
     counts = list(content["seconds"])
     rows = [
         [
@@ -152,25 +160,27 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="MNIST as an .npz file")
     parser.add_argument("--jax", help="Python of an environment with JAX")
     parser.add_argument("--trials", type=int, nargs="+", default=[4, 16, 48])
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.5], help="keep rates R")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=3)
     said = parser.parse_args()
     peers = [peer for peer in ALL if said.jax or not peer.jax]
-    seconds: dict[str, dict[str, list[float]]] = {str(count): {} for count in said.trials}
-    accuracy: dict[str, dict[str, float]] = {str(count): {} for count in said.trials}
+    cases = {key_of(count, rate): (count, rate) for rate in said.rates for count in said.trials}
+    seconds: dict[str, dict[str, list[float]]] = {key: {} for key in cases}
+    accuracy: dict[str, dict[str, float]] = {key: {} for key in cases}
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "task.npz"
         write_task(said.data, data)
-        for count in said.trials:
+        for key, case in cases.items():
             for number in range(said.rounds):
                 for peer in peers:
                     python = said.jax if peer.jax else sys.executable
-                    found = measure(peer, python, data, count, said.epochs)
-                    seconds[str(count)].setdefault(peer.name, []).append(min(found["seconds"]))
+                    found = measure(peer, python, data, *case, said.epochs)
+                    seconds[key].setdefault(peer.name, []).append(min(found["seconds"]))
                     if "test_accuracy" in found:
-                        accuracy[str(count)][peer.name] = found["test_accuracy"]
+                        accuracy[key][peer.name] = found["test_accuracy"]
                     print(
-                        f"P = {count}, round {number + 1}: {peer.name}: "
+                        f"P = {key}, round {number + 1}: {peer.name}: "
                         f"{min(found['seconds']):.2f} s",
                         flush=True,
                     )

@@ -188,6 +188,6 @@ def _quarter(values: Array) -> float:
     """First quartile of values [n], as `np.quantile` has it, without its preparations."""
     place = 0.25 * (len(values) - 1)
     i = int(place)
-    low, high = np.partition(values, (i, i + 1))[i : i + 2].tolist()
+    low, high = map(float, np.partition(values, (i, i + 1))[i : i + 2])
     share = place - i
     return low + (high - low) * share if share < 0.5 else high - (high - low) * (1.0 - share)

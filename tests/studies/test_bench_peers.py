@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from studies import bench_peers
-from studies.bench_peers import ALL, PEERS, SAMPLES, TEST, write_page, write_task
+from studies.bench_peers import ALL, PEERS, SAMPLES, TEST, key_of, write_page, write_task
 
 
 @pytest.fixture
@@ -61,10 +61,12 @@ def test_the_page_sets_them_side_by_side(tmp_path, monkeypatch):
     monkeypatch.setattr(bench_peers, "RESULTS", tmp_path)
     seconds = {peer.name: [float(2 * place + 1)] * 2 for place, peer in enumerate(ALL)}
     accuracy = {peer.name: 0.9 for peer in ALL[:-1]}
-    content = {"seconds": {"4": seconds, "16": seconds}, "epochs": 3, "rounds": 2}
-    content |= {"test_accuracy": {"4": accuracy, "16": accuracy}, "hardware": "2 cores"}
+    keys = key_of(4, 0.5), key_of(16, 0.3)
+    content = {"seconds": dict.fromkeys(keys, seconds), "epochs": 3, "rounds": 2}
+    content |= {"test_accuracy": dict.fromkeys(keys, accuracy), "hardware": "2 cores"}
     write_page(content | {"jax": "JAX 0.10.2", "commit": "abc"})
     page = (tmp_path / "README.md").read_text("utf-8")
+    assert "| P = 4: s an epoch | P = 16, R = 0.3: s an epoch |" in page
     assert "| s2e_optuna | 1.00 | 1.00 |  |  | 90.0 |" in page
     assert "| JAX, vmap, jit and scan; top-k | 3.00 | 3.00 | 0.33 | 0.33 | 90.0 |" in page
     assert "2 cores; JAX 0.10.2; commit abc." in page
