@@ -106,9 +106,10 @@ def write_page() -> None:
     lines = [
         "# A search beside the same one by an earlier version",
         "",
-        f"`python -m studies.bench_earlier`: `s2e {JOB}` on features of CIFAR-10N, each a command",
-        "of its own in an empty folder, one after the other. An earlier trial's error is that of",
-        "its last epochs; now a training is stopped at its best validation epoch.",
+        f"`python -m studies.bench_earlier`: `s2e {JOB}`",
+        "on features of CIFAR-10N, each a command of its own in an empty folder, one after the",
+        "other. An earlier trial's error is that of its last epochs; now a training is stopped at",
+        "its best validation epoch, the losers leave early, and wide vectors are reduced.",
         "",
         *Table(header, rows).markdown(),
         "",
