@@ -67,13 +67,14 @@ BEST = 8
 GIVEN, CLEAN = "accuracy on the given labels", "accuracy on all true labels"
 FEW = "accuracy on the checked alone"
 FORWARD = "forward-corrected likelihood"
+PRUNED = "accuracy on what confident learning leaves"
 EXPECTED = "expected accuracy (the product's)"
 OF_BEST = "the same, average of the eight best candidates"
 MISTAKEN = "the product's, 5% of the answers wrong"
 FEW_MISTAKEN = "the checked alone, 5% of the answers wrong"
 MISTAKES = 0.05
 WITH_MISTAKES = {FEW_MISTAKEN: FEW, MISTAKEN: EXPECTED}
-RULES = (FEW, FEW_MISTAKEN, FORWARD, EXPECTED, MISTAKEN, OF_BEST)
+RULES = (FEW, FEW_MISTAKEN, FORWARD, PRUNED, EXPECTED, MISTAKEN, OF_BEST)
 
 Array = NDArray[np.float64]
 Found = dict[str, NDArray[Any]]
@@ -181,6 +182,11 @@ def values(found: Found, rule: str, checked: NDArray[np.int64]) -> Array:
     known = np.full(len(given), NOT_CHECKED)
     known[checked] = truth[checked]
     average = found["average"]
+    if rule == PRUNED:
+        kept = confident_labels(average, given)
+        kept[checked] = True
+        right = predicted == np.where(known == NOT_CHECKED, given, truth)
+        return np.asarray(right[:, kept].mean(axis=1))
     if rule == OF_BEST:
         average = tempered_average(probabilities[np.argsort(-few, kind="stable")[:BEST]])
     return np.asarray(check_labels(given, known, average).value(predicted))
@@ -197,6 +203,20 @@ def answered(found: Found, seed: int, draw: int) -> Found:
     other = (truth + rng.integers(1, n_classes, len(truth))) % n_classes
     wrong = rng.random(len(truth)) < MISTAKES
     return {**found, "true": np.where(wrong, np.where(given == truth, other, given), truth)}
+
+
+def confident_labels(probabilities: Array, given: NDArray[Any]) -> NDArray[np.bool_]:
+    """Say which labels confident learning leaves: booleans [N].
+
+    A label goes where the most probable of the classes that are at least as probable as for
+    samples of that label on average is another one (Northcutt et al., JAIR 2021).
+    """
+    own = probabilities[np.arange(len(given)), given]
+    classes = range(probabilities.shape[1])
+    mean = [own[given == c].mean() if (given == c).any() else np.inf for c in classes]
+    confident = probabilities >= np.array(mean)
+    likely = np.where(confident, probabilities, -1.0).argmax(axis=1)
+    return np.asarray(~confident.any(axis=1) | (likely == given))
 
 
 def forward_likelihood(
@@ -320,9 +340,10 @@ random; means over {DRAWS} draws and the seeds of data and trainings. Test data 
 
 The product's rule is `s2e_optuna.labels.checked`: accuracy on the given labels, each class weighed
 with how probable it is. The average of four networks that are trained before a search, for half
-the epochs, is a second witness of that beside the given label. The last rows take the
-average of the eight candidates that are best on the checked samples in its place. A person whose
-answers are wrong in 5% takes a wrong label for right, and a right one for any other class.
+the epochs, is a second witness of that beside the given label; confident learning prunes by the
+same average. The last rows take the average of the eight candidates that are best on the checked
+samples in its place. A person whose answers are wrong in 5% takes a wrong label for right, and a
+right one for any other class.
 
 {said}
 {contents[0]["hardware"]}; commit {commits}.

@@ -60,3 +60,11 @@ def test_human_labels_come_with_features(tmp_path: Path, monkeypatch: pytest.Mon
     assert 0 < wrong <= 12
     with pytest.raises(StudyError, match="--features"):
         bench_checked.task_data("cifar-worst", bench_checked.Sources(), 1)
+
+
+def test_confident_learning_leaves_what_no_class_contradicts() -> None:
+    given = np.array([0, 0, 1, 1, 1])
+    sure = np.array([0.9, 0.2, 0.1, 0.4, 0.95])  # of class 0
+    kept = bench_checked.confident_labels(np.stack([sure, 1 - sure], axis=1), given)
+    # Means of their own label are 0.55 and 0.52: the second and the last go elsewhere.
+    assert kept.tolist() == [True, False, True, True, False]
