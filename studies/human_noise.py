@@ -7,6 +7,12 @@ With ``--scale features`` what is searched learns from the features of a small p
 (`studies.lite_features`), which two wheels bring; CleanLearning and training on the true labels
 stand beside it (`studies.label_peers`).
 
+With ``--scale texts`` it is 4,200 tweets, each rated by twenty people or more, that a package
+brings (``pip download --no-deps vaderSentiment==0.5``; Hutto and Gilbert, ICWSM 2014): the given
+label is the sign of what one of them said, the true one that of the majority.
+
+    python -m studies.human_noise --scale texts --data ratings=vaderSentiment-0.5.zip
+
 Not in the paper. ``images`` is a folder train/CLASS/*, test/CLASS/*; ``labels`` a table with the
 columns path, clean and one for each set of given labels (``aggregate``, ``worst``). Without them
 ``tiny`` takes digits, and labels that are wrong where images look alike, drawn and not given by
@@ -17,8 +23,13 @@ test images validate, the other half tests.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
+import tarfile
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +59,9 @@ DRAWN_RATES = {"aggregate": 0.1, "worst": 0.4}
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73")
 """One for each set of labels."""
+
+SIGNS = {-1: "negative", 0: "neutral", 1: "positive"}
+"""Classes of tweets."""
 
 NAMES = METHOD_NAMES | {"coteaching": "Co-teaching, told the rate"} | label_peers.NAMES
 
@@ -79,8 +93,13 @@ SCALES = {
         "studies.lite_features:efficientnet_lite0",
         ("aggregate", "random1", "worst"),
     ),
+    "texts": Scale(None, "mlp", 30, 24, 5, "hashed words, on two cores", "words", ("one rater",)),
     "paper": Scale(None, "cnn2", 200, 96, 5, "all images, the paper's network and epochs"),
 }
+
+
+SOURCES = dict.fromkeys(SCALES, ("images", "labels")) | {"texts": ("ratings",)}
+"""What each scale reads."""
 
 
 def compute(frame: Frame) -> dict[str, Any]:
@@ -89,8 +108,11 @@ def compute(frame: Frame) -> dict[str, Any]:
     drawn = not given and frame.scale == "tiny"
     if drawn:
         given = write_digits(frame.runs / "human_noise" / "digits")
-    if missing := {"images", "labels"} - set(given):
+    if missing := set(SOURCES[frame.scale]) - set(given):
         raise StudyError(f"say where they are: --data {sorted(missing)[0]}=PATH")
+    texts = "ratings" in given
+    if texts:
+        given = write_tweets(Path(given["ratings"]), frame.runs / "human_noise" / "tweets")
     scale = SCALES[frame.scale]
     key = digest([asdict(scale), {name: Path(path).name for name, path in given.items()}])
     found = {}
@@ -104,7 +126,7 @@ def compute(frame: Frame) -> dict[str, Any]:
             add_peers(found[column], settings_of(column, given, frame, folder))
     return {
         "settings": asdict(scale),
-        "images": "digits" if drawn else "CIFAR-10",
+        "images": "digits" if drawn else "Tweets" if texts else "CIFAR-10",
         "labels": found,
         "provenance": {
             "hardware": sorted({one["hardware"] for one in found.values()}),
@@ -116,9 +138,11 @@ def compute(frame: Frame) -> dict[str, Any]:
 def settings_of(column: str, given: dict[str, str], frame: Frame, folder: Path) -> SearchConfig:
     """Return what is searched on one set of labels."""
     scale = SCALES[frame.scale]
+    of_images = {"data": given["images"], "labels": given["labels"]} if "images" in given else {}
+    of_texts = {"data": given["texts"], "text_column": "text"} if "texts" in given else {}
     return SearchConfig.of(
-        data=given["images"],
-        labels=given["labels"],
+        **of_images,
+        **of_texts,
         label_column=column,
         clean_column="clean",
         train_size=scale.train_size,
@@ -207,6 +231,48 @@ def write_digits(folder: Path) -> dict[str, str]:
     return {"images": str(folder), "labels": str(finished)}
 
 
+def write_tweets(package: Path, folder: Path) -> dict[str, str]:
+    """Write a table of tweets: what one rater said, and most of them; return where it is.
+
+    Tweets whose ratings are tied are left out. Of the others a tenth validates and a fifth tests,
+    both with the label of the majority.
+    """
+    finished = folder / "tweets.csv"
+    if not finished.exists():
+        rng = np.random.default_rng(0)
+        rows = []
+        for text, signs in rated_tweets(package):
+            (first, most), *others = Counter(signs).most_common()
+            if others and others[0][1] == most:
+                continue
+            part = rng.choice(["train", "val", "test"], p=[0.7, 0.1, 0.2])
+            given = signs[int(rng.integers(len(signs)))] if part == "train" else first
+            rows.append([text, *(SIGNS[sign] for sign in (given, first)), part])
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = finished.with_suffix(".partial")
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([["text", "one rater", "clean", "split"], *rows])
+        partial.replace(finished)
+    return {"texts": str(finished)}
+
+
+def rated_tweets(package: Path) -> Iterator[tuple[str, list[int]]]:
+    """Yield each tweet and the signs of its ratings: -1, 0 or 1."""
+    with zipfile.ZipFile(package) as archive:
+        (inside,) = (name for name in archive.namelist() if name.endswith("ICWSM_2014.tar.gz"))
+        content = archive.read(inside)
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        lines = {}
+        for kind in ("anonDataRatings", "GroundTruth"):
+            file = tar.extractfile(f"hutto_ICWSM_2014/tweets_{kind}.txt")
+            assert file is not None  # a file, and no folder
+            found = (line.split("\t") for line in io.TextIOWrapper(file, "utf-8", "replace"))
+            lines[kind] = {cells[0]: cells[-1].strip() for cells in found}
+    for key, text in lines["GroundTruth"].items():
+        ratings = json.loads(lines["anonDataRatings"][key])
+        yield text, [(rating > 0) - (rating < 0) for rating in ratings]
+
+
 def table(content: dict[str, Any]) -> Table:
     """One line a set of labels."""
     names = {
@@ -235,7 +301,7 @@ def section(content: dict[str, Any]) -> list[str]:
     settings, labels = content["settings"], content["labels"]
     first = next(iter(labels.values()))
     lines = [
-        f"{content['images']}, {settings['hint']}: {first['training_images']} training images, "
+        f"{content['images']}, {settings['hint']}: {first['training_images']} to train, "
         f"{first['validation_images']} clean ones to validate, network "
         f"{first['settings']['network']}, {settings['epochs']} epochs, {first['n_trials']} "
         f"trials, {settings['seeds']} final seeds. Test accuracy in %, mean ± standard deviation "
@@ -305,14 +371,14 @@ STUDY = Study(
     name="human_noise",
     title="Human label noise",
     about="""
-Not in the paper: CIFAR-10N, CIFAR-10 with labels that people gave, and what a search leaves for
-those who want to clean their labels.""",
+Not in the paper: CIFAR-10N, CIFAR-10 with labels that people gave, tweets with what one of many
+raters said, and what a search leaves for those who want to clean their labels.""",
     scales=SCALES,
     compute=compute,
     section=section,
     table=table,
     draw=draw,
-    data=dict.fromkeys(SCALES, ("images", "labels")),
+    data=SOURCES,
 )
 
 if __name__ == "__main__":
