@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from s2e_optuna.schedules import Schedule, trial_schedule
 from s2e_optuna.search.final import final_seeds
+from studies.bench_earlier import write_arrays
 from studies.frame import Study, main
 from studies.pages import Table, mean_sd, provenance, tidy, usable
 from studies.searches import Found, Search, recommended_of, searched
@@ -136,14 +137,9 @@ def with_given(frame: Frame) -> Frame:
         path = frame.runs / "bench_real" / "cifar10n-worst.npz"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            with np.load(Path(sources["cifar10n"]), allow_pickle=False) as file:
-                kept = {name: file[name] for name in _ARRAYS}
-                np.savez(path, y_train=file["y_worst"], **kept)
+            write_arrays(Path(sources["cifar10n"]), "worst", path)
         sources["cifar10n"] = str(path)
     return replace(frame, sources=sources)
-
-
-_ARRAYS = ("x_train", "x_val", "y_val", "x_test", "y_test")
 
 
 def compute(frame: Frame) -> dict[str, Any]:

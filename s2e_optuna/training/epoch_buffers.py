@@ -224,8 +224,9 @@ class EpochBuffers:
 
     def _write_down(self) -> None:
         """Put together what the last steps did."""
-        if not self._told or self._batches is None:
+        if not self._told:
             return
+        assert self._batches is not None  # a step has been taken
         here = slice(self._step - len(self._told), self._step)
         losses, logits, weights = zip(*self._told, strict=True)
         labels = self._batches.labels[here]

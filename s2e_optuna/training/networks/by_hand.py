@@ -77,7 +77,7 @@ class TwoLayers:
     def forward(cls, weights: Mapping[str, Tensor], images: Tensor) -> TwoLayers:
         """Compute the outputs."""
         first, bias, second, other = weights.values()
-        inputs = _of_each(images, first)
+        inputs = of_each(images, first)
         hidden = torch.baddbmm(bias.unsqueeze(1), inputs, first.mT).relu_()
         return cls(weights, images, hidden, torch.baddbmm(other.unsqueeze(2), second, hidden.mT))
 
@@ -109,10 +109,10 @@ class TwoLayers:
             back = torch.bmm(own.mT, second[models])
             back = torch.ops.aten.threshold_backward(back, hidden, 0)
             torch.sum(back, 1, out=of_bias)
-            torch.bmm(back.mT, _of_each(inputs, back), out=of_first)
+            torch.bmm(back.mT, of_each(inputs, back), out=of_first)
 
 
-def _of_each(images: Tensor, models: Tensor) -> Tensor:
+def of_each(images: Tensor, models: Tensor) -> Tensor:
     """Return the images of each of M models [M, B, D], without a copy."""
     return images if images.ndim == 3 else images.expand(len(models), -1, -1)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from s2e_optuna.training.networks.base import StackedNetwork, TrainingPass
-from s2e_optuna.training.networks.by_hand import TwoLayers
+from s2e_optuna.training.networks.by_hand import TwoLayers, of_each
 from s2e_optuna.training.networks.layers import linear
 
 
@@ -49,8 +49,8 @@ class Mlp(StackedNetwork):
         on how many others there are.
         """
         flat, weight = images.flatten(-3), state["hidden.weight"]
-        each = flat if flat.ndim == 3 else flat.expand(len(weight), -1, -1)
-        hidden = torch.baddbmm(state["hidden.bias"].unsqueeze(2), weight, each.mT).relu_()
+        inputs = of_each(flat, weight)
+        hidden = torch.baddbmm(state["hidden.bias"].unsqueeze(2), weight, inputs.mT).relu_()
         return linear(hidden, state, "output").transpose(1, 2)
 
     def begin(self, state: Mapping[str, Tensor], images: Tensor) -> TwoLayers:
