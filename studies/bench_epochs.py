@@ -171,7 +171,7 @@ def train(
             trials[i].report(value, epoch)
         gone: set[int] = set()
         if epoch in judged_at:
-            gone = leaving(values, values_at(study, epoch, mine))
+            gone = leaving(values, *values_at(study, epoch, mine))
         elif epoch + 1 < epochs:
             gone = {i for i in running if trials[i].should_prune()}
         for i in gone:

@@ -86,7 +86,7 @@ class Reporter:
             # What was judged at an earlier rung, or lost its worker, is not there any more.
             mine = {trial.number for trial in self._trials}
             now = {i: error for i, error in errors.items() if i not in self.lost}
-            self._stopped |= leaving(now, values_at(self._study, epoch, mine))
+            self._stopped |= leaving(now, *values_at(self._study, epoch, mine))
         return reported & (self.lost | self._stopped)
 
     def restore(self, reports: Sequence[EpochReport]) -> None:

@@ -189,7 +189,8 @@ class SearchConfig:
     leave_early: bool = option(
         True,
         "Trials that will not win leave early: at 20, 40 and 70% of the epochs those whose best "
-        "epochs so far are not in the better half. Only with --stop best.",
+        "epochs so far are not in the best third, or too far from the best trial to reach it. "
+        "Only with --stop best.",
         panel=SEARCH_PANEL,
         before=False,
         adopted=True,

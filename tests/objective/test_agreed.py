@@ -95,7 +95,7 @@ def test_two_that_begin_at_once_and_one_that_joins_later_go_by_one_array(
     both, calls = threading.Barrier(2), []
 
     def at_once(data: NoisyData, config: TrainConfig) -> NoisyData:
-        found = expected_validation(data, config)
+        found = made_up(data, config)  # as on equal machines, to the last bit
         calls.append(both.wait(60.0))  # neither has stored anything yet
         return found
 

@@ -39,9 +39,10 @@ def test_rungs_are_evaluated_epochs_before_the_end(epochs, every, expected):
     assert rungs(epochs, every) == expected
 
 
-def test_the_worse_half_of_a_first_stack_leaves():
+def test_the_best_third_of_a_first_stack_stays():
     now = {0: 0.3, 1: 0.1, 2: 0.2, 3: 0.4}
     assert leaving(now, []) == {0, 3}
+    assert leaving(dict(enumerate(np.arange(9) / 10)), []) == set(range(3, 9))
     assert leaving({7: 0.9}, []) == set()
     assert leaving({}, [0.1]) == set()
 
@@ -51,12 +52,23 @@ def test_a_stack_is_judged_whole_whatever_the_order():
     found = {
         frozenset(leaving(dict(order), [0.15])) for order in itertools.permutations(now.items())
     }
-    assert found == {frozenset({0, 3, 4})}
+    assert found == {frozenset({0, 2, 3, 4})}
 
 
 def test_all_values_at_the_rung_count():
-    assert leaving({0: 0.1, 1: 0.12}, [0.3, 0.4]) == set()  # a good stack stays whole
+    assert leaving({0: 0.1, 1: 0.12}, [0.3, 0.4, 0.5, 0.6]) == set()  # a good stack stays whole
     assert leaving({0: 0.5, 1: 0.6}, [0.1, 0.2]) == {0, 1}  # a bad one leaves whole
+
+
+def test_who_cannot_become_the_best_any_more_leaves():
+    # Finished trials gained 0.1 or less from here, and the best of them ended with 0.2.
+    finished = [(0.3, 0.2), (0.35, 0.3), (0.4, 0.35), (0.45, 0.4)]
+    now = {0: 0.28, 1: 0.32, 2: 0.25}
+    others = [here for here, _ in finished] + [0.9] * 9
+    assert leaving(now, others) == set()
+    assert leaving(now, others, finished) == {1}
+    assert leaving(now, others, finished[:3]) == set()  # too few to know
+    assert leaving({0: 0.2}, others, [(0.2, 0.2)] * 4) == set()  # as good as the best
 
 
 def test_equals_are_treated_alike():
@@ -83,8 +95,8 @@ def test_only_the_same_epoch_of_feasible_trials_that_did_not_fail_is_compared():
     mine, late = study.ask(), study.ask()
     mine.report(0.7, 5)
     late.report(0.6, 9)
-    assert values_at(study, 5, {mine.number}) == [0.1, 0.2]
-    assert values_at(study, 5, set()) == [0.1, 0.2, 0.7]
+    assert values_at(study, 5, {mine.number}) == ([0.1, 0.2], [(0.1, 0.1)])
+    assert values_at(study, 5, set()) == ([0.1, 0.2, 0.7], [(0.1, 0.1)])
 
 
 def test_a_reporter_reports_and_judges_at_rungs_only():
