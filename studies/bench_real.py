@@ -86,7 +86,7 @@ SCALES = {
         {f"mnist-{n}": paper_setting("mnist", n, **SMALL) for n in _NOISES}
         | {"cifar10n-worst": _HUMAN},
         16,
-        3,
+        5,
         3,
     ),
     "paper": Scale({f"cifar10-{n}": paper_setting("cifar10", n) for n in _NOISES}, 48, 5, 5),
