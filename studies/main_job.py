@@ -107,7 +107,7 @@ def write_page() -> None:
         "1e-3. Test accuracy in %, mean ± standard deviation over five fresh seeds. Trainings are",
         "stopped at their best validation epoch; in brackets the mean of the last tenth of the",
         "epochs. Only the row that says so was told the noise rate. What comes before S2E is what",
-        "people would do instead, with the same data; training on the posterior follows the search.",
+        "people would do instead, with the same data; after the search comes the posterior.",
         "Without a clean part schedules are chosen, and trainings stopped, by validation samples",
         "whose labels are as wrong as the others; of `checked20` twenty are known to be right.",
         "",

@@ -13,7 +13,6 @@ from optuna.storages import BaseStorage
 
 from s2e_optuna import CoTeachingObjective
 from s2e_optuna.data import NoisyData, load_data
-from s2e_optuna.labels import expected_validation
 from s2e_optuna.objective import agreed
 from s2e_optuna.objective.agreed import agreed_validation
 from s2e_optuna.stored_names import CHECKED_ATTR
