@@ -97,19 +97,29 @@ class TwoLayers:
         """
         found = [gradients[name] for name in self.weights]
         second = list(self.weights.values())[2]
+        if groups is EVERYTHING:
+            _differentiate(self.images, self.hidden, errors, second, found)
+            return
         for models, samples in groups:
-            of_first, of_bias, of_second, of_other = (each[models] for each in found)
             images = self.images if self.images.ndim == 2 else self.images[models]
             inputs, hidden = _rows(images, samples), _rows(self.hidden[models], samples)
             own = errors[models]
             if samples is not None:
                 own = own.gather(2, samples.unsqueeze(1).expand(-1, own.shape[1], -1))
-            torch.bmm(own, hidden, out=of_second)
-            torch.sum(own, 2, out=of_other)
-            back = torch.bmm(own.mT, second[models])
-            back = torch.ops.aten.threshold_backward(back, hidden, 0)
-            torch.sum(back, 1, out=of_bias)
-            torch.bmm(back.mT, of_each(inputs, back), out=of_first)
+            _differentiate(inputs, hidden, own, second[models], [each[models] for each in found])
+
+
+def _differentiate(
+    inputs: Tensor, hidden: Tensor, errors: Tensor, second: Tensor, gradients: Sequence[Tensor]
+) -> None:
+    """Write the gradients of both layers, of models that learn from as many samples."""
+    of_first, of_bias, of_second, of_other = gradients
+    torch.bmm(errors, hidden, out=of_second)
+    torch.sum(errors, 2, out=of_other)
+    back = torch.bmm(errors.mT, second)
+    back = torch.ops.aten.threshold_backward(back, hidden, 0)
+    torch.sum(back, 1, out=of_bias)
+    torch.bmm(back.mT, of_each(inputs, back), out=of_first)
 
 
 def of_each(images: Tensor, models: Tensor) -> Tensor:
