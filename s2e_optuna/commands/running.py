@@ -13,6 +13,7 @@ import typer
 
 from s2e_optuna.commands.locations import require_existing
 from s2e_optuna.commands.takes import as_flags
+from s2e_optuna.cores import available_cores
 
 R = TypeVar("R")
 
@@ -38,18 +39,18 @@ def sentences(interrupted: str = "Interrupted.", config: type | None = None) -> 
 
 
 def with_workers_early(command: Callable[..., R]) -> Callable[..., R]:
-    """Begin to make local workers before the command has looked at what it was given.
-
-    Both take seconds, most of them to import torch: so they take them at the same time.
-    """
+    """Make local processes, for trials and for final trainings, before anything else is done."""
 
     @functools.wraps(command)
     def run(**given: Any) -> R:
-        if given["launcher"] == "local":
-            from s2e_optuna.search.processes import start_early
+        if given["launcher"] != "local":
+            return command(**given)
+        from s2e_optuna.search.processes import processes_early
 
-            start_early()
-        return command(**given)
+        workers = max(1, given["workers"])
+        final = min(workers, available_cores()) if workers > 1 else 0
+        with processes_early(workers + final):
+            return command(**given)
 
     return run
 

@@ -9,14 +9,13 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 
 import optuna
 from optuna.storages import BaseStorage
 
 from s2e_optuna.cores import available_cores
 from s2e_optuna.search.budget import Budget
-from s2e_optuna.search.processes import ignoring, patient_threads, process_context
+from s2e_optuna.search.processes import ignoring, start_process
 from s2e_optuna.search.progress import Progress, WorkerProgress, WorkerStatus
 from s2e_optuna.search.watch import TICK, End, Place, Pool, SearchError, clear_study
 from s2e_optuna.search.worker import (
@@ -86,7 +85,6 @@ class LocalPool(Pool):
         )
         self._heartbeat = heartbeat
         self._threads = max(1, available_cores() // workers)
-        self._context = process_context()
         self._pipes: dict[int, Connection] = {}  # by the number of the place
 
     def run(self, target: int) -> None:
@@ -105,7 +103,6 @@ class LocalPool(Pool):
         return [p.worker.pid or 0 for p in self._busy if p.worker.is_alive()]
 
     def _start(self, place: Place) -> None:
-        parent, child = self._context.Pipe(duplex=False)
         place.owner = new_owner()
         worker = LocalWorker(
             self._storage,
@@ -119,15 +116,8 @@ class LocalPool(Pool):
             self._heartbeat,
         )
         place.status = WorkerStatus("starting")
-        # No daemon: those may start no processes, and a trial may want to (as a DataLoader does).
-        process: BaseProcess = self._context.Process(  # type: ignore[attr-defined]
-            target=run_local, args=(worker, child), name=f"s2e-worker-{place.number}", daemon=False
-        )
-        place.worker = process
-        with ignoring(signal.SIGINT), patient_threads():
-            process.start()
-        child.close()  # so that reading ends when the process does
-        self._pipes[place.number] = parent
+        name = f"s2e-worker-{place.number}"
+        place.worker, self._pipes[place.number] = start_process(run_local, worker, name=name)
 
     def _ends(self, timeout: float) -> list[tuple[Place, End]]:
         busy = self._busy

@@ -1,26 +1,38 @@
-"""How processes of a search are made. Imports nothing that takes long."""
+"""How processes of a search are made. Imports nothing that takes long.
+
+Most of a process's start is to import torch and what else takes long, more than two seconds. The
+command line does so once: as its first step it imports all of it, forks as many processes as it
+may need, and goes on (`processes_early`). They wait until `start_process` gives them work. By
+then the command may hold threads and use CUDA, which no process survives that is forked from it.
+
+So whatever else starts a process, a program of a user's or a command that replaces a worker that
+died, has another way: on Linux a helper that imports the same and is forked for every process
+(Python's ``forkserver``), elsewhere a fresh interpreter for each.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from multiprocessing import forkserver
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from typing import Any
 
 PRELOADED = "s2e_optuna.search.preloaded"
 
+_waiting: list[tuple[BaseProcess, Connection]] = []
+"""Processes without work. Like those of `multiprocessing` they belong to the whole program."""
+
 
 def process_context() -> BaseContext:
-    """How processes are started: never by forking this one, which may use CUDA and threads.
-
-    On Linux a helper process imports torch once and is forked for every worker: the second
-    worker, and one that replaces a dead one, starts in a tenth of a second instead of three.
-    """
+    """How processes are started that were not made early; never by forking this one."""
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -28,12 +40,88 @@ def process_context() -> BaseContext:
     return context
 
 
-def start_early() -> None:
-    """Let the helper process import what it needs while this one does other things."""
-    if sys.platform == "linux":
-        process_context()
-        with ignoring(signal.SIGINT), patient_threads():
-            forkserver.ensure_running()
+@contextlib.contextmanager
+def processes_early(count: int) -> Iterator[None]:
+    """Fork processes for `start_process`; those that have no work in the end are ended.
+
+    Parameters
+    ----------
+    count
+        How many. None are made where this process may hold threads already, or has no ``fork``.
+    """
+    if sys.platform == "linux" and "torch" not in sys.modules and threading.active_count() == 1:
+        with patient_threads():
+            importlib.import_module(PRELOADED)
+        context = multiprocessing.get_context("fork")
+        with ignoring(signal.SIGINT), contextlib.suppress(OSError):  # no more: made when needed
+            for _ in range(count):
+                ours, theirs = context.Pipe()
+                held = [ours, *(pipe for _, pipe in _waiting)]
+                process = context.Process(target=_wait_for_work, args=(theirs, held), daemon=False)
+                process.start()
+                theirs.close()  # so that reading ends when the process does
+                _waiting.append((process, ours))
+    try:
+        yield
+    finally:
+        while _waiting:
+            needless, pipe = _waiting.pop()
+            needless.kill()  # it has nothing to put in order
+            needless.join()
+            pipe.close()
+
+
+def _wait_for_work(pipe: Connection, held: Sequence[Connection]) -> None:
+    """Do what the pipe says, once; nothing where its other end is closed, however that came."""
+    for inherited in held:
+        inherited.close()  # else it would stay open here
+    try:
+        name, target, args = pipe.recv()
+    except (EOFError, ConnectionResetError):
+        return
+    multiprocessing.current_process().name = name
+    target(*args, pipe)
+
+
+def start_process(
+    target: Callable[..., None], *args: Any, name: str
+) -> tuple[BaseProcess, Connection]:
+    """Start a process that talks to this one and does not see Ctrl-C.
+
+    Parameters
+    ----------
+    target
+        What it does; must be importable by name.
+    *args
+        What it is given; must be picklable. Its end of the pipe comes last.
+    name
+        What it is called.
+
+    Returns
+    -------
+    process, pipe
+        The process, and this one's end of the pipe.
+    """
+    while _waiting:
+        process, ours = _waiting.pop(0)
+        try:
+            ours.send((name, target, args))
+        except OSError:  # it has been killed
+            ours.close()
+            process.join()
+            continue
+        process.name = name
+        return process, ours
+    context = process_context()
+    ours, theirs = context.Pipe()
+    # No daemon: those may start no processes, and a trial may want to (as a DataLoader does).
+    process = context.Process(  # type: ignore[attr-defined]
+        target=target, args=(*args, theirs), name=name, daemon=False
+    )
+    with ignoring(signal.SIGINT), patient_threads():
+        process.start()
+    theirs.close()  # so that reading ends when the process does
+    return process, ours
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from typing import Any
 from s2e_optuna.cores import available_cores
 from s2e_optuna.data import NoisyData
 from s2e_optuna.search.pool import end_of
-from s2e_optuna.search.processes import ignoring, patient_threads, process_context
+from s2e_optuna.search.processes import ignoring, start_process
 from s2e_optuna.search.watch import SearchError
 from s2e_optuna.training.jobs import Job, Runner, in_turn
 
@@ -126,16 +126,8 @@ class Processes:
                 return place
         if len(self._places) == self.processes:
             return None
-        context = process_context()
-        parent, child = context.Pipe()
         threads = max(1, available_cores() // self.processes)
-        process: BaseProcess = context.Process(  # type: ignore[attr-defined]
-            target=_work, args=(child, threads), name="s2e-final", daemon=False
-        )
-        with ignoring(signal.SIGINT), patient_threads():
-            process.start()
-        child.close()
-        self._places.append(_Place(process, parent))
+        self._places.append(_Place(*start_process(_work, threads, name="s2e-final")))
         return self._places[-1]
 
     def _lost(self, place: _Place, tries: Sequence[int], open_jobs: list[int]) -> None:
@@ -183,7 +175,7 @@ class _Logged(logging.Handler):
         self._say("logged", record.name, record.levelno, record.getMessage())
 
 
-def _work(pipe: Connection, threads: int) -> None:
+def _work(threads: int, pipe: Connection) -> None:
     """Do jobs until nobody has any more: what runs in a process."""
     import torch
 

@@ -1,5 +1,6 @@
 """Final trainings in several processes: the same results, and nothing left behind."""
 
+import contextlib
 import itertools
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from s2e_optuna.commands.running import with_workers_early
 from s2e_optuna.data import load_data
 from s2e_optuna.errors import DataError
 from s2e_optuna.schedules import Schedule
@@ -117,6 +119,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_trainings import Odd, ignore
+from s2e_optuna.commands.running import with_workers_early
 from s2e_optuna.data import load_data
 from s2e_optuna.search.trainings import Processes
 if __name__ == "__main__":
@@ -150,7 +153,61 @@ def test_processes_are_forked_from_one_that_has_torch():
 
 def test_what_starts_processes_imports_nothing_that_takes_long():
     code = (
-        "import sys, s2e_optuna.search.processes as p; p.start_early(); "
+        "import sys, s2e_optuna.search.processes; "
         "assert not {'torch', 'numpy', 'optuna'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+EARLY = """
+import os, signal, sys
+from multiprocessing import active_children, current_process
+from s2e_optuna.search.processes import processes_early, start_process
+
+def say(what, pipe):
+    ready = {"torch", "optuna", "alembic"} <= set(sys.modules)
+    pipe.send((what, current_process().name, os.getpid(), ready, signal.getsignal(signal.SIGINT)))
+
+with processes_early(4):
+    early = {process.pid: process for process in active_children()}
+    killed = early.pop(min(early))
+    killed.kill()
+    killed.join()
+    for number in range(2):
+        process, pipe = start_process(say, number, name=f"named-{number}")
+        said = (number, f"named-{number}", process.pid, True, signal.SIG_IGN)
+        assert pipe.recv() == said and early.pop(process.pid).name == said[1]
+        pipe.close()
+        process.join()
+        assert process.exitcode == 0
+    assert len(early) == len(active_children()) == 1
+assert not active_children()
+with processes_early(1):  # torch is imported: this process may hold threads by now
+    assert not active_children()
+del sys.modules["torch"]
+with processes_early(2):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_processes_that_are_forked_early_end_with_what_they_are_for():
+    """Also when their parent is killed: who still waits for work holds what is read here."""
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
+
+
+@pytest.mark.parametrize(
+    ("launcher", "workers", "expected"), [("local", 1, 1), ("local", 2, 4), ("ray", 2, 0)]
+)
+def test_as_many_are_forked_as_a_search_may_need(launcher, workers, expected, monkeypatch):
+    made = []
+    monkeypatch.setattr("s2e_optuna.commands.running.available_cores", lambda: 2)
+    monkeypatch.setattr(
+        "s2e_optuna.search.processes.processes_early",
+        lambda count: made.append(count) or contextlib.nullcontext(),
+    )
+    given = {"launcher": launcher, "workers": workers}
+    assert with_workers_early(lambda **same: same)(**given) == given
+    assert sum(made) == expected
