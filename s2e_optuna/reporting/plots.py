@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from s2e_optuna.schedules import Schedule
 
 _SUFFIXES = (".png", ".svg", ".pdf")
+
+_PIXELS = 160
+"""Of an inch."""
 
 
 def schedule_figure(
@@ -314,11 +317,30 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
         If the ending is another one, or the folder does not exist.
     """
     path = check_picture_path(path)
-    # No date in the file: the same picture is the same bytes.
-    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
     with whole_file(path) as place:
-        figure.savefig(place, dpi=160, metadata=metadata)
+        draw_figure(figure, place, path.suffix.lower().removeprefix("."))
     return path
+
+
+def draw_figure(figure: Figure, target: str | Path | IO[bytes], kind: str) -> None:
+    """Draw a figure to a file, once; ``Figure.savefig`` draws one with a layout twice.
+
+    Parameters
+    ----------
+    figure
+        Its layout, if it has one, is made anew.
+    target
+        Where to.
+    kind
+        ``"png"``, ``"svg"`` or ``"pdf"``.
+    """
+    from matplotlib.backend_bases import get_registered_canvas_class
+
+    # No date in the file: the same picture is the same bytes.
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    figure.set_dpi(_PIXELS)
+    canvas = get_registered_canvas_class(kind)(figure)
+    getattr(canvas, f"print_{kind}")(target, metadata=metadata)
 
 
 def check_picture_path(path: str | Path) -> Path:

@@ -26,7 +26,7 @@ from s2e_optuna.reporting.label_words import (
     report_words,
     result_truth,
 )
-from s2e_optuna.reporting.plots import learning_figure
+from s2e_optuna.reporting.plots import draw_figure, learning_figure
 from s2e_optuna.reporting.series import LearningCurves
 from s2e_optuna.reporting.terminal import mean_std, share
 from s2e_optuna.reporting.validation import validation_words
@@ -435,7 +435,7 @@ def _versions() -> str:
 
 def _svg(figure: Figure) -> str:
     stream = io.BytesIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None})
+    draw_figure(figure, stream, "svg")
     return _uri("image/svg+xml", stream.getvalue())
 
 

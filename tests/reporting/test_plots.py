@@ -2,7 +2,9 @@ import io
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -18,6 +20,7 @@ from s2e_optuna.reporting.plots import (
     ScoredSchedule,
     best_so_far_figure,
     distribution_figure,
+    draw_figure,
     learning_figure,
     save_figure,
     schedule_figure,
@@ -102,6 +105,19 @@ def test_pictures_are_written_by_the_ending_of_the_name(tmp_path: Path, ending: 
     assert path.stat().st_size > 1000
     if ending == ".svg":
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_a_picture_that_is_drawn_once_is_the_one_that_is_drawn_twice(kind: str) -> None:
+    once, twice = io.BytesIO(), io.BytesIO()
+    figures = [FIGURES["schedule over everything"]() for _ in range(2)]
+    with matplotlib.rc_context({"svg.hashsalt": "the same"}):
+        dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+        figures[0].savefig(twice, format=kind, dpi=160, metadata=dates.get(kind))
+        axes = figures[1].axes[0]
+        with mock.patch.object(axes, "draw", wraps=axes.draw) as draw:
+            draw_figure(figures[1], once, kind)
+    assert once.getvalue() == twice.getvalue() and draw.call_count == 1
 
 
 def test_the_found_curve_lies_where_its_rates_are() -> None:
