@@ -67,13 +67,14 @@ def test_help_has_an_example_and_fits_80_columns(command: str) -> None:
 @pytest.mark.parametrize("command", ["", "search", "train", "check"])
 def test_help_imports_nothing_heavy(command: str) -> None:
     code = (
-        "import sys\n"
+        "import gc, sys\n"
         "from s2e_optuna.cli import main\n"
         "sys.argv = ['s2e', *sys.argv[1].split(), '--help']\n"
         "try:\n    main()\n"
         "except SystemExit as error:\n    assert not error.code\n"
         "heavy = {'torch', 'optuna', 'numpy', 'scipy', 'matplotlib', 'sklearn'}\n"
         "heavy &= set(sys.modules)\n"
+        "assert gc.get_freeze_count()  # so that the process ends at once\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)\n"
     )
     done = subprocess.run(
