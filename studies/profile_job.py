@@ -98,9 +98,9 @@ def read(folder: Path, started: float) -> list[Process]:
             looks.append(Look(before, now, float(cpu) - spent, job, phase))
             before, spent = now, float(cpu)
         if not tracker:  # Python's own; it only waits
-            found.append(Process(names[0] if names else "", tuple(looks)))
+            found.append(Process(names[-1] if names else "", tuple(looks)))  # of its work
     found.sort(key=lambda process: process.looks[0].start)
-    unnamed = iter(("command", "fork server"))
+    unnamed = iter(("command",))
     return [Process(one.name or next(unnamed, "helper"), one.looks) for one in found]
 
 

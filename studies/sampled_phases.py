@@ -8,6 +8,7 @@ it. Imports nothing that a bare interpreter has not imported already, but for ``
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 import threading
@@ -79,8 +80,8 @@ def _watch(main: int, folder: str) -> None:
 
 def start() -> None:
     """Watch this process, and those that are forked from it, from now on."""
-    arguments = (threading.main_thread().ident, os.environ[FOLDER])
-    threading.Thread(target=_watch, args=arguments, daemon=True).start()
+    # Not one that `threading` knows: a search forks early only where there is no other thread.
+    _thread.start_new_thread(_watch, (threading.main_thread().ident, os.environ[FOLDER]))
 
 
 def install() -> None:
