@@ -13,16 +13,18 @@ from s2e_optuna.storages.private import MAPPED_CLASSES
 # the time, and later, in every process, copies all of the memory that forked ones share.
 _enabled = gc.isenabled()
 gc.disable()
-for _name in (
-    "alembic.command",
-    "alembic.migration",
-    MAPPED_CLASSES,
-    "s2e_optuna.objective.objective",  # and with it torch, which takes seconds
-    "s2e_optuna.search.samplers",
-    "s2e_optuna.search.trainings",
-    "s2e_optuna.search.worker",
-):
-    importlib.import_module(_name)
-gc.freeze()
-if _enabled:
-    gc.enable()
+try:
+    for _name in (
+        "alembic.command",
+        "alembic.migration",
+        MAPPED_CLASSES,
+        "s2e_optuna.objective.objective",  # and with it torch, which takes seconds
+        "s2e_optuna.search.samplers",
+        "s2e_optuna.search.trainings",
+        "s2e_optuna.search.worker",
+    ):
+        importlib.import_module(_name)
+    gc.freeze()
+finally:
+    if _enabled:
+        gc.enable()
