@@ -27,6 +27,9 @@ predictions by class, off the diagonal, goes from .3 to .7 (`confused_alike`). W
 drawn it was -.25 to .47, with CIFAR-10N's .52 to .95, with those drawn by another classifier .9 to
 1.1. The interval ends with h = 0 below, and with h = 1 above.
 
+Lists take another number, h', that has to be surer: it goes from 0 to 1 as the slope goes from .4
+to 1, and as it goes from three of its standard errors to five, for with few classes it is chance.
+
 Intervals come from Bayesian bootstraps (Rubin, Annals of Statistics 9, 1981): all samples, and all
 clean ones, get random weights; T is estimated again with them, from where it was, and stretched
 until its share of wrong labels is that of (5). V clean samples none of which looks wrong do not
@@ -55,6 +58,10 @@ CONFUSED_ALIKE = 0.25
 
 SLOPES = 0.3, 0.7
 """Slopes between which classes that are confused alike come to count."""
+
+LISTED_SLOPES = 0.4, 1.0
+SURE = 3.0, 5.0
+"""Slopes, and slopes in standard errors, between which they come to count for lists."""
 
 RARE = 0.1
 """Added to shares, in shares of an even spread: what is rarer is not told apart."""
@@ -170,8 +177,8 @@ def false_alarms(
     return right, wrong
 
 
-def confused_alike(matrix: Floats, labels: Ints, pred_probs: ArrayLike) -> float:
-    """Say whether labels go wrong where predictions do, class by class: h, 0 to 1.
+def confused_alike(matrix: Floats, labels: Ints, pred_probs: ArrayLike) -> tuple[float, float]:
+    """Say whether labels go wrong where predictions do, class by class: h and h'.
 
     Parameters
     ----------
@@ -187,7 +194,7 @@ def confused_alike(matrix: Floats, labels: Ints, pred_probs: ArrayLike) -> float
     >>> predictions = np.array([[[0.7, 0.25, 0.05], [0.25, 0.7, 0.05], [0.1, 0.1, 0.8]]])
     >>> people = np.array([[0.8, 0.18, 0.02], [0.18, 0.8, 0.02], [0.1, 0.1, 0.8]])
     >>> drawn = 0.7 * np.eye(3) + 0.1
-    >>> [confused_alike(matrix, np.arange(3), predictions) for matrix in (people, drawn)]
+    >>> [confused_alike(matrix, np.arange(3), predictions)[0] for matrix in (people, drawn)]
     [1.0, 0.0]
     """
     values, n_classes = np.asarray(pred_probs, dtype=np.float64), len(matrix)
@@ -195,7 +202,7 @@ def confused_alike(matrix: Floats, labels: Ints, pred_probs: ArrayLike) -> float
     means = [values[:, labels == k].mean(axis=(0, 1)) for k in present]
     off = ~np.eye(n_classes, dtype=bool)[present]
     if n_classes < 3:
-        return 0.0
+        return 0.0, 0.0
     shares = []
     for rows in (matrix[present], np.stack(means)):
         others = rows[off].reshape(len(present), n_classes - 1)
@@ -203,9 +210,17 @@ def confused_alike(matrix: Floats, labels: Ints, pred_probs: ArrayLike) -> float
         shares.append(np.log(others + RARE / (n_classes - 1)).ravel())
     t, p = (values - values.mean() for values in shares)
     variance = float(p @ p)
-    slope = float(t @ p) / variance if variance > 1e-9 else 0.0
-    low, high = SLOPES
-    return min(max((slope - low) / (high - low), 0.0), 1.0)
+    if variance <= 1e-9:
+        return 0.0, 0.0
+    slope = float(t @ p) / variance
+    rest = t - slope * p
+    error = float(np.sqrt(rest @ rest / max(len(rest) - 2, 1) / variance))
+    listed = _share(slope, LISTED_SLOPES) * _share(slope / max(error, 1e-9), SURE)
+    return _share(slope, SLOPES), listed
+
+
+def _share(value: float, ends: tuple[float, float]) -> float:
+    return min(max((value - ends[0]) / (ends[1] - ends[0]), 0.0), 1.0)
 
 
 def _mean(values: Floats, weights: Floats) -> Floats:

@@ -28,6 +28,7 @@ from s2e_optuna.labels.ranking import (
     USUAL_ALARMS,
     Ranking,
     alarm_ratio,
+    evened,
     not_recognised,
     rank_labels,
 )
@@ -227,7 +228,8 @@ def _by_clean(
     even = symmetric_matrix(posterior_rate, n_classes)
     counts, looks, drawn = _bootstrapped(given, fitted, matrix, even, pseudo, rng, n_draws)
 
-    power = CONFUSED_ALIKE * confused_alike(matrix, truth, held_out)
+    alike, listed_alike = confused_alike(matrix, truth, held_out)
+    power = CONFUSED_ALIKE * alike
     right, wrong = false_alarms(truth, held_out, matrix, even, (0.0, power, CONFUSED_ALIKE))
     rates = np.maximum(1.0 - np.diag(matrix)[truth], 1e-12)
     s0, (s1, s1_likely, _) = right.mean(), wrong @ rates / rates.sum()
@@ -244,6 +246,7 @@ def _by_clean(
     ends = float(np.quantile(w_low, INTERVAL[0])), float(np.quantile(w_high, INTERVAL[1]))
     noise = summarise(drawn, matrix, counts, overall, w_drawn, ends, least)
     stretch = _least_matrix(matrix, posterior_rate, least, len(given))
+    stretch = evened(stretch, listed_alike)
     alarms = alarm_ratio(truth, held_out, stretch)
     return _put_together(given, fitted, noise, stretch, alarms, True)
 

@@ -12,7 +12,9 @@ A label is wrong with the odds
 
 with r counted among clean samples. It is listed where these are above one and neither p nor q' has
 the given class as the most probable one. Where the data need no wrong label, nothing is listed,
-and (6) with half a wrong label in all only ranks.
+and (6) with half a wrong label in all only ranks. Where labels go wrong as predictions do (h', see
+`noise_rate`), p has said already what T says of pairs of classes: T' goes to the power 1 - h'/2
+off the diagonal, with rows that sum to what they did (`evened`).
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2e_optuna.labels.arrays import Floats, Ints, Real, blocks
-from s2e_optuna.labels.transition import label_posterior, wrong_probability
+from s2e_optuna.labels.transition import above_zero, label_posterior, wrong_probability
 
 RECOGNISED = 2
 """Samples of a class that predictions must recognise; else its labels are not judged."""
@@ -51,6 +53,30 @@ class Ranking:
     wrong_probability: Floats
     listed: NDArray[np.bool_]
     proposed: Ints
+
+
+def evened(matrix: Floats, alike: float) -> Floats:
+    """Return T' that says less of what predictions know.
+
+    Parameters
+    ----------
+    matrix
+        T' [C, C].
+    alike
+        h': 0 leaves the matrix, 1 takes roots of what is off the diagonal.
+
+    Examples
+    --------
+    >>> evened(np.array([[0.5, 0.4, 0.1], [0.2, 0.8, 0.0], [0.0, 0.0, 1.0]]), 1.0).round(2)
+    array([[0.5 , 0.33, 0.17],
+           [0.2 , 0.8 , 0.  ],
+           [0.  , 0.  , 1.  ]])
+    """
+    own = np.eye(len(matrix), dtype=bool)
+    before = np.where(own, 0.0, matrix)
+    found = np.where(own, 0.0, before ** (1.0 - alike / 2.0))
+    found *= before.sum(axis=1, keepdims=True) / above_zero(found.sum(axis=1, keepdims=True))
+    return np.where(own, matrix, found)
 
 
 def not_recognised(labels: Ints, pred_probs: Real) -> NDArray[np.bool_]:

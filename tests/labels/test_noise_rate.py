@@ -55,11 +55,15 @@ def test_classes_are_confused_alike_or_not():
     labels = np.arange(400) % 4
     pred_probs = np.array([[6, 3, 1, 1], [3, 6, 1, 1], [1, 1, 6, 3], [1, 1, 3, 6]]) / 11
     clean = pred_probs[labels][None]
-    assert confused_alike(pred_probs, labels, clean) == 1.0
-    assert confused_alike(even(0.4, 4), labels, clean) == 0.0
-    assert confused_alike(pred_probs, labels, np.full((1, 400, 4), 0.25)) == 0.0
-    assert confused_alike(pred_probs[:2, :2], np.arange(2), np.eye(2)[None]) == 0.0
-    assert confused_alike(pred_probs, labels[labels < 3], clean[:, labels < 3]) == 1.0
+    assert confused_alike(pred_probs, labels, clean) == pytest.approx((1.0, 1.0))
+    assert confused_alike(even(0.4, 4), labels, clean) == (0.0, 0.0)
+    assert confused_alike(pred_probs, labels, np.full((1, 400, 4), 0.25)) == (0.0, 0.0)
+    assert confused_alike(pred_probs[:2, :2], np.arange(2), np.eye(2)[None]) == (0.0, 0.0)
+    assert confused_alike(pred_probs, labels[labels < 3], clean[:, labels < 3])[0] == 1.0
+    # Pair noise beside predictions that are nearly even: a steep slope, but no sure one.
+    nearly = 0.25 * np.ones((4, 4)) + 0.02 * np.eye(4)[[1, 0, 3, 2]]
+    chance = confused_alike(pair(0.4, 4), labels, nearly[labels][None])
+    assert chance[0] > 0.0 and chance[1] == 0.0
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from drawn_labels import drawn, even
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2e_optuna.labels.ranking import alarm_ratio, not_recognised, rank_labels
+from s2e_optuna.labels.ranking import alarm_ratio, evened, not_recognised, rank_labels
 
 
 def test_false_alarms_divide_the_odds():
@@ -47,6 +47,14 @@ def test_false_alarms_of_calibrated_predictions_are_as_many_as_expected():
     sure = data.calibrated**3
     sure /= sure.sum(axis=1, keepdims=True)
     assert alarm_ratio(data.true, sure[None], even(0.3, 3)) > 2
+
+
+def test_what_predictions_know_is_not_said_twice():
+    matrix = np.array([[0.7, 0.2, 0.1], [0.0, 1.0, 0.0], [0.5, 0.0, 0.5]])
+    np.testing.assert_allclose(evened(matrix, 0.0), matrix)
+    roots = np.sqrt([0.2, 0.1])
+    np.testing.assert_allclose(evened(matrix, 1.0)[0, 1:], 0.3 * roots / roots.sum())
+    np.testing.assert_allclose(evened(matrix, 1.0)[1:], matrix[1:])
 
 
 def test_networks_are_averaged():
