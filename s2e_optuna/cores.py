@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any
 
+import threadpoolctl
 from threadpoolctl import ThreadpoolController
 
 
@@ -26,6 +27,18 @@ def _libraries(modules: int) -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def _let_any_thread_set_limits() -> None:
+    """Take the limits from the thread that has set some before.
+
+    threadpoolctl (from 3.8 on) leaves them to that thread, as long as it lives, and silently does
+    nothing for others, so that threads do not set them against each other. Here the process has
+    one limit, under a lock, which any thread may take back.
+    """
+    owner = getattr(threadpoolctl, "OpenBLASController", None)
+    if (release := getattr(owner, "clear_controlling_thread", None)) is not None:
+        release(force=True)
+
+
 class _OneThread:
     """The process's limit: the first who needs it sets it, the last one takes it back."""
 
@@ -39,6 +52,7 @@ class _OneThread:
             # SciPy may have been imported since, also by who is inside.
             modules = len(sys.modules)
             if self._inside == 0 or modules != self._modules:
+                _let_any_thread_set_limits()
                 self._limiters.append(_libraries(modules).limit(limits=1, user_api="blas"))
                 self._modules = modules
             self._inside += 1
@@ -47,6 +61,7 @@ class _OneThread:
         with self._lock:
             self._inside -= 1
             while self._inside == 0 and self._limiters:
+                _let_any_thread_set_limits()
                 self._limiters.pop().restore_original_limits()
 
 

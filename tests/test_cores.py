@@ -2,6 +2,7 @@ import gc
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import optuna
 import pytest
@@ -27,6 +28,24 @@ def test_limits_that_overlap_end_with_the_last() -> None:
         first.__exit__(None, None, None)
         assert blas_threads() == {1}
         second.__exit__(None, None, None)
+        assert blas_threads() == {2}
+
+
+def test_any_thread_sets_the_limit_and_the_last_one_takes_it_back() -> None:
+    """threadpoolctl 3.8 leaves that to the first thread, which here is this one."""
+    with threadpool_limits(2, user_api="blas"), ThreadPoolExecutor(1) as other:
+        here, there = one_thread(), one_thread()
+        other.submit(there.__enter__).result()
+        assert blas_threads() == {1}
+        here.__enter__()
+        other.submit(there.__exit__, None, None, None).result()
+        assert blas_threads() == {1}
+        here.__exit__(None, None, None)
+        assert blas_threads() == {2}
+        here.__enter__()
+        other.submit(there.__enter__).result()
+        here.__exit__(None, None, None)
+        other.submit(there.__exit__, None, None, None).result()
         assert blas_threads() == {2}
 
 
