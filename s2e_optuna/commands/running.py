@@ -13,7 +13,6 @@ import typer
 
 from s2e_optuna.commands.locations import require_existing
 from s2e_optuna.commands.takes import as_flags
-from s2e_optuna.cores import available_cores
 
 R = TypeVar("R")
 
@@ -45,11 +44,11 @@ def with_workers_early(command: Callable[..., R]) -> Callable[..., R]:
     def run(**given: Any) -> R:
         if given["launcher"] != "local":
             return command(**given)
-        from s2e_optuna.search.processes import processes_early
+        from s2e_optuna.search.processes import final_processes, processes_early
 
         workers = max(1, given["workers"])
-        final = min(workers, available_cores()) if workers > 1 else 0
-        with processes_early(workers + final):
+        final = final_processes(workers)
+        with processes_early(workers + (final if final > 1 else 0)):
             return command(**given)
 
     return run

@@ -25,6 +25,8 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from s2e_optuna.cores import available_cores
+
 PRELOADED = "s2e_optuna.search.preloaded"
 
 _waiting: list[tuple[BaseProcess, Connection]] = []
@@ -38,6 +40,14 @@ def process_context() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([PRELOADED])
     return context
+
+
+def final_processes(workers: int) -> int:
+    """Say how many processes do the final trainings of a search with so many workers.
+
+    They are on this machine, also where workers are elsewhere; with one the command trains itself.
+    """
+    return min(workers, available_cores())
 
 
 @contextlib.contextmanager

@@ -19,7 +19,6 @@ import optuna
 from optuna.exceptions import DuplicatedStudyError
 from optuna.pruners import NopPruner
 
-from s2e_optuna.cores import available_cores
 from s2e_optuna.data import NoisyData, OnImages
 from s2e_optuna.data.fingerprint import FINGERPRINT_FILE, Fingerprint, fingerprint
 from s2e_optuna.data.shared import SharedData, share
@@ -45,6 +44,7 @@ from s2e_optuna.search.loop import read_target, set_target
 from s2e_optuna.search.plain import search_plain
 from s2e_optuna.search.pool import TICK, LocalPool, SearchError, clear_study
 from s2e_optuna.search.posterior import estimated_rate
+from s2e_optuna.search.processes import final_processes
 from s2e_optuna.search.progress import Progress, Tally, tally
 from s2e_optuna.search.ray_pool import RayPool
 from s2e_optuna.search.samplers import make_sampler
@@ -409,8 +409,7 @@ def _compare(
         linear = linear_model(data, config.training.seed, config.folds, config.training.metric)
         estimated = estimated_rate(data, linear.unseen)
     entries = comparison_entries(schedule, config.method, rate, estimated)
-    workers = min(config.workers, available_cores())  # those of a cluster are elsewhere
-    with final_trainings(workers, config.devices[0]) as run:
+    with final_trainings(final_processes(config.workers), config.devices[0]) as run:
         own = None
         if searched:
             plain = search_plain(

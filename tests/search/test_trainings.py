@@ -203,7 +203,7 @@ def test_processes_that_are_forked_early_end_with_what_they_are_for():
 )
 def test_as_many_are_forked_as_a_search_may_need(launcher, workers, expected, monkeypatch):
     made = []
-    monkeypatch.setattr("s2e_optuna.commands.running.available_cores", lambda: 2)
+    monkeypatch.setattr("s2e_optuna.search.processes.available_cores", lambda: 2)
     monkeypatch.setattr(
         "s2e_optuna.search.processes.processes_early",
         lambda count: made.append(count) or contextlib.nullcontext(),
