@@ -346,8 +346,7 @@ class CoTeachingObjective:
         data: NoisyData,
         on_epoch: Callable[[int], None] | None,
     ) -> list[Outcome]:
-        # Nobody keeps a trial's networks: those of its best epoch need not be copied.
-        config = replace(self.config, seed=self.training_seed(group.first), stop="last")
+        config = replace(self.config, seed=self.training_seed(group.first))
         reporter = Reporter(trials, self.report_every, self.config, leave_early=self.leave_early)
         checkpoint = self._checkpoint(trials, group, reporter)
 
@@ -364,6 +363,7 @@ class CoTeachingObjective:
             config,
             relay,
             checkpoint=checkpoint,
+            test_once=True,
             own=own if self.search else None,
         )
         reporter.flush()

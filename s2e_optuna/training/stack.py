@@ -145,6 +145,10 @@ class Stack:
         networks = torch.arange(self.method.networks, device=rows.device)
         return (rows[:, None] * self.method.networks + networks).flatten()
 
+    def mean_of_networks(self, numbers: Tensor) -> list[list[float]]:
+        """Average numbers [K, M] over the networks of each trial: P rows of K."""
+        return torch.unflatten(numbers, 1, (-1, self.method.networks)).mean(2).T.tolist()
+
     def offered_of(self, row: int) -> Tensor:
         """How often each sample could have been kept by a trial [N], by its row in the stack."""
         return self.offered_counts if self.setup.shares is None else self.offered_counts[row]

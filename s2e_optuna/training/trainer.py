@@ -10,8 +10,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from s2e_optuna.data.noisy_data import NoisyData
+from s2e_optuna.data.streaming import Images
 from s2e_optuna.device import keep_freed_memory, on_device
 from s2e_optuna.errors import DataError
 from s2e_optuna.training.checkpoint import Checkpoint, Keeper, fingerprint
@@ -53,6 +55,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     *,
     keep_probabilities: bool = False,
+    test_once: bool = False,
     shares: Sequence[Share] | None = None,
     own: Sequence[Mapping[str, float]] | None = None,
 ) -> list[TrainResult]:
@@ -82,6 +85,11 @@ def train(
     keep_probabilities
         Predict the training part when a trial is complete: `TrainResult.training_probabilities`.
         Nothing is predicted otherwise.
+    test_once
+        Measure the test part once a trial, when it ends, on the networks that are handed back:
+        the curves on the test part are NaN but for `TrainResult.stopped_epoch`. A test part that
+        is as large as the validation part takes as long as that each epoch. Without a meaning
+        where ``config.stop`` is ``"last"``: what is reported then is a mean over epochs.
     shares
         What each trial has for itself, its seed in place of ``config.seed``: it then has the
         batches and first weights that it would have alone. Only where `takes_own_batches` says
@@ -122,7 +130,16 @@ def train(
         return []
     keep_freed_memory()
     with on_device(setup.device):
-        logs = _train(setup, rates, data, on_epoch, on_preparation, checkpoint, keep_probabilities)
+        logs = _train(
+            setup,
+            rates,
+            data,
+            on_epoch,
+            on_preparation,
+            checkpoint,
+            keep_probabilities=keep_probabilities,
+            test_once=test_once and config.stop == "best",
+        )
     return [
         TrainResult(
             method=method,
@@ -144,10 +161,15 @@ def _train(
     on_epoch: OnEpoch | None,
     on_preparation: Callable[[int], None] | None,
     checkpoint: Checkpoint | None,
+    *,
     keep_probabilities: bool,
+    test_once: bool,
 ) -> list[_Log]:
     """Train on what is the current device; return what was gathered of each trial."""
     config, parts = setup.config, setup.parts(data)
+    measured, tested = parts, None
+    if test_once:
+        measured, tested = replace(parts, test=None), parts.test
     shards, batches = make_shards(setup, rates), setup.batches(parts)
     logs = [_Log() for _ in rates]
     keeper = None
@@ -165,20 +187,21 @@ def _train(
         shards, batches = _prepared(setup, shards, parts, on_preparation)
     for epoch in range(begun, config.epochs):
         start = time.perf_counter()
-        shards, reports = _train_epoch(shards, parts, batches, epoch, config)
+        shards, reports = _train_epoch(shards, measured, batches, epoch, config)
         failed = _write_down(reports, time.perf_counter() - start, logs, config)
         running = [report for report in reports if report.trial not in failed]
         stopped: set[int] = set()
         if on_epoch is not None and running:
             stopped = set(on_epoch(epoch, running) or ()) & {r.trial for r in running}
         if failed or stopped:
-            _finish_early(shards, logs, data, failed, stopped)
+            _finish_early(shards, logs, data, failed, stopped, tested)
             shards = without(shards, failed | stopped)
             if not shards:
                 break
         if keeper is not None and epoch < config.epochs - 1:
             keeper.save_if_due(epoch + 1, shards, batches, logs)
     for shard in shards:
+        _test_kept(shard, shard.trials, logs, tested)
         probabilities = _training_probabilities(shard, parts) if keep_probabilities else {}
         for trial in shard.trials:
             logs[trial].finish(shard, trial, data, "complete", probabilities.get(trial))
@@ -244,13 +267,36 @@ def _write_down(
 
 
 def _finish_early(
-    shards: list[Stack], logs: list[_Log], data: NoisyData, failed: set[int], stopped: set[int]
+    shards: list[Stack],
+    logs: list[_Log],
+    data: NoisyData,
+    failed: set[int],
+    stopped: set[int],
+    tested: tuple[Images, Tensor] | None,
 ) -> None:
     """Keep what remains of the trials that leave."""
     for shard in shards:
+        _test_kept(shard, [t for t in shard.trials if t in stopped - failed], logs, tested)
         for trial in (failed | stopped) & set(shard.trials):
             status = "failed" if trial in failed else "stopped"
             logs[trial].finish(shard, trial, data, status)
+
+
+def _test_kept(
+    stack: Stack, trials: Sequence[int], logs: list[_Log], part: tuple[Images, Tensor] | None
+) -> None:
+    """Measure what is kept of these trials on the test part, if it is to be done at their end."""
+    if part is None or stack.best is None or not trials:
+        return
+    rows = torch.tensor([stack.trials.index(trial) for trial in trials])
+    kept = stack.best.select(rows, stack.models_of(rows))
+    found = evaluate(stack.network, kept.tensors, *part, metric=stack.setup.config.metric)
+    numbers = torch.stack([found.accuracy, found.metric])
+    for trial, epoch, (accuracy, metric) in zip(
+        trials, kept.epoch.tolist(), stack.mean_of_networks(numbers), strict=True
+    ):
+        reports = logs[trial].reports
+        reports[epoch] = replace(reports[epoch], test_accuracy=accuracy, test_metric=metric)
 
 
 class _Log:
@@ -348,7 +394,7 @@ def _reports(
             test.metric,
         ]
     )
-    by_trial = torch.unflatten(numbers, 1, (-1, stack.method.networks)).mean(2).T.tolist()
+    by_trial = stack.mean_of_networks(numbers)
     return [
         EpochReport(trial, epoch, *row) for trial, row in zip(stack.trials, by_trial, strict=True)
     ]

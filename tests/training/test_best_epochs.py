@@ -74,6 +74,34 @@ def test_a_trial_that_leaves_has_its_best_so_far_and_disturbs_nobody(stopped, bl
         assert_equal(results[position], stopped[position])
 
 
+def test_the_test_part_can_be_measured_at_the_end_alone(stopped, blobs):
+    def leave(epoch, _):
+        return [1] if epoch == 3 else []
+
+    results = train("coteaching", RATES, blobs, CONFIG, leave, test_once=True)
+    for position, (once, each_epoch) in enumerate(zip(results, stopped, strict=True)):
+        stop, ran = once.stopped_epoch, 4 if position == 1 else 8
+        assert np.isfinite(once.test_accuracy).nonzero()[0].tolist() == [stop]
+        assert once.test_accuracy[stop] == pytest.approx(each_epoch.test_accuracy[stop])
+        np.testing.assert_array_equal(
+            once.validation_accuracy, each_epoch.validation_accuracy[:ran]
+        )
+
+
+def test_without_stopping_the_test_part_is_measured_each_epoch(blobs):
+    (result,) = train("coteaching", RATES[:1], blobs, LAST, test_once=True)
+    assert np.isfinite(result.test_accuracy).all()
+
+
+def test_at_the_end_another_metric_is_measured_too(blobs):
+    config = replace(CONFIG, metric="macro_f1")
+    (once,) = train("coteaching", RATES[:1], blobs, config, test_once=True)
+    (each_epoch,) = train("coteaching", RATES[:1], blobs, config)
+    stop = once.stopped_epoch
+    assert once.test_metric[stop] == pytest.approx(each_epoch.test_metric[stop])
+    assert once.test_accuracy[stop] == pytest.approx(each_epoch.test_accuracy[stop])
+
+
 def test_before_the_first_evaluation_the_present_networks_count(blobs):
     config = replace(CONFIG, evaluate_every=4)
 
