@@ -33,6 +33,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
@@ -98,6 +99,19 @@ def schedule_points(n: int, n_repeated: int, repeats: int) -> tuple[np.ndarray, 
 
 def train_stack(name: str, source: str, x: np.ndarray, seed: int, path: Path) -> None:
     """Train one stack and write what came of it."""
+    schedules = [
+        Schedule.clipped(rates) for rates in get_space("s2e").rates(x, TASKS[name].epochs)
+    ]
+    validation, test = train_schedules(name, source, schedules, seed)
+    partial = path.with_suffix(f".{os.getpid()}.npz")
+    np.savez(partial, validation=validation.astype(np.float32), test=test.astype(np.float32))
+    partial.rename(path)  # a stack that was broken off leaves no file of its name
+
+
+def train_schedules(
+    name: str, source: str, schedules: Sequence[Schedule], seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Train a task's schedules as one stack: validation and test accuracy by epoch [P, T]."""
     import torch
 
     from s2e_optuna.data import load_data
@@ -124,15 +138,11 @@ def train_stack(name: str, source: str, x: np.ndarray, seed: int, path: Path) ->
     config = TrainConfig(
         epochs=task.epochs, network=task.network, batch_size=task.batch_size, seed=seed
     )
-    schedules = [Schedule.clipped(rates) for rates in get_space("s2e").rates(x, task.epochs)]
     results = train("coteaching", schedules, data, config)
-    partial = path.with_suffix(f".{os.getpid()}.npz")
-    np.savez(
-        partial,
-        validation=np.array([r.validation_accuracy for r in results], dtype=np.float32),
-        test=np.array([r.test_accuracy for r in results], dtype=np.float32),
+    return (
+        np.array([result.validation_accuracy for result in results]),
+        np.array([result.test_accuracy for result in results]),
     )
-    partial.rename(path)  # a stack that was broken off leaves no file of its name
 
 
 def record(

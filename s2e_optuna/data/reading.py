@@ -83,10 +83,12 @@ def warning_words(
             f"{count(len(small), 'class', 'classes')} ({', '.join(small[:3])}{more}): they can "
             "hardly be learnt, and their labels not judged"
         )
-    if len(y_val) < FEW and not val_is_noisy:
+    if len(y_val) < FEW:
+        remedy = "add data"
+        if not val_is_noisy:
+            remedy = "add more, or compare on a part of the training data, --validation noisy"
         found.append(
             f"warning: {count(len(y_val), 'validation sample')} "
-            f"{'is' if len(y_val) == 1 else 'are'} too few to choose schedules by: add more, or "
-            "compare on a part of the training data, --validation noisy"
+            f"{'is' if len(y_val) == 1 else 'are'} too few to choose schedules by: {remedy}"
         )
     return tuple(found)

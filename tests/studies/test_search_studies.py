@@ -1,5 +1,6 @@
 """The benchmark of searches and the tables it stands on."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,15 @@ from optuna.trial import TrialState
 from scipy.stats import spearmanr
 
 from s2e_optuna.schedules import Schedule, get_space
-from studies import bench_general, bench_real, bench_search, record_table, search_runs
+from studies import (
+    bench_epochs,
+    bench_general,
+    bench_real,
+    bench_search,
+    record_table,
+    search_runs,
+    trained_recommendations,
+)
 from studies.emulator import DATA, EMULATORS, emulator_of, final_error, load_table
 
 TABLES = sorted(path.stem for path in DATA.glob("*.npz"))
@@ -155,3 +164,23 @@ def test_one_recorded_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     stored = np.load(tmp_path / "stack.npz")
     assert stored["validation"].shape == stored["test"].shape == (3, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["stack.npz"]
+
+
+def test_recommendations_are_trained_in_earnest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_epochs, "CHECKPOINTS", (1, 2))
+    monkeypatch.setattr(trained_recommendations, "CHECKPOINTS", (1, 2))
+    monkeypatch.setattr(trained_recommendations, "COSTS", (2,))
+    monkeypatch.setattr(bench_epochs, "RESULTS", tmp_path)
+    short = replace(record_table.TASKS["digits-sym50"], epochs=60, train_size=400)
+    monkeypatch.setitem(record_table.TASKS, "digits-sym50", short)
+    found = trained_recommendations.train_task("digits-sym50", "digits", 1)
+    (tmp_path / "digits-sym50-trained.json").write_text(json.dumps(found))
+    each = found["recommendations"]
+    assert [one["search"] for one in each] == list(trained_recommendations.COMPARED)
+    assert all(len(one["trained"]) == 2 and one["cost"] == 2 for one in each)
+    assert all(0.0 < error < 0.6 for one in each for error in one["trained"])
+    lines = bench_epochs.trained_lines("digits-sym50")
+    assert sum(line.startswith("| s2e") for line in lines) == 2
+    assert bench_epochs.trained_lines("digits-pair45") == []
