@@ -37,10 +37,10 @@ PEERS = Path(__file__).parent / "peers"
 RESULTS = Path(__file__).parent / "results" / "bench_peers"
 SAMPLES, TEST, NOISE, BATCH = 9_984, 2_000, 0.5, 128
 RATE = 0.5
-WORK = {"mlp": 320, "cnn1": 160}
+WORK = {"mlp": 320, "cnn1": 80}
 """Trials times steps of a turn, of each network."""
 
-STEPS = 6, 39
+STEPS = 2, 39
 """The fewest and the most steps of a turn."""
 
 
@@ -273,7 +273,7 @@ def main() -> None:
     parser.add_argument(
         "--rates", type=float, nargs="+", default=[RATE, 0.3], help="ours and the floor's"
     )
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=4)
     said = parser.parse_args()
     cases: dict[str, dict[str, Any]] = {network: {} for network in said.networks}
     with tempfile.TemporaryDirectory() as folder:

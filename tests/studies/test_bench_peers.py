@@ -84,7 +84,7 @@ def test_the_floor_takes_turns_and_learns_nothing(capsys, monkeypatch, data):
 
 def test_with_more_trials_turns_are_shorter():
     assert [steps_of("mlp", trials) for trials in (4, 16, 48)] == [39, 20, 6]
-    assert steps_of("cnn1", 16) == 10
+    assert steps_of("cnn1", 16) == 5
 
 
 @pytest.fixture
@@ -106,9 +106,9 @@ if "--rate 0.5" in " ".join(sys.argv):
 
 def test_peers_are_measured_in_turns_after_the_first(quick, tmp_path):
     found = measure(quick, None, tmp_path, "mlp", 200, 2)
-    assert found["seconds"] == {"quick": [1.0, 0.5], "quick, R = 0.3": [1.0, 0.5]}
+    assert found["seconds"] == {"quick": [3.0, 1.5], "quick, R = 0.3": [3.0, 1.5]}
     assert found["test_accuracy"] == {"quick": 0.75, "quick, R = 0.3": None}
-    assert found["steps"] == 6
+    assert found["steps"] == 2
 
 
 def test_a_peer_that_ends_is_no_measurement(tmp_path):
