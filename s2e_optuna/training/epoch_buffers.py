@@ -3,8 +3,8 @@
 A recorded step finds its batch by a counter on the device and leaves what it did in the row of
 that counter: in tensors that keep their place in memory. Where nothing is recorded, what each
 step would look up is looked up for all of them before the first, and what they did is put
-together after the last: with small batches every operation of a step counts. Sums are taken once
-an epoch.
+together after the last: with small batches every operation of a step counts. Of large images some
+batches are looked up at a time. Sums are taken once an epoch.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from torch import Tensor
 
 from s2e_optuna.data.noisy_data import scale_pixels
 from s2e_optuna.training.methods import Decision, Forward, State, Step
+from s2e_optuna.training.networks.by_hand import Groups, groups_of
 from s2e_optuna.training.parts import EpochOrder, TrainingPart
 
 MOST_AT_ONCE = 1 << 20
-"""Numbers of an epoch's images up to which all of its batches are put together before it."""
+"""Numbers up to which images of batches to come, and outputs of past ones, are put together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,11 @@ class EpochBuffers:
         P, and networks of a trial.
     recorded
         Whether steps are recorded, and have to find everything at the same place.
+
+    Attributes
+    ----------
+    groups
+        Models by how many samples of a batch they keep in this epoch; None where they keep all.
     """
 
     def __init__(
@@ -72,6 +78,7 @@ class EpochBuffers:
         self._rate = torch.empty((trials, 1, 1), dtype=torch.float64, device=device)
         self._keep = torch.empty((trials, 1, 1), dtype=torch.int64, device=device)
         self._number = torch.zeros((), dtype=torch.int64, device=device)
+        self.groups: Groups | None = None
         self._own = order.of_each_trial
         steps, batch = len(order.samples), order.samples.shape[-1]
         shape = (steps, trials, networks, batch)
@@ -82,7 +89,8 @@ class EpochBuffers:
         self._batches: _Batches | None = None
         self._told: list[tuple[Tensor, Tensor, Tensor]] = []
         self._step = 0
-
+        self._coming: Tensor | None = None
+        self._at_once = 1
         self._by_rank = torch.empty((trials, 1, batch), device=device)
 
     def begin(
@@ -111,11 +119,16 @@ class EpochBuffers:
         self._keep.copy_(torch.from_numpy(keep).view(-1, 1, 1))
         places = torch.arange(self._by_rank.shape[2], device=self._by_rank.device)
         self._by_rank.copy_((places < self._keep) / self._keep.to(self._by_rank.dtype))
+        of_networks = [count for count in keep.tolist() for _ in range(self._networks)]
+        self.groups = groups_of(of_networks, len(places))
         self._number.fill_(epoch)
         self._step = 0
         self._told.clear()
         if not self._recorded:
-            self._batches = self._looked_up()
+            self._batches = _Batches(*self._labels_of(self._samples))
+            if isinstance(self._data.images, Tensor):
+                numbers = self._samples[0].numel() * self._data.images[0].numel()
+                self._at_once = max(1, MOST_AT_ONCE // numbers)
 
     def load(self, images: Tensor | None) -> None:
         """Take in the next batch [B, channels, height, width] of data that lie elsewhere."""
@@ -144,7 +157,7 @@ class EpochBuffers:
             samples, labels = self._samples[here], self._batches.labels[here]
             targets = None if self._batches.targets is None else self._batches.targets[here]
             trusted = None if trusted is None else trusted[here]
-            ready = None if self._batches.images is None else self._batches.images[here]
+            ready = self._looked_up_images() if self._images is None else None
         if ready is None:
             images = self._data.images_of(samples) if self._images is None else self._images
             ready = scale_pixels(images)
@@ -170,17 +183,15 @@ class EpochBuffers:
             targets = _of_networks(targets[samples], self._own, 2)
         return _of_networks(self._data.labels[samples], self._own, 1), targets
 
-    def _looked_up(self) -> _Batches:
-        """Look up what the steps of the epoch need."""
-        labels, targets = self._labels_of(self._samples)
-        images = self._data.images
-        if not isinstance(images, Tensor):
-            return _Batches(None, labels, targets)
-        if self._samples.numel() * images[0].numel() > MOST_AT_ONCE:
-            return _Batches(None, labels, targets)
-        return _Batches(scale_pixels(self._data.images_of(self._samples)), labels, targets)
+    def _looked_up_images(self) -> Tensor:
+        """Return the scaled images of the next batch, looked up with those of some more."""
+        place = self._step % self._at_once
+        if place == 0:
+            coming = self._samples[self._step : self._step + self._at_once]
+            self._coming = scale_pixels(self._data.images_of(coming))
+        assert self._coming is not None
+        return self._coming[place]
 
-    @torch.no_grad()
     def record(self, decision: Decision, labels: Tensor) -> None:
         """Write down what was decided for given labels, and go on to the next batch.
 
@@ -256,7 +267,6 @@ class EpochBuffers:
 class _Batches:
     """What the steps of an epoch learn from [S, ...]: labels as `Step` has them."""
 
-    images: Tensor | None
     labels: Tensor
     targets: Tensor | None
 

@@ -253,32 +253,46 @@ def sample_losses(logits: Tensor, labels: Tensor, *, own: bool = False) -> Tenso
     return functional.cross_entropy(classes_first, given, reduction="none")
 
 
-def cross_entropy_gradient(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """Differentiate the weighted sum of cross-entropies with respect to the logits.
+def losses_of(logs: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy [..., B] of the logarithms of probabilities.
 
     Parameters
     ----------
-    logits
-        Outputs [..., B, C].
+    logs
+        Of each class, classes first [..., C, B].
     labels
-        Classes that broadcast to [..., B], or soft labels that broadcast to the logits.
+        Classes that broadcast to [..., B], or soft labels that broadcast to [..., B, C].
+    """
+    if labels.is_floating_point():
+        return -(logs * labels.mT).sum(-2)
+    return -logs.gather(-2, _as_index(labels, logs)).squeeze(-2)
+
+
+def cross_entropy_gradient(logs: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Differentiate the weighted sum of cross-entropies with respect to the outputs.
+
+    Parameters
+    ----------
+    logs, labels
+        See `losses_of`.
     weights
         Of each sample [..., B].
 
     Returns
     -------
     Tensor
-        [..., C, B], classes first: as stacked networks compute.
+        [..., C, B].
     """
-    classes_first = logits.mT
-    probabilities = classes_first.softmax(-2)
+    probabilities, weights = logs.exp(), weights.unsqueeze(-2)
     if labels.is_floating_point():
         of_labels = labels.mT
-        probabilities = probabilities * of_labels.sum(-2, keepdim=True) - of_labels
-        return probabilities * weights.unsqueeze(-2)
-    errors = probabilities.mul_(weights.unsqueeze(-2))
-    where = labels.expand(weights.shape).unsqueeze(-2)
-    return errors.scatter_add_(-2, where, -weights.unsqueeze(-2))
+        return (probabilities * of_labels.sum(-2, keepdim=True) - of_labels) * weights
+    return probabilities.mul_(weights).scatter_add_(-2, _as_index(labels, logs), -weights)
+
+
+def _as_index(labels: Tensor, logs: Tensor) -> Tensor:
+    """View classes as an index [..., 1, B] into numbers of each class [..., C, B]."""
+    return labels.unsqueeze(-2).expand(*logs.shape[:-2], 1, -1)
 
 
 def iterate_probabilities(

@@ -73,6 +73,7 @@ class StackedOptimizer(ABC):
             name: self._flat[name][: p.numel()].view(p.shape) for name, p in parameters.items()
         }
         self._gradients: Parameters = {}
+        self._flat_gradients: list[Tensor] = []
         device = next(iter(self.parameters.values())).device
         self.on_host = device.type == "cpu"
         self.step_count = torch.zeros((), dtype=torch.float32, device=device)
@@ -96,6 +97,7 @@ class StackedOptimizer(ABC):
             for name, p in self.parameters.items():
                 room = self._rooms.setdefault(name, torch.zeros_like(self._flat[name]))
                 self._gradients[name] = room[: p.numel()].view(p.shape)
+                self._flat_gradients.append(room)
         return self._gradients
 
     @torch.no_grad()
@@ -107,7 +109,9 @@ class StackedOptimizer(ABC):
                 name: gradients[name] + p * _of_models(self._decay, p)
                 for name, p in self.parameters.items()
             }
-        flat = [self._flat_gradient(name, gradients[name]) for name in self._flat]
+        flat = self._flat_gradients
+        if gradients is not self._gradients:
+            flat = [self._flat_gradient(name, gradients[name]) for name in self._flat]
         before = None
         if self._factors is not None:
             before = {name: p.clone() for name, p in self.parameters.items()}
@@ -172,11 +176,10 @@ class StackedOptimizer(ABC):
         """Give up all parameters and moments."""
         for tensors in (self._flat, self._rooms, self._gradients, self.parameters, *self._moments):
             tensors.clear()
+        self._flat_gradients.clear()
 
     def _flat_gradient(self, name: str, gradient: Tensor) -> Tensor:
         """Flatten a gradient; copy it where padding is needed or it is no block of memory."""
-        if gradient is self._gradients.get(name):
-            return self._rooms[name]
         if gradient.numel() == len(self._flat[name]):
             # That of a sum repeats one number, and fused kernels read on behind it.
             return gradient.reshape(-1).contiguous()

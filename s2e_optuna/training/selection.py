@@ -48,18 +48,24 @@ def small_loss_mask(losses: Tensor, counts: Tensor) -> Tensor:
         Booleans [..., B]; exactly `counts` of each row are True.
     """
     kept = torch.arange(losses.shape[-1], device=losses.device) < counts
-    return by_rank_of_loss(losses, kept)
+    return by_rank(smallest_first(losses), kept)
 
 
-def by_rank_of_loss(losses: Tensor, values: Tensor) -> Tensor:
-    """Give each sample what its rank is worth, from the smallest loss on.
+def smallest_first(losses: Tensor) -> Tensor:
+    """Order the samples by their losses [..., B]: positions, int64 [..., B].
 
     Equal losses are taken in the order of the batch; NaN ranks last.
+    """
+    return torch.argsort(losses, dim=-1, stable=True)
+
+
+def by_rank(order: Tensor, values: Tensor) -> Tensor:
+    """Give each sample what its rank is worth.
 
     Parameters
     ----------
-    losses
-        Loss of each sample [..., B].
+    order
+        Positions of the samples, the first in rank first, int64 [..., B].
     values
         Of the ranks; broadcasts to [..., B].
 
@@ -68,10 +74,9 @@ def by_rank_of_loss(losses: Tensor, values: Tensor) -> Tensor:
     Tensor
         [..., B], of the type of the values.
     """
-    order = torch.argsort(losses, dim=-1, stable=True)
     # Writing values back through the order is one sort cheaper than rank = argsort(order).
-    found = torch.empty_like(losses, dtype=values.dtype)
-    return found.scatter_(-1, order, values.expand_as(losses))
+    found = torch.empty_like(order, dtype=values.dtype)
+    return found.scatter_(-1, order, values.expand_as(order))
 
 
 def small_loss_mask_within(losses: Tensor, members: Tensor, rate: Tensor) -> Tensor:

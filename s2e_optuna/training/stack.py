@@ -12,15 +12,15 @@ from torch import Tensor
 from s2e_optuna.data.streaming import Images
 from s2e_optuna.training.best_epochs import BestEpochs
 from s2e_optuna.training.epoch_buffers import EpochBuffers, EpochTally
-from s2e_optuna.training.evaluation import cross_entropy_gradient, iterate_probabilities
-from s2e_optuna.training.methods import Method, State
+from s2e_optuna.training.evaluation import cross_entropy_gradient, iterate_probabilities, losses_of
+from s2e_optuna.training.methods import Decision, Method, State
 from s2e_optuna.training.networks import (
     Parameters,
     StackedModels,
     StackedNetwork,
     TrainingPass,
 )
-from s2e_optuna.training.networks.by_hand import EVERYTHING, TwoLayers, groups_of
+from s2e_optuna.training.networks.by_hand import Kept, kept_samples
 from s2e_optuna.training.networks.mlp import Mlp
 from s2e_optuna.training.optimizer import StackedOptimizer, make_optimizer
 from s2e_optuna.training.parts import EpochOrder, TrainingPart
@@ -234,27 +234,32 @@ class Stack:
     @torch.no_grad()
     def _step_by_hand(self, epoch: EpochBuffers) -> None:
         """Do the same without a graph of PyTorch's, where gradients are written out."""
-        begun: list[TwoLayers] = []
-
-        def forward(parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
-            if images.ndim > 4:  # each trial's own
-                images = images.repeat_interleave(networks, 0)
-            assert isinstance(self.network, Mlp)
-            begun.append(self.network.begin(parameters, images))
-            return torch.unflatten(begun[0].logits.mT, 0, (-1, networks))
-
+        step = epoch.next_step(self._forward, self.parameters, self.state)
         networks = self.method.networks
-        step = epoch.next_step(forward, self.parameters, self.state)
-        decision = self.method.step(step)
+        images = step.images
+        if images.ndim > 4:  # each trial's own
+            images = images.repeat_interleave(networks, 0)
+        assert isinstance(self.network, Mlp)
+        begun = self.network.begin(self.parameters, images)
+        outputs = torch.unflatten(begun.logits, 0, (-1, networks))  # classes first
+        logs = outputs.log_softmax(-2)
         labels = step.labels if step.targets is None else step.targets
-        errors = cross_entropy_gradient(decision.logits, labels, decision.weights).flatten(0, 1)
-        groups = EVERYTHING
-        if self.setup.leaves_out:
-            groups = groups_of(decision.weights.flatten(0, 1) > 0)
+        decision = self.method.decide(step, outputs.mT, losses_of(logs, labels))
+        errors = cross_entropy_gradient(logs, labels, decision.weights).flatten(0, 1)
         gradients = self.optimizer.gradients
-        begun[0].differentiate(errors, gradients, groups)
+        begun.differentiate(errors, gradients, self._kept(epoch, decision))
         self.optimizer.step(gradients)
         epoch.record(decision, step.labels)
+
+    def _kept(self, epoch: EpochBuffers, decision: Decision) -> Kept | None:
+        """Say what is learnt from, where leaving out the rest is worth it."""
+        if not self.setup.leaves_out:
+            return None
+        if decision.order is None:
+            return kept_samples(decision.weights.flatten(0, 1) > 0)
+        if epoch.groups is None:
+            return None
+        return Kept.first(decision.order.flatten(0, 1), epoch.groups)
 
     def _forward(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
         state = {**parameters, **self.buffers}

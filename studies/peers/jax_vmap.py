@@ -4,15 +4,53 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from task import BETAS, EPSILON, LEARNING_RATE, Task
+from task import BETAS, EPSILON, LEARNING_RATE, POOL, Task
 
 task = Task()
 x, y, x_test = (jnp.asarray(array) for array in (task.x, task.y, task.x_test))
 
 
-def logits(weights, images):
+def mlp(weights, images):
     first, bias, second, other_bias = weights
     return jax.nn.relu(images @ first.T + bias) @ second.T + other_bias
+
+
+def convolve(images, weight):
+    """Convolve [B, H, W, C], by a product with all windows.
+
+    `jax.lax.conv_general_dilated` becomes a grouped convolution where weights differ by network,
+    and takes many times as long on a CPU.
+    """
+    out, _, size, _ = weight.shape
+    height, width = (side - size + 1 for side in images.shape[1:3])
+    shifted = [
+        images[:, row : row + height, column : column + width]
+        for row in range(size)
+        for column in range(size)
+    ]
+    matrix = weight.transpose(2, 3, 1, 0).reshape(-1, out)
+    return jnp.concatenate(shifted, -1) @ matrix
+
+
+def pool(images):
+    batch, height, width, channels = images.shape
+    height, width = height // POOL, width // POOL
+    even = images[:, : height * POOL, : width * POOL]
+    return even.reshape(batch, height, POOL, width, POOL, channels).max((2, 4))
+
+
+def cnn1(weights, images):
+    convolutions, full = weights[:4], weights[4:]
+    hidden = images.transpose(0, 2, 3, 1)
+    for weight, bias in zip(convolutions[::2], convolutions[1::2], strict=True):
+        hidden = jax.nn.relu(pool(convolve(hidden, weight)) + bias)
+    hidden = hidden.transpose(0, 3, 1, 2).reshape(len(images), -1)
+    for weight, bias in zip(full[:-2:2], full[1:-2:2], strict=True):
+        hidden = jax.nn.relu(hidden @ weight.T + bias)
+    return hidden @ full[-2].T + full[-1]
+
+
+logits = {"mlp": mlp, "cnn1": cnn1}[task.network]
 
 
 def sample_losses(weights, images, labels):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from task import BETAS, LEARNING_RATE, Task
+from task import BETAS, LEARNING_RATE, POOL, Task
 from torch.func import grad, vmap
-from torch.nn.functional import cross_entropy, linear
+from torch.nn.functional import conv2d, cross_entropy, linear, max_pool2d
 
 task = Task()
 x, y, x_test = (torch.from_numpy(array) for array in (task.x, task.y, task.x_test))
@@ -14,9 +14,23 @@ weights = [torch.from_numpy(drawn).requires_grad_() for drawn in task.first_weig
 optimizer = torch.optim.Adam(weights, lr=LEARNING_RATE, betas=BETAS, fused=True)
 
 
-def logits(weights, images):
+def mlp(weights, images):
     first, bias, second, other_bias = weights
     return linear(linear(images, first, bias).relu(), second, other_bias)
+
+
+def cnn1(weights, images):
+    convolutions, full = weights[:4], weights[4:]
+    hidden = images
+    for weight, bias in zip(convolutions[::2], convolutions[1::2], strict=True):
+        hidden = max_pool2d(conv2d(hidden, weight, bias), POOL).relu()
+    hidden = hidden.flatten(1)
+    for weight, bias in zip(full[:-2:2], full[1:-2:2], strict=True):
+        hidden = linear(hidden, weight, bias).relu()
+    return linear(hidden, *full[-2:])
+
+
+logits = {"mlp": mlp, "cnn1": cnn1}[task.network]
 
 
 def sample_losses(weights, images, labels):

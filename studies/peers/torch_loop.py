@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from task import BETAS, LEARNING_RATE, Task
+from task import BETAS, KERNEL, LEARNING_RATE, POOL, Task
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -13,12 +13,20 @@ y = y.long()
 
 
 def network(drawn):
-    first, second = (nn.Linear(*weight.shape[::-1]) for weight in drawn[::2])
+    shapes = [weight.shape for weight in drawn[::2]]
+    layers = [
+        nn.Conv2d(shape[1], shape[0], KERNEL) if len(shape) == 4 else nn.Linear(shape[1], shape[0])
+        for shape in shapes
+    ]
     with torch.no_grad():
-        for layer, (weight, bias) in zip((first, second), (drawn[:2], drawn[2:]), strict=True):
+        for layer, weight, bias in zip(layers, drawn[::2], drawn[1::2], strict=True):
             layer.weight.copy_(torch.from_numpy(weight))
             layer.bias.copy_(torch.from_numpy(bias))
-    return nn.Sequential(first, nn.ReLU(), second)
+    if task.network == "mlp":
+        return nn.Sequential(layers[0], nn.ReLU(), layers[1])
+    first, second, *full = layers
+    pooled = first, nn.MaxPool2d(POOL), nn.ReLU(), second, nn.MaxPool2d(POOL), nn.ReLU()
+    return nn.Sequential(*pooled, nn.Flatten(), full[0], nn.ReLU(), full[1], nn.ReLU(), full[2])
 
 
 networks = [network(drawn) for drawn in zip(*task.first_weights(), strict=True)]

@@ -8,8 +8,8 @@ import torch
 
 from s2e_optuna.training import CURVES, TrainConfig, train
 from s2e_optuna.training import setup as setup_of_training
-from s2e_optuna.training.evaluation import cross_entropy_gradient, sample_losses
-from s2e_optuna.training.networks.by_hand import EVERYTHING, groups_of
+from s2e_optuna.training.evaluation import cross_entropy_gradient, losses_of, sample_losses
+from s2e_optuna.training.networks.by_hand import groups_of, kept_samples
 from s2e_optuna.training.networks.mlp import Mlp
 from s2e_optuna.training.setup import WORK_OF_LEAVING_OUT, Setup, step_operations
 
@@ -44,33 +44,34 @@ def test_the_gradients_are_those_of_a_graph(counts, own):
     with torch.no_grad():
         begun = network.begin(state, images)
         torch.testing.assert_close(begun.logits.mT, logits)
-        errors = cross_entropy_gradient(begun.logits.mT, labels, weights)
+        errors = cross_entropy_gradient(begun.logits.log_softmax(1), labels, weights)
         found = {name: torch.full_like(p, float("nan")) for name, p in state.items()}
-        begun.differentiate(errors, found, groups_of(weights > 0))
+        begun.differentiate(errors, found, kept_samples(weights > 0))
     for ours, theirs in zip(found.values(), expected, strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
 def test_models_that_learn_from_as_many_samples_are_a_group():
-    kept = torch.arange(32) < torch.tensor([[5], [8], [17], [32]])
-    groups = groups_of(kept)
-    assert [(models.start, models.stop, at.shape[1]) for models, at in groups] == [
-        (0, 2, 8),
-        (2, 3, 24),
-        (3, 4, 32),
-    ]
-    assert groups[0][1][0, :5].tolist() == [0, 1, 2, 3, 4]
-    assert groups_of(torch.ones(2, 32, dtype=torch.bool)) is EVERYTHING
+    groups = [(slice(0, 2), 8), (slice(2, 3), 24), (slice(3, 4), 32)]
+    assert groups_of([5, 8, 17, 32], 32) == groups
+    kept = kept_samples(torch.arange(32) % 2 < torch.tensor([[1], [2]]))
+    assert kept.groups == [(slice(0, 1), 16), (slice(1, 2), 32)]
+    assert kept.samples[0, :16].tolist() == list(range(0, 32, 2))
+    assert groups_of([32, 27], 32) is None
+    assert kept_samples(torch.ones(2, 32, dtype=torch.bool)) is None
 
 
-def test_soft_labels_have_the_gradient_of_a_graph():
+@pytest.mark.parametrize("soft", [False, True])
+def test_losses_of_logarithms_are_cross_entropies_and_have_their_gradient(soft):
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(3, 6, 4, generator=generator, requires_grad=True)
-    soft = torch.rand(6, 4, generator=generator)
+    labels = torch.rand(6, 4, generator=generator) if soft else torch.arange(6) % 4
     weights = torch.rand(3, 6, generator=generator)
-    loss = (sample_losses(logits, soft) * weights).sum()
-    (expected,) = torch.autograd.grad(loss, logits)
-    torch.testing.assert_close(cross_entropy_gradient(logits.detach(), soft, weights).mT, expected)
+    losses = sample_losses(logits, labels)
+    (expected,) = torch.autograd.grad((losses * weights).sum(), logits)
+    logs = logits.detach().mT.log_softmax(-2)
+    torch.testing.assert_close(losses_of(logs, labels), losses.detach())
+    torch.testing.assert_close(cross_entropy_gradient(logs, labels, weights).mT, expected)
 
 
 @pytest.mark.parametrize("method", KEEPING)

@@ -94,11 +94,11 @@ def test_a_stack_of_which_all_were_stopped_ends(blobs):
 
 def test_a_diverging_trial_fails_with_its_epoch_and_the_others_go_on(blobs, monkeypatch):
     class Spoiled(type(METHODS["coteaching"])):
-        def weights(self, batch):
-            weights = super().weights(batch)
-            if batch.epoch == 2 and len(weights) == 3:
-                weights[1] *= float("nan")
-            return weights
+        def step(self, step):
+            decision = super().step(step)
+            if step.epoch == 2 and len(decision.weights) == 3:
+                decision.weights[1] *= float("nan")
+            return decision
 
     rates = schedules(3)
     undisturbed = train("coteaching", rates, blobs, CONFIG)

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from s2e_optuna.training.evaluation import sample_losses
+from s2e_optuna.training.selection import by_rank
 
 if TYPE_CHECKING:
     from s2e_optuna.data.noisy_data import NoisyData
@@ -110,11 +111,15 @@ class Decision:
         [P, networks, B], with the graph that leads back to the parameters.
     weights
         [P, networks, B], without gradients.
+    order
+        Positions of the samples by what they weigh, the heaviest first, int64 [P, networks, B];
+        None where the method does not order them.
     """
 
     logits: Tensor
     losses: Tensor
     weights: Tensor
+    order: Tensor | None = None
 
 
 class Preparation(Protocol):
@@ -184,6 +189,13 @@ class Method(ABC):
         sample counts as kept where its weight is above 0. Shapes must not depend on values.
         """
 
+    def order(self, batch: BatchView) -> Tensor | None:
+        """Order the samples for each network, int64 [P, networks, B].
+
+        Where this is all that a method does, the first k weigh 1/k, and `weights` is not asked.
+        """
+        return None
+
     def losses(self, logits: Tensor, labels: Tensor, step: Step) -> Tensor:
         """Return the loss of each sample [P, networks, B]: cross-entropy, if not overridden.
 
@@ -205,9 +217,15 @@ class Method(ABC):
         """Decide what is learnt from a batch."""
         logits = step.forward(step.parameters, step.images)
         labels = step.labels if step.targets is None else step.targets
-        losses = self.losses(logits, labels, step)
+        return self.decide(step, logits, self.losses(logits, labels, step))
+
+    def decide(self, step: Step, logits: Tensor, losses: Tensor) -> Decision:
+        """Decide by outputs [P, networks, B, C] and losses [P, networks, B], with their graph."""
         batch = BatchView(**vars(step), losses=losses.detach(), logits=logits.detach())
-        return Decision(batch.logits, losses, self.weights(batch))
+        order = self.order(batch)
+        if order is None:
+            return Decision(batch.logits, losses, self.weights(batch))
+        return Decision(batch.logits, losses, by_rank(order, batch.by_rank), order)
 
     @property
     def takes_cross_entropy(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from s2e_optuna.training.methods.base import BatchView, Method
-from s2e_optuna.training.selection import by_rank_of_loss
+from s2e_optuna.training.selection import by_rank, smallest_first
 
 
 class CoTeaching(Method):
@@ -24,4 +24,8 @@ class CoTeaching(Method):
 
     def weights(self, batch: BatchView) -> Tensor:
         """Give 1/k to the k samples with the smallest loss in the eyes of the peer."""
-        return by_rank_of_loss(batch.losses, batch.by_rank).flip(1)
+        return by_rank(self.order(batch), batch.by_rank)
+
+    def order(self, batch: BatchView) -> Tensor:
+        """Order samples by their losses in the eyes of the peer."""
+        return smallest_first(batch.losses).flip(1)

@@ -9,14 +9,17 @@
 | logits, errors | outputs, and the gradient of the loss with respect to them | [M, C, B] |
 
 A graph of PyTorch's would multiply by the errors of all samples, of which those that are not kept
-are 0, and costs some thirty short operations a step besides. Here the rows of the samples that
-are kept are gathered first: images, hidden, errors.
+are 0, and costs some thirty short operations a step besides. Here the one large product of the
+backward pass, that of the errors of hidden units with images, takes the rows of the kept samples
+alone, gathered first. The others are of as few rows as there are classes, and take all samples:
+so it costs little that models keep different numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -25,32 +28,73 @@ ROWS = 8
 """Samples that a model learns from are taken in multiples of this: more models then have as many,
 and all lie alike in memory."""
 
-Groups = Sequence[tuple[slice, Tensor | None]]
-"""Models side by side that learn from as many samples, as a slice of M, and positions of these in
-the batch, int64 [m, k]; None for all samples."""
-
-EVERYTHING: Groups = ((slice(None), None),)
+Groups = Sequence[tuple[slice, int]]
+"""Models side by side that learn from as many samples: a slice of M, and k."""
 
 
-def groups_of(kept: Tensor) -> Groups:
-    """Put models together that learn from as many samples.
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What models learn from.
 
     Parameters
     ----------
-    kept
-        Which samples each model learns from, booleans [M, B].
+    groups
+        See `Groups`.
+    samples
+        Positions in the batch, those that are learnt from first, int64 [M, K]: the first k of
+        each model count, where k is less than B.
     """
-    batch = kept.shape[1]
-    counts = [min(batch, -(-count // ROWS) * ROWS) for count in kept.sum(1).tolist()]
-    if min(counts) == batch:
-        return EVERYTHING
-    first = kept.view(torch.uint8).argsort(dim=1, descending=True, stable=True)
+
+    groups: Groups
+    samples: Tensor
+
+    @classmethod
+    def first(cls, order: Tensor, groups: Groups) -> Kept:
+        """Take of an order of all samples [M, B] as many as are looked at."""
+        batch = order.shape[1]
+        most = max(count for _, count in groups if count < batch)
+        return cls(groups, order[:, :most])
+
+
+def groups_of(counts: Sequence[int], batch: int) -> Groups | None:
+    """Put models side by side together that learn from as many samples.
+
+    Parameters
+    ----------
+    counts
+        Samples that each model learns from.
+    batch
+        B.
+
+    Returns
+    -------
+    Groups or None
+        None where all learn from all.
+    """
+    rounded = [min(batch, -(-count // ROWS) * ROWS) for count in counts]
+    if min(rounded) == batch:
+        return None
     groups, begin = [], 0
-    for end in range(1, len(counts) + 1):
-        if end == len(counts) or counts[end] != counts[begin]:
-            groups.append((slice(begin, end), first[begin:end, : counts[begin]]))
+    for end in range(1, len(rounded) + 1):
+        if end == len(rounded) or rounded[end] != rounded[begin]:
+            groups.append((slice(begin, end), rounded[begin]))
             begin = end
     return groups
+
+
+def kept_samples(marked: Tensor) -> Kept | None:
+    """Find the samples that models learn from; None where that is all of them.
+
+    Parameters
+    ----------
+    marked
+        Which samples each model learns from, booleans [M, B].
+    """
+    groups = groups_of(marked.sum(1).tolist(), marked.shape[1])
+    if groups is None:
+        return None
+    first = marked.view(torch.uint8).argsort(dim=1, descending=True, stable=True)
+    return Kept.first(first, groups)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,44 +126,37 @@ class TwoLayers:
         return cls(weights, images, hidden, torch.baddbmm(other.unsqueeze(2), second, hidden.mT))
 
     def differentiate(
-        self, errors: Tensor, gradients: Mapping[str, Tensor], groups: Groups = EVERYTHING
+        self, errors: Tensor, gradients: Mapping[str, Tensor], kept: Kept | None = None
     ) -> None:
         """Compute the gradients of the weights.
 
         Parameters
         ----------
         errors
-            See above; 0 for samples that are in no group.
+            See above; 0 for samples that are not kept.
         gradients
             Where to, named as the weights.
-        groups
-            What is learnt from.
+        kept
+            What is learnt from; None for all samples.
         """
-        found = [gradients[name] for name in self.weights]
+        of_first, of_bias, of_second, of_other = (gradients[name] for name in self.weights)
         second = list(self.weights.values())[2]
-        if groups is EVERYTHING:
-            _differentiate(self.images, self.hidden, errors, second, found)
+        torch.bmm(errors, self.hidden, out=of_second)
+        torch.sum(errors, 2, out=of_other)
+        back = torch.bmm(errors.mT, second)
+        back = torch.ops.aten.threshold_backward(back, self.hidden, 0)
+        torch.sum(back, 1, out=of_bias)
+        images = of_each(self.images, back)
+        if kept is None:
+            torch.bmm(back.mT, images, out=of_first)
             return
-        for models, samples in groups:
-            images = self.images if self.images.ndim == 2 else self.images[models]
-            inputs, hidden = _rows(images, samples), _rows(self.hidden[models], samples)
-            own = errors[models]
-            if samples is not None:
-                own = own.gather(2, samples.unsqueeze(1).expand(-1, own.shape[1], -1))
-            _differentiate(inputs, hidden, own, second[models], [each[models] for each in found])
-
-
-def _differentiate(
-    inputs: Tensor, hidden: Tensor, errors: Tensor, second: Tensor, gradients: Sequence[Tensor]
-) -> None:
-    """Write the gradients of both layers, of models that learn from as many samples."""
-    of_first, of_bias, of_second, of_other = gradients
-    torch.bmm(errors, hidden, out=of_second)
-    torch.sum(errors, 2, out=of_other)
-    back = torch.bmm(errors.mT, second)
-    back = torch.ops.aten.threshold_backward(back, hidden, 0)
-    torch.sum(back, 1, out=of_bias)
-    torch.bmm(back.mT, of_each(inputs, back), out=of_first)
+        inputs, gathered = _rows(self.images, kept.samples), _rows(back, kept.samples)
+        for models, count in kept.groups:
+            if count == back.shape[1]:  # as where all models do, to the last bit
+                torch.bmm(back[models].mT, images[models], out=of_first[models])
+            else:
+                here = models, slice(count)
+                torch.bmm(gathered[here].mT, inputs[here], out=of_first[models])
 
 
 def of_each(images: Tensor, models: Tensor) -> Tensor:
@@ -127,12 +164,16 @@ def of_each(images: Tensor, models: Tensor) -> Tensor:
     return images if images.ndim == 3 else images.expand(len(models), -1, -1)
 
 
-def _rows(values: Tensor, samples: Tensor | None) -> Tensor:
-    """Gather rows [m, k, n] of each model's values [m, B, n], or of [B, n] that all share."""
-    if samples is None:
-        return values
+def _rows(values: Tensor, samples: Tensor) -> Tensor:
+    """Gather rows [M, K, n] of each model's values [M, B, n], or of [B, n] that all share."""
     if values.ndim == 3:
         models, batch = values.shape[:2]
-        samples = samples + torch.arange(0, models * batch, batch).unsqueeze(1)
+        samples = samples + _first_rows(models, batch)
     chosen = values.flatten(0, -2).index_select(0, samples.flatten())
     return chosen.view(*samples.shape, -1)
+
+
+@lru_cache(maxsize=16)
+def _first_rows(models: int, batch: int) -> Tensor:
+    """Where the rows of each model begin, int64 [M, 1]."""
+    return torch.arange(0, models * batch, batch).unsqueeze(1)
