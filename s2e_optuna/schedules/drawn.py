@@ -44,7 +44,7 @@ def _nodes(epochs: int) -> tuple[Singles, Singles]:
 
 
 def mixed_curves(
-    weights: NDArray[np.floating], shapes: NDArray[np.floating], epochs: int
+    weights: NDArray[np.float64], shapes: NDArray[np.float64], epochs: int
 ) -> Singles:
     """Evaluate weighted sums of the four basis functions, eq. (4), before clipping.
 
