@@ -79,6 +79,8 @@ def surrogate_estimate(
     utility: Callable[[Array], Array],
     n: int,
     rng: np.random.Generator,
+    *,
+    single: bool = True,
 ) -> Estimate:
     """Score-function estimates with a model of f as control variate, to the limit.
 
@@ -97,6 +99,8 @@ def surrogate_estimate(
         Points to draw.
     rng
         Random numbers.
+    single
+        Whether to draw them in single precision, `Family.sample_many`.
 
     Returns
     -------
@@ -104,7 +108,7 @@ def surrogate_estimate(
         Derivatives of E[u] where u is standardised over the points and clipped, so that neither
         its units nor a few dreadful points decide the step.
     """
-    x = family.sample(theta, n, rng)
+    x = (family.sample_many if single else family.sample)(theta, n, rng)
     u = utility(x)
     spread = float(np.std(u))
     if spread > 0.0:

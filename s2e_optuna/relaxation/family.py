@@ -30,7 +30,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import digamma, gammaln, polygamma, softmax
+from scipy.special import digamma, gammaln, softmax, zeta
 
 Array = NDArray[np.float64]
 
@@ -146,6 +146,20 @@ class Family:
             for k, pairs in found.items()
         }
 
+    @cached_property
+    def _in_dirichlet(self) -> NDArray[np.bool_]:
+        # The components of x that belong to a Dirichlet.
+        of_component = [
+            block.kind == "dirichlet" for block in self.blocks for _ in range(block.size)
+        ]
+        return np.array(of_component, dtype=np.bool_)
+
+    @cached_property
+    def _dirichlet_starts(self) -> NDArray[np.intp]:
+        # Where each Dirichlet begins among the components that belong to one.
+        sizes = [block.size for block in self.blocks if block.kind == "dirichlet"]
+        return np.cumsum([0, *sizes])[:-1]
+
     def uniform(self) -> Array:
         """Parameters [d] of the uniform distribution: Dirichlet 1, logits 0 (Algorithm 2)."""
         return self.positive.astype(np.float64)
@@ -211,31 +225,68 @@ class Family:
             Points, shape [n, D].
         """
         points = np.empty((n, self.size))
-        gamma = {k: np.empty((k, n, at.shape[1])) for k, (at, _) in self._dirichlets.items()}
-        log_uniform = {k: np.empty_like(drawn) for k, drawn in gamma.items()}
+        # By size k: b blocks, [b, k, n]. What is drawn for a block is one piece of the memory.
+        gamma = {k: np.empty((*at.T.shape, n)) for k, (at, _) in self._dirichlets.items()}
+        uniform = {k: np.empty_like(drawn) for k, drawn in gamma.items()}
         met = dict.fromkeys(gamma, 0)
         for block, own, where in zip(
             self.blocks, self.theta_slices, self.point_slices, strict=True
         ):
             k = block.size
             if block.kind == "dirichlet":
-                gamma[k][:, :, met[k]] = rng.standard_gamma(theta[own] + 1.0, size=(n, k)).T
-                log_uniform[k][:, :, met[k]] = rng.random((n, k)).T
+                gamma[k][met[k]] = rng.standard_gamma(theta[own] + 1.0, size=(n, k)).T
+                uniform[k][met[k]] = rng.random((n, k)).T
                 met[k] += 1
             else:
-                choice = rng.choice(k, size=n, p=softmax(np.append(theta[own], 0.0)))
-                points[:, where] = np.eye(k)[choice]
+                points[:, where] = _choices(theta[own], n, rng)
         for k, (at, owners) in self._dirichlets.items():
             # Gamma(a) = Gamma(a + 1) U^(1/a), in logarithms: small a do not underflow.
-            u = log_uniform[k]
-            np.log1p(np.negative(u, out=u), out=u)
-            u /= theta[owners][:, None]
+            log_power = np.subtract(1.0, uniform[k], out=uniform[k])  # exact, and never 0
+            np.log(log_power, out=log_power)
+            log_power /= theta[owners].T[..., None]
             log_gamma = np.log(gamma[k], out=gamma[k])
-            log_gamma += u
-            log_gamma -= log_gamma.max(axis=0)
+            log_gamma += log_power
+            log_gamma -= log_gamma.max(axis=1, keepdims=True)
             x = np.exp(log_gamma, out=log_gamma)
-            x /= x.sum(axis=0)
-            points[:, at] = np.maximum(x, TINY, out=x).transpose(1, 0, 2)
+            x /= x.sum(axis=1, keepdims=True)
+            points[:, at] = np.maximum(x, TINY, out=x).transpose(2, 1, 0)
+        return points
+
+    def sample_many(self, theta: Array, n: int, rng: np.random.Generator) -> Array:
+        """Draw hundreds of points: as `sample` does, in single precision and half the time.
+
+        Parameters
+        ----------
+        theta
+            Natural parameters, shape [d].
+        n
+            How many points.
+        rng
+            Random numbers.
+
+        Returns
+        -------
+        numpy.ndarray
+            Points, shape [n, D].
+        """
+        points = np.empty((n, self.size))
+        if len(starts := self._dirichlet_starts):
+            a = theta[self.positive][:, None]
+            gamma = rng.standard_gamma(a + 1.0, size=(len(a), n), dtype=np.float32)
+            # As in `sample`, where minus log U is an exponential.
+            x = np.log(gamma, out=gamma)
+            least = np.maximum(a, 1e-30).astype(np.float32)  # none is 0 in single precision
+            x -= rng.standard_exponential(x.shape, dtype=np.float32) / least
+            owner = np.repeat(np.arange(len(starts)), np.diff([*starts, len(a)]))
+            x -= np.maximum.reduceat(x, starts)[owner]
+            np.exp(x, out=x)
+            x /= np.add.reduceat(x, starts)[owner]
+            points[:, self._in_dirichlet] = np.maximum(x, TINY, out=x).T
+        for block, own, where in zip(
+            self.blocks, self.theta_slices, self.point_slices, strict=True
+        ):
+            if block.kind == "categorical":
+                points[:, where] = _choices(theta[own], n, rng)
         return points
 
     def statistics(self, x: ArrayLike) -> Array:
@@ -267,11 +318,16 @@ class Family:
 
     def fisher(self, theta: Array) -> Array:
         """F(theta) = Cov[T(x)], block diagonal, shape [d, d]."""
+        if self._is_dirichlet.all():
+            of_blocks = _trigamma(self._members @ theta)
+            return np.asarray(
+                np.diag(_trigamma(theta)) - self._same_block * of_blocks[self._owner]
+            )
         safe = np.where(self.positive, theta, 1.0)
         totals = np.where(self.positive, self._totals(theta), 1.0)
         p = self._probabilities(theta)
-        diagonal = np.where(self.positive, polygamma(1, safe), p)
-        shared = np.where(self.positive[:, None], polygamma(1, totals)[:, None], np.outer(p, p))
+        diagonal = np.where(self.positive, _trigamma(safe), p)
+        shared = np.where(self.positive[:, None], _trigamma(totals)[:, None], np.outer(p, p))
         return np.asarray(np.diag(diagonal) - self._same_block * shared)
 
     def log_density(self, x: ArrayLike, theta: Array) -> Array:
@@ -301,6 +357,16 @@ class Family:
     def entropy(self, theta: Array) -> float:
         """Entropy in nats of p_theta, theta [d]: differential for the Dirichlets."""
         return self.log_partition(theta) - float((theta - self.positive) @ self.mean(theta))
+
+
+def _choices(logits: Array, n: int, rng: np.random.Generator) -> Array:
+    """Draw choices, as one-hot rows [n, k], by their logits [k - 1]."""
+    k = len(logits) + 1
+    return np.asarray(np.eye(k)[rng.choice(k, size=n, p=softmax(np.append(logits, 0.0)))])
+
+
+def _trigamma(x: Array) -> Array:
+    return np.asarray(zeta(2.0, x))  # what SciPy's polygamma comes to, after a detour
 
 
 def _slices(sizes: list[int]) -> tuple[slice, ...]:

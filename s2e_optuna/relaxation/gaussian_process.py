@@ -24,10 +24,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
-from scipy.linalg.blas import dtrmm
-from scipy.linalg.lapack import dpotri, dtrtri
+from scipy.linalg.blas import dtrsm
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
 from scipy.optimize import minimize
 
 Array = NDArray[np.float64]
@@ -72,28 +72,35 @@ def _kernel(h: Array, z: Array, other: Array) -> tuple[Array, Array, Array]:
     """Kernel matrix [n, m] between features [n, q] and [m, q], and a and exp(-a)."""
     scale = np.sqrt(5.0) * np.exp(-h[:-2])
     u, v = z * scale, other * scale
-    # |u - v|^2 by one matrix product; rounding may leave it below 0.
-    a = u @ (-2.0 * v.T)
-    a += np.sum(u * u, axis=1)[:, None]
-    a += np.sum(v * v, axis=1)
+    # |u - v|^2 = |u|^2 - 2 u v' + |v|^2 by one matrix product; rounding may leave it below 0.
+    left = np.column_stack([u, np.sum(u * u, axis=1), np.ones(len(u))])
+    right = np.column_stack([-2.0 * v, np.ones(len(v)), np.sum(v * v, axis=1)])
+    a = left @ right.T
     np.maximum(a, 5e-18, out=a)
     np.sqrt(a, out=a)
     decay = np.negative(a)
     np.exp(decay, out=decay)
-    kernel = a * (1.0 / 3.0)  # (a / 3 + 1) a + 1, with as few passes over the memory as can be
-    kernel += 1.0
+    # s^2 ((a / 3 + 1) a + 1) exp(-a), with as few passes over the memory as can be
+    variance = np.exp(2.0 * h[-2])
+    kernel = a * (variance / 3.0)
+    kernel += variance
     kernel *= a
-    kernel += 1.0
+    kernel += variance
     kernel *= decay
-    kernel *= np.exp(2.0 * h[-2])
     return kernel, a, decay
 
 
 def _factor(kernel: Array, diagonal: float) -> Array:
-    """Lower Cholesky factor [n, n] of a kernel matrix with something added to its diagonal."""
+    """Lower Cholesky factor [n, n] of a kernel matrix with something added to its diagonal.
+
+    Its other half is anything. LinAlgError if there is none.
+    """
     matrix = kernel.copy()
     matrix.flat[:: len(matrix) + 1] += diagonal
-    return np.asarray(cho_factor(matrix, lower=True, overwrite_a=True)[0])
+    lower, failure = dpotrf(matrix.T, lower=True, clean=False, overwrite_a=True)
+    if failure or not np.isfinite(lower[-1, -1]):  # which a NaN anywhere reaches
+        raise LinAlgError("the kernel matrix is not positive definite")
+    return np.asarray(lower)
 
 
 def _loss(h: Array, z: Array, y: Array, mean: Array, spread: Array) -> tuple[float, Array]:
@@ -102,18 +109,21 @@ def _loss(h: Array, z: Array, y: Array, mean: Array, spread: Array) -> tuple[flo
     kernel, a, decay = _kernel(h, z, z)
     noise = np.exp(2.0 * h[-1])
     lower = _factor(kernel, noise + _JITTER)
-    weights = cho_solve((lower, True), y, check_finite=False)
-    inverse, _ = dpotri(lower, lower=True)  # its lower half
+    weights, _ = dpotrs(lower, y, lower=True)
+    log_determinant = 2.0 * float(np.sum(np.log(np.diag(lower))))
+    inverse, _ = dpotri(lower, lower=True, overwrite_c=True)  # its lower half
     inverse = np.tril(inverse) + np.tril(inverse, -1).T
     # d/dh of the log likelihood is trace(m dK/dh) / 2 with m as below.
     m = np.outer(weights, weights) - inverse
     # dk/d(log l_j) = s^2 (5/3) (1 + a) exp(-a) (z_j - z'_j)^2 / l_j^2
-    common = m * np.exp(2.0 * h[-2]) * (5.0 / 3.0) * (1.0 + a) * decay
+    common = (1.0 + a) * decay
+    common *= m
+    common *= np.exp(2.0 * h[-2]) * (5.0 / 3.0)
     # sum_ab common_ab (z_aj - z_bj)^2, by matrix products as common is symmetric
     squares = 2.0 * (np.sum(common, axis=1) @ (z * z) - np.sum(z * (common @ z), axis=0))
     by_length = squares * np.exp(-2.0 * h[:q])
-    gradient = -0.5 * np.array([*by_length, 2.0 * np.sum(m * kernel), 2.0 * noise * np.trace(m)])
-    loss = 0.5 * float(y @ weights) + float(np.sum(np.log(np.diag(lower))))
+    gradient = -0.5 * np.array([*by_length, 2.0 * np.vdot(m, kernel), 2.0 * noise * np.trace(m)])
+    loss = 0.5 * (float(y @ weights) + log_determinant)
     deviation = (h - mean) / spread
     return loss + 0.5 * float(deviation @ deviation), gradient + deviation / spread
 
@@ -129,8 +139,8 @@ class GaussianProcess:
     """Standardised."""
     mean: float
     scale: float
-    _inverse: Array
-    """Of the lower Cholesky factor; its other half is anything."""
+    _lower: Array
+    """Lower Cholesky factor of the observations' covariance; its other half is anything."""
     _weights: Array
 
     @classmethod
@@ -190,9 +200,8 @@ class GaussianProcess:
     ) -> GaussianProcess:
         kernel = _kernel(h, z, z)[0]
         lower = _factor(kernel, np.exp(2.0 * h[-1]) + _JITTER)
-        weights = cho_solve((lower, True), standardised)
-        inverse, _ = dtrtri(lower, lower=True)
-        return cls(h, z, standardised, mean, scale, inverse, weights)
+        weights, _ = dpotrs(lower, standardised, lower=True)
+        return cls(h, z, standardised, mean, scale, lower, weights)
 
     def with_fantasies(self, z: Array) -> GaussianProcess:
         """Add fantasies: the mean at features [m, q], as if it had been observed there.
@@ -218,6 +227,6 @@ class GaussianProcess:
         """Posterior mean and standard deviation of the noise-free function at [n, q]."""
         kernel = _kernel(self.h, z, self.z)[0]
         mean = self.mean + self.scale * (kernel @ self._weights)
-        half = dtrmm(1.0, self._inverse, kernel.T, lower=True, overwrite_b=True)
+        half = dtrsm(1.0, self._lower, kernel.T, lower=True, overwrite_b=True)
         variance = np.exp(2.0 * self.h[-2]) - np.einsum("ij,ij->j", half, half)
         return mean, self.scale * np.sqrt(np.maximum(variance, 0.0))

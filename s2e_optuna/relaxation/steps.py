@@ -19,7 +19,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve, cholesky, eigh, solve_triangular
+from scipy.linalg import cho_solve, cholesky
+from scipy.linalg.lapack import dtrtri
 
 from s2e_optuna.relaxation.estimates import Estimate
 from s2e_optuna.relaxation.family import MAX_THETA, MIN_THETA, Family
@@ -54,13 +55,12 @@ def newton_direction(estimate: Estimate, fisher: Array, floor: float) -> Array:
     numpy.ndarray
         Shape [d].
     """
-    lower = cholesky(fisher, lower=True)
-    half = solve_triangular(lower, estimate.hessian, lower=True)
-    whitened = solve_triangular(lower, half.T, lower=True)
-    eigenvalues, vectors = eigh(0.5 * (whitened + whitened.T))
-    gradient = vectors.T @ solve_triangular(lower, estimate.gradient, lower=True)
+    whitening, _ = dtrtri(np.linalg.cholesky(fisher), lower=True)  # L^-1
+    whitened = whitening @ estimate.hessian @ whitening.T
+    eigenvalues, vectors = np.linalg.eigh(0.5 * (whitened + whitened.T))
+    gradient = vectors.T @ (whitening @ estimate.gradient)
     step = vectors @ (gradient / (np.abs(eigenvalues) + floor))
-    return -np.asarray(solve_triangular(lower, step, lower=True, trans="T"))
+    return -np.asarray(whitening.T @ step)
 
 
 def natural_direction(estimate: Estimate, fisher: Array, floor: float) -> Array:
@@ -138,14 +138,11 @@ def limited_step(
     numpy.ndarray
         The new theta, shape [d]; the old one if even the smallest step breaks the limit.
     """
+    least = np.where(family.positive, max(min_theta, MIN_THETA), -MAX_LOGIT)
+    most = np.where(family.positive, MAX_THETA, MAX_LOGIT)
 
     def at(length: float) -> Array:
-        new = theta + length * direction
-        return np.where(
-            family.positive,
-            np.clip(new, max(min_theta, MIN_THETA), MAX_THETA),
-            np.clip(new, -MAX_LOGIT, MAX_LOGIT),
-        )
+        return np.minimum(np.maximum(theta + length * direction, least), most)
 
     divergence = family.kl_from(theta)
 

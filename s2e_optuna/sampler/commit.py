@@ -22,7 +22,7 @@ from s2e_optuna.sampler.features import FeatureFunction
 from s2e_optuna.sampler.ledger import Chain
 from s2e_optuna.sampler.options import Options
 from s2e_optuna.sampler.surrogate import Surrogate
-from s2e_optuna.sampler.tags import RULE, Commit, Origin, Tag, rounded
+from s2e_optuna.sampler.tags import Commit, Origin, Tag, rounded
 from s2e_optuna.sampler.values import Reported, batch_values
 
 Array = NDArray[np.float64]
@@ -31,8 +31,10 @@ _MAX_WEIGHT = 5.0  # importance weights are clipped: one unlikely trial must not
 
 # The surrogate estimate; chosen on the tuning tasks of studies/record_table.py.
 _STEPS = 3
-_DRAWS = {1: 1000, 2: 256}  # by rule
-_GROWTH = 1.1  # by rule 2, hyperparameters are kept until there are so many times as many trials
+_DRAWS = 256
+_DRAWS_OF_RULE_1 = 1000
+# From rule 2 on, hyperparameters are kept until there are so many times as many trials.
+_GROWTH = 1.1
 
 
 def next_commit(
@@ -184,9 +186,10 @@ def _score_step(
 def _surrogate_steps(
     options: Options, chain: Chain, theta: Array, surrogate: Surrogate, number: int
 ) -> Array:
-    family, draws = chain.codec.family, _DRAWS.get(chain.rule, _DRAWS[RULE])
+    family = chain.codec.family
+    draws, single = (_DRAWS_OF_RULE_1 if chain.rule == 1 else _DRAWS), chain.rule > 2
     rng = np.random.default_rng([number, int(chain.sig[:8], 16)])
     for _ in range(_STEPS):
-        estimate = surrogate_estimate(family, theta, surrogate.utility, draws, rng)
+        estimate = surrogate_estimate(family, theta, surrogate.utility, draws, rng, single=single)
         theta = _step(options, family, theta, estimate)
     return theta

@@ -69,7 +69,7 @@ def draw(
             family.sample_uniform(n_uniform, rng)
             if rule > 1
             else family.sample(family.uniform(), n_uniform, rng),
-            family.sample(theta, n - n_uniform, rng),
+            (family.sample_many if rule > 2 else family.sample)(theta, n - n_uniform, rng),
         ]
     )
     if known:

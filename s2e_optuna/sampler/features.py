@@ -169,6 +169,7 @@ def curve_features(codec: Codec, space: Space, epochs: int) -> Features:
     low = np.array([p.low if p.choices is None else 0.0 for p in space.parameters])
     high = np.array([p.high if p.choices is None else 1.0 for p in space.parameters])
 
+    mixed = None if space.drawn_curves is None else _mixture_columns(codec, space)
     single_mean, single_projection = mean.astype(np.float32), projection.astype(np.float32)
 
     def components(points: Array) -> Array:
@@ -177,8 +178,12 @@ def curve_features(codec: Codec, space: Space, epochs: int) -> Features:
         return np.asarray(np.einsum("nt,tq->nq", space.rates(x, epochs) - mean, projection))
 
     def components_of_draws(points: Array) -> Array:
-        x = (low + (high - low) * read(points)).astype(np.float32)
-        curves = space.rates(x, epochs).astype(np.float32, copy=False)
+        if mixed is None:
+            rates = space.rates(low + (high - low) * read(points), epochs)
+            curves = rates.astype(np.float32)
+        else:
+            weights, shapes = mixed
+            curves = space.drawn_rates(points[:, weights], points[:, shapes], epochs)
         curves -= single_mean
         return (curves @ single_projection).astype(np.float64)
 
@@ -301,8 +306,7 @@ def features_for(
         return own_features(codec, own)
     said = Counter(kind for trial in trials if (kind := _kind(codec, trial)) is not None)
     for (name, epochs), _ in said.most_common():
-        has_all = all(_is_of(p, codec.space.get(p.name)) for p in SPACES[name].parameters)
-        if has_all and epochs <= _MOST_EPOCHS:
+        if epochs <= _MOST_EPOCHS and _has_all(codec, name):
             return curve_features(codec, SPACES[name], epochs)
     return parameter_features(codec)
 
@@ -315,11 +319,26 @@ def _kind(codec: Codec, trial: FrozenTrial) -> tuple[str, int] | None:
     return known[1]
 
 
+@lru_cache(maxsize=32)
+def _has_all(codec: Codec, name: str) -> bool:
+    """Whether a codec holds all parameters of a schedule space."""
+    return all(_is_of(p, codec.space.get(p.name)) for p in SPACES[name].parameters)
+
+
 def _is_of(parameter: Parameter, distribution: BaseDistribution | None) -> bool:
     """Whether a distribution is that of a schedule space's parameter."""
     if parameter.choices is not None:
         return distribution == CategoricalDistribution(parameter.choices)
     return distribution == FloatDistribution(parameter.low, parameter.high)
+
+
+def _mixture_columns(codec: Codec, space: Space) -> tuple[slice, list[int]]:
+    """Where points hold the weights of a mixture of the basis functions, and its shapes."""
+    members = [*codec.groups.values(), *([name] for name in codec.singles)]
+    at = {tuple(m): where for m, where in zip(members, codec.family.point_slices, strict=True)}
+    names = [p.name for p in space.parameters]
+    n = len(space.simplex) or 1  # without a simplex, a choice is first
+    return at[tuple(names[:n])], [at[name,].start for name in names[n:]]
 
 
 def _columns(codec: Codec, without: Collection[str] = ()) -> list[int]:

@@ -39,9 +39,9 @@ TAG_KEY = "s2e:tag"
 
 _FINAL = "final"
 
-RULE = 2
-"""By which a new search goes: how many draws an update takes (`commit`), and how candidates are
-drawn. The rules before are kept, so that each theta can be recomputed."""
+RULE = 3
+"""By which a new search goes: how many draws an update takes (`commit`), and how they and the
+candidates are drawn. The rules before are kept, so that each theta can be recomputed."""
 
 
 @dataclass(frozen=True)

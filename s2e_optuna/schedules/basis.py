@@ -22,44 +22,30 @@ otherwise (a1 = 0 or a4 = 0), so that every basis function starts at exactly 1.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Array = NDArray[np.floating[Any]]
+Array = NDArray[np.float64]
 
 BASIS_NAMES = ("f1", "f2", "f3", "f4")
 
 
-# A sampler compares hundreds of curves for a trial: where they are computed they stay.
-
-
 def _exponential_fall(t: Array, a: Array) -> Array:
-    values = np.asarray(t ** a[..., 0, None])
-    values *= -a[..., 1, None]
-    return np.exp(values, out=values)
+    return np.asarray(np.exp(-a[..., 1, None] * t ** a[..., 0, None]))
 
 
 def _hyperbolic_fall(t: Array, a: Array) -> Array:
-    values = np.asarray(a[..., 1, None] * t)
-    values += 1.0
-    return np.power(values, -a[..., 0, None], out=values)
+    return np.asarray((1.0 + a[..., 1, None] * t) ** -a[..., 0, None])
 
 
 def _power_rise(t: Array, a: Array, epochs: int) -> Array:
-    values = np.asarray((t / epochs) ** a[..., 3, None])
-    values *= a[..., 2, None]
-    return values
+    return np.asarray(a[..., 2, None] * (t / epochs) ** a[..., 3, None])
 
 
 def _logarithmic_rise(t: Array, a: Array, epochs: int) -> Array:
     a4 = a[..., 3, None]
-    values = np.asarray(t**a4)
-    values += 1.0  # 2 or more: nothing is lost before the logarithm
-    np.log(values, out=values)
-    values *= a[..., 2, None] / np.log1p(float(epochs) ** a4)
-    return values
+    return np.asarray(a[..., 2, None] / np.log1p(float(epochs) ** a4) * np.log(1.0 + t**a4))
 
 
 _PARTS: dict[str, tuple[Callable[[Array, Array], Array], Callable[[Array, Array, int], Array]]] = {
@@ -78,8 +64,7 @@ def basis_function(name: str, a: ArrayLike, epochs: int) -> Array:
     name
         ``"f1"``, ``"f2"``, ``"f3"`` or ``"f4"``.
     a
-        Shape parameters a1 … a4 in [0, 1], shape [..., 4]. In single precision, so are the
-        values.
+        Shape parameters a1 … a4 in [0, 1], shape [..., 4].
     epochs
         Number of epochs T, at least 1.
 
@@ -88,15 +73,9 @@ def basis_function(name: str, a: ArrayLike, epochs: int) -> Array:
     numpy.ndarray
         Values at t = 0 … T-1, shape [..., T], in [0, 2] and exactly 1 at t = 0.
     """
-    a = as_floats(a)
+    a = np.asarray(a, dtype=np.float64)
     fall, rise = _PARTS[name]
-    values = np.ones((*a.shape[:-1], epochs), dtype=a.dtype)
-    t = np.arange(1, epochs, dtype=a.dtype)
+    values = np.ones((*a.shape[:-1], epochs))
+    t = np.arange(1.0, epochs)
     np.add(fall(t, a), rise(t, a, epochs), out=values[..., 1:])
     return values
-
-
-def as_floats(numbers: ArrayLike) -> Array:
-    """Return numbers [...] as floats [...]: single ones as they are, else of double precision."""
-    found = np.asarray(numbers)
-    return found if found.dtype == np.float32 else found.astype(np.float64, copy=False)

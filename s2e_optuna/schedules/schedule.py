@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from s2e_optuna.schedules.basis import as_floats
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -68,7 +66,7 @@ class Schedule:
     @classmethod
     def clipped(cls, values: ArrayLike, *, name: str = "schedule") -> Schedule:
         """Make a schedule of any finite curve: clip it to [0, 1] and set R(0) = 1."""
-        return cls(np.asarray(clip_rates(values), dtype=np.float64), name=name)
+        return cls(clip_rates(values), name=name)
 
     @classmethod
     def constant(cls, epochs: int, rate: float = 1.0, *, name: str = "constant") -> Schedule:
@@ -195,8 +193,8 @@ class Schedule:
             raise ValueError(f"not a schedule: {error}") from error
 
 
-def clip_rates(values: ArrayLike) -> NDArray[np.floating[Any]]:
+def clip_rates(values: ArrayLike) -> NDArray[np.float64]:
     """Clip curves, shape [..., T], to [0, 1] and set R(0) = 1 exactly."""
-    rates = np.clip(as_floats(values), 0.0, 1.0)
+    rates = np.clip(np.asarray(values, dtype=np.float64), 0.0, 1.0)
     rates[..., 0] = 1.0
     return rates

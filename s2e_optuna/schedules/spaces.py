@@ -25,14 +25,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from s2e_optuna.schedules.basis import BASIS_NAMES, as_floats, basis_function
+from s2e_optuna.schedules.basis import BASIS_NAMES, basis_function
+from s2e_optuna.schedules.drawn import Singles, mixed_curves
 from s2e_optuna.schedules.schedule import Schedule, clip_rates
 from s2e_optuna.schedules.simplex import simplex_from_uniform, simplex_parameter_names
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial, FrozenTrial
 
-Array = NDArray[np.floating[Any]]
+Array = NDArray[np.float64]
 
 SCHEDULE_ATTR = "schedule"
 """User attribute in which `suggest_schedule` leaves the space, the epochs and alpha."""
@@ -80,12 +81,17 @@ class Space:
         ``(x [n, d], epochs) -> [n, epochs]``, before clipping.
     simplex
         Names of the leading parameters that hold the weights alpha; empty if there are none.
+    drawn_curves
+        ``(weights [n, 4], shapes [n, d'], epochs) -> [n, epochs]``, where curves are mixtures of
+        the basis functions, in single precision: the weights may be alpha or a choice's one-hot
+        vector, the shapes are the other parameters.
     """
 
     name: str
     parameters: tuple[Parameter, ...]
     curves: Callable[[Array, int], Array]
     simplex: tuple[str, ...] = ()
+    drawn_curves: Callable[[Array, Array, int], Singles] | None = None
 
     @cached_property
     def _bounds(self) -> tuple[Array, Array]:
@@ -96,13 +102,18 @@ class Space:
     def rates(self, x: ArrayLike, epochs: int) -> Array:
         """Curves R(t) of points x, shape [n, d]: shape [n, epochs], in [0, 1], R(0) = 1.
 
-        What lies outside the space, as an enqueued value may, counts as its nearer end. Points in
-        single precision give curves in single precision, in a fraction of the time.
+        What lies outside the space, as an enqueued value may, counts as its nearer end.
         """
-        x = as_floats(x)
-        low, high = self._bounds
-        x = np.clip(x, low.astype(x.dtype), high.astype(x.dtype))
+        x = np.clip(np.asarray(x, dtype=np.float64), *self._bounds)
         return clip_rates(self.curves(x, epochs))
+
+    def drawn_rates(self, weights: Array, shapes: Array, epochs: int) -> Singles:
+        """Curves [n, epochs] of many points, as `rates` gives them, by `drawn_curves`."""
+        assert self.drawn_curves is not None
+        curves = self.drawn_curves(weights, shapes, epochs)
+        np.clip(curves, 0.0, 1.0, out=curves)
+        curves[:, 0] = 1.0
+        return curves
 
     def encode(self, params: Mapping[str, Any]) -> Array:
         """Read a point, shape [d], from stored parameter values.
@@ -135,14 +146,16 @@ class Space:
 
 
 def _s2e_curves(x: Array, epochs: int) -> Array:
-    alpha = simplex_from_uniform(x[:, :3]).astype(x.dtype, copy=False)
+    alpha = simplex_from_uniform(x[:, :3])
     shapes = x[:, 3:].reshape(-1, len(BASIS_NAMES), 4)
-    curves = np.zeros((len(x), epochs), dtype=x.dtype)
+    curves = np.zeros((len(x), epochs))
     for i, name in enumerate(BASIS_NAMES):
-        values = basis_function(name, shapes[:, i], epochs)
-        values *= alpha[:, i, None]  # eq. (4)
-        curves += values
+        curves += alpha[:, i, None] * basis_function(name, shapes[:, i], epochs)  # eq. (4)
     return curves
+
+
+def _drawn_s2e_curves(alpha: Array, shapes: Array, epochs: int) -> Singles:
+    return mixed_curves(alpha, shapes.reshape(-1, len(BASIS_NAMES), 4), epochs)
 
 
 def _coteaching_curves(x: Array, epochs: int) -> Array:
@@ -155,6 +168,11 @@ def _coteaching_curves(x: Array, epochs: int) -> Array:
 def _single_curves(x: Array, epochs: int) -> Array:
     curves = np.stack([basis_function(name, x[:, 1:], epochs) for name in BASIS_NAMES])
     return np.asarray(curves[x[:, 0].astype(int), np.arange(len(x))])
+
+
+def _drawn_single_curves(chosen: Array, shapes: Array, epochs: int) -> Singles:
+    each = np.broadcast_to(shapes[:, None], (len(shapes), len(BASIS_NAMES), 4))
+    return mixed_curves(chosen, each, epochs)
 
 
 def _sigmoid(z: Array) -> Array:
@@ -203,6 +221,7 @@ SPACES: dict[str, Space] = {
             + tuple(p for name in BASIS_NAMES for p in _shape_parameters(f"{name}_")),
             _s2e_curves,
             simplex=_ALPHA,
+            drawn_curves=_drawn_s2e_curves,
         ),
         Space(
             "coteaching",
@@ -213,6 +232,7 @@ SPACES: dict[str, Space] = {
             "single",
             (Parameter("basis", choices=BASIS_NAMES), *_shape_parameters("")),
             _single_curves,
+            drawn_curves=_drawn_single_curves,
         ),
         Space("rbf", _units("centre", "width", "weight", high={"width": 0.5}), _rbf_curves),
         Space("mlp", (*_units("w1_", "b1_", "w2_"), Parameter("b2")), _mlp_curves),

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy
@@ -339,25 +340,35 @@ def _utc(here: datetime | None) -> datetime | None:
     return None if here is None else here.astimezone(UTC).replace(tzinfo=None)
 
 
-def _upsert(connection: sqlalchemy.Connection, table: sqlalchemy.Table, rows: list[Row]) -> None:
-    """Insert rows; replace those with the same trial and key."""
+@lru_cache(maxsize=64)
+def _upsert_statement(table: sqlalchemy.Table, dialect: str, columns: tuple[str, ...]) -> Any:
+    """Statement that inserts rows in place of those with the same trial and key.
+
+    Kept, because to build it takes SQLAlchemy longer than SQLite to run it. None for a database
+    that has no such statement.
+    """
     key = _KEYS[table]
-    changed = [name for name in rows[0] if name not in ("trial_id", key)]
-    dialect = connection.dialect.name
-    statement: Any
+    changed = [name for name in columns if name not in ("trial_id", key)]
     if dialect in ("sqlite", "postgresql"):
         module: Any = sqlite if dialect == "sqlite" else postgresql
         statement = module.insert(table)
-        statement = statement.on_conflict_do_update(
+        return statement.on_conflict_do_update(
             index_elements=["trial_id", key],
             set_={name: statement.excluded[name] for name in changed},
         )
-    elif dialect in ("mysql", "mariadb"):
+    if dialect in ("mysql", "mariadb"):
         statement = mysql.insert(table)
-        statement = statement.on_duplicate_key_update(
+        return statement.on_duplicate_key_update(
             {name: statement.inserted[name] for name in changed}
         )
-    else:
+    return None
+
+
+def _upsert(connection: sqlalchemy.Connection, table: sqlalchemy.Table, rows: list[Row]) -> None:
+    """Insert rows; replace those with the same trial and key."""
+    statement = _upsert_statement(table, connection.dialect.name, tuple(rows[0]))
+    if statement is None:
+        key = _KEYS[table]
         places = [(row["trial_id"], row[key]) for row in rows]
         old = sqlalchemy.tuple_(table.c.trial_id, table.c[key]).in_(places)
         connection.execute(sqlalchemy.delete(table).where(old))

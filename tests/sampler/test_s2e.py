@@ -81,6 +81,7 @@ def test_the_surrogate_learns_schedules_through_their_curves() -> None:
     [
         (1, (11.06386430, 2.88904257, 0.15233116), (6.91918597e-4, 5.48034969e-4, 5.09185386e-4)),
         (2, (0.248790939, 3.99856767, 4.36726944e-3), (8.836506e-4, 6.57343819e-4, 5.11971095e-4)),
+        (3, (1.3740594, 0.115032415, 7.57626015), (2.09499706e-3, 1.35561316e-3, 1.12914972e-3)),
     ],
 )
 def test_a_seed_gives_the_trials_that_it_has_always_given(
@@ -93,7 +94,7 @@ def test_a_seed_gives_the_trials_that_it_has_always_given(
     monkeypatch.setattr("s2e_optuna.sampler.ledger.RULE", rule)
     for objective, expected in ((sphere, values), (curve_error, of_curves)):
         trials = run(objective, 30, seed=0).trials
-        assert [trials[n].value for n in (20, 25, 29)] == pytest.approx(expected, rel=1e-6)
+        assert [trials[n].value for n in (20, 25, 29)] == pytest.approx(expected, rel=1e-5)
 
 
 def test_hyperparameters_are_kept_until_the_trials_are_a_tenth_more() -> None:
@@ -112,7 +113,7 @@ def test_curves_of_draws_in_single_precision_are_those_of_trials() -> None:
     codec = Codec({p.name: FloatDistribution(0.0, 1.0) for p in SPACES["s2e"].parameters})
     features = curve_features(codec, SPACES["s2e"], 60)
     points = codec.family.sample_uniform(50, np.random.default_rng(0))
-    np.testing.assert_allclose(features.of_draws(points), features.of(points), atol=1e-4)
+    np.testing.assert_allclose(features.of_draws(points), features.of(points), atol=2e-5)
 
 
 def test_features_of_a_trial_are_computed_once() -> None:

@@ -17,6 +17,7 @@ from s2e_optuna.schedules import (
     SPACES,
     basis_function,
     get_space,
+    simplex_from_uniform,
     trial_schedule,
 )
 
@@ -100,6 +101,20 @@ def test_coteaching_space_contains_coteachings_schedule() -> None:
     np.testing.assert_allclose(
         SPACES["coteaching"].schedule(params, 200).rates, Schedule.coteaching(200, 0.5).rates
     )
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 20, 60, 1000])
+def test_curves_of_many_points_are_those_of_each(n: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.random((400, 19))
+    x[200:, 3:] = rng.integers(2, size=(200, 16))  # corners
+    found = SPACES["s2e"].drawn_rates(simplex_from_uniform(x[:, :3]), x[:, 3:], n)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, SPACES["s2e"].rates(x, n), atol=2e-6)
+    choice = rng.integers(4, size=400)
+    found = SPACES["single"].drawn_rates(np.eye(4)[choice], x[:, 15:], n)
+    expected = SPACES["single"].rates(np.column_stack([choice, x[:, 15:]]), n)
+    np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
 def test_unclipped_sums_are_clipped() -> None:
