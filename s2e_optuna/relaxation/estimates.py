@@ -100,7 +100,7 @@ def surrogate_estimate(
     rng
         Random numbers.
     single
-        Whether to draw them in single precision, `Family.sample_many`.
+        Whether to draw them by numbers in single precision, `Family.sample_many`.
 
     Returns
     -------

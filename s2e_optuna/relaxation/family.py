@@ -253,7 +253,7 @@ class Family:
         return points
 
     def sample_many(self, theta: Array, n: int, rng: np.random.Generator) -> Array:
-        """Draw hundreds of points: as `sample` does, in single precision and half the time.
+        """Draw hundreds of points: `sample`'s law, by random numbers in single precision.
 
         Parameters
         ----------
@@ -273,10 +273,10 @@ class Family:
         if len(starts := self._dirichlet_starts):
             a = theta[self.positive][:, None]
             gamma = rng.standard_gamma(a + 1.0, size=(len(a), n), dtype=np.float32)
-            # As in `sample`, where minus log U is an exponential.
-            x = np.log(gamma, out=gamma)
-            least = np.maximum(a, 1e-30).astype(np.float32)  # none is 0 in single precision
-            x -= rng.standard_exponential(x.shape, dtype=np.float32) / least
+            # As in `sample`; minus log U is an exponential. From here on in double precision:
+            # single logarithms lie so far apart that two trials in a hundred would be the same.
+            x = np.log(gamma, dtype=np.float64)
+            x -= rng.standard_exponential(x.shape, dtype=np.float32) / a
             owner = np.repeat(np.arange(len(starts)), np.diff([*starts, len(a)]))
             x -= np.maximum.reduceat(x, starts)[owner]
             np.exp(x, out=x)

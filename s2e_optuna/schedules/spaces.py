@@ -108,7 +108,22 @@ class Space:
         return clip_rates(self.curves(x, epochs))
 
     def drawn_rates(self, weights: Array, shapes: Array, epochs: int) -> Singles:
-        """Curves [n, epochs] of many points, as `rates` gives them, by `drawn_curves`."""
+        """Curves of many points, as `rates` gives them, by `drawn_curves`.
+
+        Parameters
+        ----------
+        weights
+            Of the basis functions, shape [n, 4].
+        shapes
+            The other parameters, shape [n, d'].
+        epochs
+            Number of epochs T.
+
+        Returns
+        -------
+        numpy.ndarray
+            In single precision, shape [n, T].
+        """
         assert self.drawn_curves is not None
         curves = self.drawn_curves(weights, shapes, epochs)
         np.clip(curves, 0.0, 1.0, out=curves)
