@@ -73,7 +73,7 @@ def epoch(order):
 
 @torch.no_grad()
 def accuracy():
-    predicted = vmap(logits, (0, None))(weights, x_test).argmax(2)
+    predicted = vmap(logits, (0, None), chunk_size=2)(weights, x_test).argmax(2)
     return float((predicted == torch.from_numpy(task.y_test)).float().mean())
 
 
