@@ -52,6 +52,8 @@ def test_every_trial_of_a_stack_has_picture_and_table(tmp_path: Path) -> None:
         errors = [1 - float(row["validation_accuracy"]) for row in rows]
         assert np.mean(errors) == pytest.approx(trial.value, abs=1e-5)
         assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+        tested = [i for i, row in enumerate(rows) if row["test_accuracy"]]
+        assert tested == [int(np.argmin(errors))]
 
 
 def test_without_a_folder_nothing_is_attached() -> None:
