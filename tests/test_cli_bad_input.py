@@ -58,6 +58,7 @@ BAD: dict[str, tuple[str, str]] = {
     "device": ("search --device tpu", "unknown device 'tpu'"),
     "noise": ("search --noise nope --noise-rate 0.2", "unknown noise 'nope'"),
     "noise without rate": ("search --noise pair", "needs a --noise-rate"),
+    "unknown noise without rate": ("search --noise none", "unknown noise 'none'"),
     "rate without noise": ("search --noise-rate 0.2", "--noise-rate needs --noise"),
     "train rate without noise": ("train --noise-rate 0.2", "--noise-rate needs --noise"),
     "rate too high": ("search --noise pair --noise-rate 0.5", "out of range"),

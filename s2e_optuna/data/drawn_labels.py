@@ -22,7 +22,7 @@ from s2e_optuna.data.noise import (
 )
 from s2e_optuna.data.noisy_data import scale_pixels
 from s2e_optuna.data.preparation import Preparation
-from s2e_optuna.data.spec import is_matrix_file
+from s2e_optuna.data.spec import check_noise_kind, is_matrix_file
 from s2e_optuna.data.streaming import ImageFiles
 from s2e_optuna.data.words import some
 from s2e_optuna.errors import DataError
@@ -88,6 +88,7 @@ def draw_labels(
         said = () if named or numbered else (sentence,)
         return torch.from_numpy(drawn), f"{words} (seed {seed})", said
     if noise_rate is None:
+        check_noise_kind(noise)
         raise DataError(f"noise {noise!r} needs a noise_rate, for example 0.3")
     if noise == "instance":
         images: Tensor | ImageFiles = read()["train"]

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri, softmax
 
-from s2e_optuna.data.spec import NOISE_KINDS
-from s2e_optuna.errors import DataError, unknown_name
+from s2e_optuna.data.spec import check_noise_kind
+from s2e_optuna.errors import DataError
 
 Noise = str | Path | ArrayLike
 """A kind, a file with a transition matrix, or the matrix itself."""
@@ -37,9 +37,7 @@ def check_noise_rate(kind: str, rate: float, n_classes: int) -> None:
     DataError
         Unknown kind, fewer than two classes, or a rate out of range.
     """
-    if kind not in NOISE_KINDS:
-        error = unknown_name("noise", kind, NOISE_KINDS)
-        raise DataError(f"{error}, or give a file with a transition matrix (.csv, .txt, .npy)")
+    check_noise_kind(kind)
     if n_classes < 2:
         raise DataError("label noise needs at least two classes")
     limit, why = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from s2e_optuna.errors import DataError, check_integer
+from s2e_optuna.errors import DataError, check_integer, unknown_name
 from s2e_optuna.options import DATA_PANEL, option, settings, stored_values
 
 if TYPE_CHECKING:
@@ -65,6 +65,13 @@ def is_own(features: str) -> bool:
 def is_matrix_file(noise: Any) -> bool:
     """Whether noise is the name of a file with a transition matrix."""
     return isinstance(noise, str | Path) and Path(noise).suffix.lower() in MATRIX_FILES
+
+
+def check_noise_kind(kind: str) -> None:
+    """Refuse label noise of an unknown kind (`DataError`)."""
+    if kind not in NOISE_KINDS:
+        error = unknown_name("noise", kind, NOISE_KINDS)
+        raise DataError(f"{error}, or give a file with a transition matrix (.csv, .txt, .npy)")
 
 
 @dataclass(frozen=True)
@@ -292,6 +299,7 @@ class DataSpec:
                 words = self.noise if isinstance(self.noise, str) else "a transition matrix"
                 raise DataError(f"{words} has its rates in itself: leave `noise_rate` out.")
         elif self.noise_rate is None:
+            check_noise_kind(self.noise)
             raise DataError(f"noise {self.noise} needs a `noise_rate`, for example 0.4.")
         if self.noise_rate is not None and not (0.0 <= self.noise_rate < 1.0):
             raise DataError(f"`noise_rate` must be in [0, 1), but is {self.noise_rate}.")
