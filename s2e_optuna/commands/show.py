@@ -32,7 +32,7 @@ from s2e_optuna.reporting.terminal import (
 from s2e_optuna.reporting.verdict import values_words
 from s2e_optuna.reporting.view import (
     StudyView,
-    finished_values,
+    ended_values,
     finite_value,
     generation_bands,
     generation_rows,
@@ -246,8 +246,10 @@ def save_study_pictures(
 
 def progress_figure(view: StudyView) -> Figure:
     """Draw the best value so far against finished trials, in the order in which they ended."""
+    values, left = ended_values(view)
     return best_so_far_figure(
-        {view.study.study_name: finished_values(view)},
+        {view.study.study_name: values},
+        left=left,
         maximise=view.maximise,
         y_label=view.value_label,
         title=view.study.study_name,

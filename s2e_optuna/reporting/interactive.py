@@ -151,7 +151,11 @@ def entropy_plot(generations: Sequence[GenerationRow]) -> go.Figure:
 
 
 def best_so_far_plot(
-    values: ArrayLike, *, maximise: bool = False, value_label: str = "validation error"
+    values: ArrayLike,
+    *,
+    left: ArrayLike | None = None,
+    maximise: bool = False,
+    value_label: str = "validation error",
 ) -> go.Figure:
     """Draw values in the order in which trials finished, and the best so far.
 
@@ -159,29 +163,28 @@ def best_so_far_plot(
     ----------
     values
         Shape [trials].
+    left
+        Last values of trials that left early [trials], NaN for the others, as `values` has NaN
+        for these: crosses.
     maximise
         Whether larger values are better.
     value_label
         What the values are.
     """
     values = np.asarray(values, dtype=np.float64)
-    if not values.size:
+    complete = np.flatnonzero(np.isfinite(values))
+    if not complete.size:
         raise ValueError("there is no finished trial to draw.")
     best = (np.fmax if maximise else np.fmin).accumulate(values)
     number = np.arange(1, len(values) + 1)
     # Corners of the staircase say everything about it, however many trials there are.
-    corners = np.unique(np.r_[0, np.flatnonzero(np.diff(best)) + 1, len(best) - 1])
-    kept = np.unique(
-        np.linspace(0, len(values) - 1, min(len(values), 2 * _MOST_POINTS)).astype(int)
-    )
-    dots = {
-        "type": "scatter",
-        "mode": "markers",
-        "name": "a trial",
-        "x": number[kept].tolist(),
-        "y": _rounded(values[kept], 4),
-        "marker": {"color": SKY, "size": 6},
-    }
+    steps = np.flatnonzero(np.diff(best[complete[0] :])) + 1 + complete[0]
+    corners = np.unique(np.r_[complete[0], steps, len(best) - 1])
+    marks = [_marks("a trial", number[complete], values[complete], {"color": SKY, "size": 6})]
+    if left is not None and len(gone := np.flatnonzero(np.isfinite(left))):
+        last = np.asarray(left, dtype=np.float64)[gone]
+        marker = {"color": GREY, "size": 6, "symbol": "x-thin-open"}
+        marks.append(_marks("left early", number[gone], last, marker))
     stairs = {
         "type": "scatter",
         "mode": "lines",
@@ -191,11 +194,27 @@ def best_so_far_plot(
         "line": {"color": BLUE, "width": 3, "shape": "hv"},
     }
     return _figure(
-        [dots, stairs],
+        [*marks, stairs],
         f"Best {value_label} so far",
-        {"title": "complete trials"},
+        {"title": "complete trials" if len(marks) == 1 else "finished trials"},
         {"title": value_label},
     )
+
+
+def _marks(
+    name: str, number: NDArray[np.intp], values: NDArray[np.float64], marker: dict[str, Any]
+) -> dict[str, Any]:
+    """Mark some of the trials, by their numbers and values [n]: evenly chosen among very many."""
+    count = min(len(values), 2 * _MOST_POINTS)
+    kept = np.unique(np.linspace(0, len(values) - 1, count).astype(int))
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": number[kept].tolist(),
+        "y": _rounded(values[kept], 4),
+        "marker": marker,
+    }
 
 
 def _figure(

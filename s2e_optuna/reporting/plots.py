@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from s2e_optuna.colours import BLUE, RED, SKY, VALUES
+from s2e_optuna.colours import BLUE, GREY, RED, SKY, VALUES
 from s2e_optuna.errors import InputError
 from s2e_optuna.reporting.axes import (
     CYCLE,
@@ -247,6 +247,7 @@ def learning_figure(
 def best_so_far_figure(
     searches: Mapping[str, ArrayLike],
     *,
+    left: ArrayLike | None = None,
     maximise: bool = True,
     y_label: str = "validation accuracy",
     title: str | None = None,
@@ -258,6 +259,9 @@ def best_so_far_figure(
     searches
         Name of each search to its values in the order in which trials finished: shape
         [trials], or [repeats, trials] for a mean with a band of one standard deviation.
+    left
+        Of one search the last values of trials that left early [trials], NaN for the others, as
+        `searches` has NaN for these: crosses.
     maximise
         Whether larger values are better.
     y_label, title
@@ -300,9 +304,15 @@ def best_so_far_figure(
         )
         longest = max(longest, best.shape[1])
         seen.append(values.ravel())
+    some_left = left is not None and bool(np.isfinite(left).any())
+    if some_left:
+        gone = np.asarray(left, dtype=np.float64)
+        number = np.arange(1, len(gone) + 1)
+        ax.scatter(number, gone, s=16, marker="x", color=GREY, linewidths=1, label="left early")
+        seen.append(gone)
     ax.set_xlim(0.5, longest + 0.5)
     whole_numbers(ax)
-    ax.set(xlabel="complete trials", ylabel=y_label)
+    ax.set(xlabel="finished trials" if some_left else "complete trials", ylabel=y_label)
     percent_axis(ax, np.concatenate(seen))
     finish(figure, ax, title)
     return figure

@@ -234,12 +234,30 @@ def scored_schedules(
     return found
 
 
-def finished_values(view: StudyView) -> NDArray[np.float64]:
-    """Return the values of the feasible trials [n] in the order in which they ended."""
-    finished = sorted(
-        view.feasible, key=lambda trial: (trial.datetime_complete or datetime.max, trial.number)
-    )
-    return np.array([trial.value for trial in finished], dtype=np.float64)
+def ended_values(view: StudyView) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what feasible trials were worth, those that left early too, in the order of ending.
+
+    Returns
+    -------
+    tuple of ndarray of shape [n]
+        Values of those that came to their end, and last reports of those that left; each NaN
+        for the others.
+    """
+    ended = [
+        trial
+        for trial in view.trials
+        if trial.state.name == "PRUNED" and trial.intermediate_values and violation(trial) == 0.0
+    ]
+    ended += view.feasible
+    ended.sort(key=lambda trial: (trial.datetime_complete or datetime.max, trial.number))
+    values = [trial.value if trial.state.name == "COMPLETE" else math.nan for trial in ended]
+    left = [
+        math.nan
+        if trial.state.name == "COMPLETE"
+        else trial.intermediate_values[max(trial.intermediate_values)]
+        for trial in ended
+    ]
+    return np.array(values, dtype=np.float64), np.array(left, dtype=np.float64)
 
 
 def reference_schedule(view: StudyView, epochs: int) -> tuple[Schedule | None, float | None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from s2e_optuna.reporting.view import (
     StudyView,
-    finished_values,
+    ended_values,
     generation_bands,
     generation_rows,
     read_study,
@@ -67,8 +67,9 @@ def study_plots(view: StudyView) -> dict[str, go.Figure]:
             plots["distribution"] = draw.distribution_plot(bands, best=chosen)
     if view.generations:
         plots["entropy"] = draw.entropy_plot(generation_rows(view.generations))
+    values, left = ended_values(view)
     plots["best-so-far"] = draw.best_so_far_plot(
-        finished_values(view), maximise=view.maximise, value_label=view.value_label
+        values, left=left, maximise=view.maximise, value_label=view.value_label
     )
     return plots
 

@@ -14,11 +14,13 @@ from s2e_optuna import suggest_schedule
 from s2e_optuna.commands.show import (
     print_studies,
     print_study,
+    progress_figure,
     save_study_pictures,
     study_dict,
 )
 from s2e_optuna.errors import InputError
-from s2e_optuna.reporting.view import StudyView, finished_values, generation_rows, read_study
+from s2e_optuna.reporting import best_so_far_plot
+from s2e_optuna.reporting.view import StudyView, ended_values, generation_rows, read_study
 from s2e_optuna.search.loop import Failure, tell
 from s2e_optuna.search.progress import SURPLUS
 from s2e_optuna.storages.leases import release
@@ -126,6 +128,28 @@ def test_a_study_of_infinite_values_is_told_from_an_empty_one() -> None:
     assert study_dict(view, storage="x")["best_value"] is None
 
 
+def test_trials_that_left_early_are_crosses_at_their_last_value() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+
+    def objective(trial: optuna.Trial) -> float:
+        rates = suggest_schedule(trial, 10).rates
+        trial.report(9.0 - trial.number, 3)
+        if trial.number in (0, 2):
+            raise optuna.TrialPruned
+        return float(4 - trial.number + 0 * rates.mean())
+
+    study.optimize(objective, n_trials=4)
+    view = read_study(study._storage, study.study_name)
+    values, left = ended_values(view)
+    np.testing.assert_array_equal(values, [np.nan, 3.0, np.nan, 1.0])
+    np.testing.assert_array_equal(left, [9.0, np.nan, 7.0, np.nan])
+    (ax,) = progress_figure(view).axes
+    assert ax.get_xlabel() == "finished trials"
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), [np.nan, 3.0, 3.0, 1.0])
+    crosses = best_so_far_plot(values, left=left).data[1]
+    assert (crosses.name, list(crosses.x), list(crosses.y)) == ("left early", [1, 3], [9.0, 7.0])
+
+
 def test_trials_that_violate_a_constraint_are_never_the_best() -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
 
@@ -138,7 +162,7 @@ def test_trials_that_violate_a_constraint_are_never_the_best() -> None:
     study.enqueue_trial({})
     view = read_study(study._storage, study.study_name)
     assert [trial.number for trial in view.ranked] == [1, 0, 2]
-    assert list(finished_values(view)) == [4.0, 3.0]
+    assert list(ended_values(view)[0]) == [4.0, 3.0]
     assert "infeasible" in printed(view) and "Recommended: trial 1" in printed(view)
     assert re.search(r"constraint memory +1.0000 \(violated\)", printed(view, trial_number=2))
     content = study_dict(view, storage="x", trial_number=2)
