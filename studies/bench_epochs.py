@@ -290,7 +290,8 @@ def trained_lines(task: str) -> list[str]:
     lines = [
         "",
         f"What these searches recommended ({found['searches']} of each), trained in earnest, "
-        f"{found['seeds']} seeds each; mean ± standard error over searches:",
+        f"{found['seeds']} seeds each; mean ± standard error over searches "
+        f"({found['provenance']}):",
         "",
         "| search | cost | emulated | trained |",
         "|---|---|---|---|",
